@@ -1,0 +1,176 @@
+"""The shelf of families: how a question is answered. One file each; the folder is the registry."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from medbench.errors import MedbenchError
+from medbench.events import Say
+from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores
+
+
+class FamilyOptions(BaseModel):
+    """Base of every family's options: unknown keys are refused, every field carries one sentence with its unit.
+
+    A field with `json_schema_extra={"expert": True}` is folded away in the form.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+OptionsT = TypeVar("OptionsT", bound=FamilyOptions)
+
+
+class Model(ABC):
+    """A fitted model. `labels` is the column order of its scores, `answer` says whether rows sum to 1."""
+
+    labels: tuple[str, ...]
+    answer: AnswerKind
+
+    @abstractmethod
+    def scores(self, items: Sequence[str]) -> Scores:
+        """Return uncalibrated scores, (n_items, n_labels) float32 in [0, 1]; rows sum to 1 when answer is "one"."""
+
+    @abstractmethod
+    def embed(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return (n_items, d) float32 row-normalised vectors for neighbours and "unlike the training data"."""
+
+    @abstractmethod
+    def reasons(self, item: str, label: str) -> Explanation:
+        """Explain `label` on `item` with character spans in the original text (whole words or sentences)."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the weights into an existing folder: safetensors, JSON, npz or Parquet; nothing pickled."""
+
+    def cut(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return (n_items,) float32, the share of each text's words that the model does not read, 0-1."""
+        return np.zeros(len(items), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What a fit is given beside the data and its options.
+
+    Attributes:
+        rng: The only source of randomness.
+        device: Where torch runs.
+        say: Where progress goes and where a stop is heard.
+        checkpoints: Folder for checkpoints; None when none may be kept (cross-fitting).
+        resume: True to go on from the newest checkpoint in `checkpoints`.
+    """
+
+    rng: np.random.Generator
+    device: Device
+    say: Say
+    checkpoints: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run is expected to cost on this machine.
+
+    Attributes:
+        seconds: Wall-clock seconds of the fit, or None when unknown.
+        memory: Peak resident bytes, or None.
+        disk: Bytes the run leaves behind (checkpoints included), or None.
+        cut: Share of texts of which the model will not read all words, 0-1.
+        problems: Reasons why the run would fail, each one sentence; empty when it can start.
+        notes: Facts worth knowing before the start, one sentence each.
+    """
+
+    seconds: float | None = None
+    memory: int | None = None
+    disk: int | None = None
+    cut: float = 0.0
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Family(ABC, Generic[OptionsT]):
+    """A method that learns from examples.
+
+    Attributes:
+        name: Machine name, also the module's name.
+        title: What the user reads.
+        summary: One sentence: when to choose it and what it costs.
+        items: Item kinds it can read.
+        answers: Answer kinds it can give.
+        cheap: True when it fits in seconds: calibration and thresholds are then tuned on out-of-fold scores of
+            train + validation instead of on the validation split alone, and the final fit uses both.
+        Options: The pydantic class of its options.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    items: ClassVar[frozenset[ItemKind]]
+    answers: ClassVar[frozenset[AnswerKind]]
+    cheap: ClassVar[bool] = False
+    Options: type[OptionsT]
+
+    @abstractmethod
+    def fit(self, train: Examples, validation: Examples, options: OptionsT, fitting: Fitting) -> Model:
+        """Learn from `train`; look at `validation` for early stopping only (it may be empty for cheap families)."""
+
+    @abstractmethod
+    def load(self, folder: Path, device: Device) -> Model:
+        """Load a model that `save` wrote. Raises MedbenchError when files are missing or damaged."""
+
+    def estimate(self, train: Examples, options: OptionsT, device: Device) -> Estimate:
+        """Say before the start what a fit would cost and what stands against it. Must not import torch."""
+        return Estimate()
+
+    def remedy(self, error: BaseException, options: OptionsT) -> tuple[str, dict[str, Any]] | None:
+        """For a failed fit: a sentence that names the cause and the options to change; None when there is no remedy."""
+        return None
+
+    def parse(self, options: dict[str, Any]) -> OptionsT:
+        """Validate options. Raises MedbenchError naming all problems at once."""
+        try:
+            return self.Options(**options)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in entry['loc'])}={entry.get('input')!r}: {entry['msg']}"
+                for entry in error.errors()
+            )
+            known = ", ".join(self.Options.model_fields)
+            raise MedbenchError(
+                f"valid options for {self.name}", problems, f"Correct them; known options are: {known}."
+            ) from error
+
+
+@cache
+def all_families() -> dict[str, Family[Any]]:
+    """Return every family in this folder by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return {name: importlib.import_module(f"{__name__}.{name}").FAMILY for name in names}
+
+
+def get_family(name: str) -> Family[Any]:
+    """Return the family called `name`. Raises MedbenchError when there is none."""
+    try:
+        return all_families()[name]
+    except KeyError:
+        raise MedbenchError(
+            f"one of the families {', '.join(all_families())}", repr(name), "Choose one of these."
+        ) from None
+
+
+def families_for(item: ItemKind, answer: AnswerKind) -> list[Family[Any]]:
+    """Return the families that can read `item` and give `answer`, simplest first."""
+    order = ("keywords", "linear", "embedding", "encoder")
+    fitting = [family for family in all_families().values() if item in family.items and answer in family.answers]
+    return sorted(fitting, key=lambda family: (order.index(family.name) if family.name in order else 99, family.name))

@@ -1,0 +1,247 @@
+"""The plain records that travel between rooms. They know no file, no library and no page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+ItemKind = Literal["text", "image"]
+AnswerKind = Literal["one", "many"]
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+Scores = npt.NDArray[np.float32]
+Truth = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of an uploaded file, in the file's own words.
+
+    Attributes:
+        line: 1-based line (text formats), row (tables; the header is row 1) or page (PDF) where it begins.
+        fields: Column or tag -> values in file order. A table cell is a one-element tuple.
+        repairs: What the reader mended, one short phrase each.
+        refused: Why the record cannot be used, or None when it was read.
+        order: For tagged formats, the (tag, value) pairs in file order, so that writing loses nothing.
+    """
+
+    line: int
+    fields: Mapping[str, tuple[str, ...]]
+    repairs: tuple[str, ...] = ()
+    refused: str | None = None
+    order: tuple[tuple[str, str], ...] = ()
+
+    def first(self, name: str) -> str:
+        """Return the first value of a field, or an empty string."""
+        values = self.fields.get(name, ())
+        return values[0] if values else ""
+
+
+Role = Literal["title", "text", "labels", "id", "group", "split"]
+LabelStyle = Literal["one", "separated", "json", "columns"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnMap:
+    """Which columns of a file play which part. Decided once, at upload.
+
+    Attributes:
+        title: Column of the title, or None.
+        text: Column of the abstract or the full text, or None.
+        labels: The label column; several columns when `label_style` is "columns" (one-hot); empty when unlabelled.
+        id: Column of the item's own id (PMID, DOI), or None.
+        group: Column of what keeps items together (patient, article), or None.
+        split: Column that names the file's own splits, or None.
+        label_style: How labels stand in their cell: "one" label, "separated" by `separator`, a "json" list, or one
+            0/1 "columns" per label.
+        separator: The separator when `label_style` is "separated", e.g. ";" or "|".
+    """
+
+    title: str | None = None
+    text: str | None = None
+    labels: tuple[str, ...] = ()
+    id: str | None = None
+    group: str | None = None
+    split: str | None = None
+    label_style: LabelStyle = "one"
+    separator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing the dataset verdict has to say.
+
+    Attributes:
+        kind: Machine name, e.g. "exact_duplicates", "leak_text", "conflicting_labels", "give_away_column".
+        severity: "stop" (results would be wrong), "warn" (look at it) or "info".
+        sentence: One sentence a clinician understands, numbers included.
+        count: How many rows it touches.
+        rows: Positions in the dataset's frame, at most 1,000, for opening them.
+        value: The headline number if there is one (a share in 0-1, a count).
+        detail: Anything else worth keeping, JSON-ready.
+    """
+
+    kind: str
+    severity: Literal["stop", "warn", "info"]
+    sentence: str
+    count: int = 0
+    rows: tuple[int, ...] = ()
+    value: float | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Items with their true labels: what a family is fitted on.
+
+    Attributes:
+        items: n texts (title and abstract already joined by `join_text`) or n image paths.
+        truth: (n_items, n_labels) bool; exactly one True per row when answer is "one".
+        labels: n_labels label names, the column order of `truth`.
+        answer: "one" label per item or "many".
+        groups: n group keys (patient, duplicate cluster); items of one group never straddle splits.
+    """
+
+    items: Sequence[str]
+    truth: Truth
+    labels: tuple[str, ...]
+    answer: AnswerKind
+    groups: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.items)
+
+    def take(self, rows: Iterable[int] | npt.NDArray[np.int64]) -> Examples:
+        """Return the examples at these positions, in that order."""
+        index = [int(row) for row in rows]
+        groups = tuple(self.groups[row] for row in index) if self.groups else ()
+        return Examples([self.items[row] for row in index], self.truth[index], self.labels, self.answer, groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of the original text, [start, end) in characters, and its signed weight for a label."""
+
+    start: int
+    end: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a label got its score.
+
+    Attributes:
+        label: The label explained.
+        method: Short name of the method, shown to the user.
+        spans: For text: whole words or sentences with signed weights, in the original text.
+        heat: For images: (H, W) float32 in [0, 1].
+        faithfulness: Drop of the score when the marked evidence is removed minus the drop when the same amount of
+            random evidence is removed, in [-1, 1]; None when it was not measured.
+    """
+
+    label: str
+    method: str
+    spans: tuple[Span, ...] = ()
+    heat: npt.NDArray[np.float32] | None = None
+    faithfulness: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """One label's calibrated probability, its decision threshold, and the decision."""
+
+    label: str
+    name: str
+    probability: float
+    threshold: float
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Everything medbench says about one item. A label is never shown without these.
+
+    Attributes:
+        id: The item's own id (PMID, file name) or its position.
+        model: Model id that answered.
+        labels: Every label, most probable first.
+        conformal: Labels in the conformal set; empty when the model has none.
+        coverage: Stated coverage of that set (0-1), or None.
+        needs_human: True when the answer should be read by a person.
+        doubt: 0 (sure) to 1 (a coin toss): how near the closest decision is to its threshold.
+        unlike: True when the item is unlike the training data.
+        unlikeness: Where it falls among training-like items, 0 (typical) to 1 (stranger than all of them).
+        cut: Share of the text the model could not read, 0-1.
+        problem: One sentence when there was nothing to classify (an empty text), else None.
+    """
+
+    id: str
+    model: str
+    labels: tuple[LabelScore, ...]
+    conformal: tuple[str, ...] = ()
+    coverage: float | None = None
+    needs_human: bool = False
+    doubt: float = 0.0
+    unlike: bool = False
+    unlikeness: float = 0.0
+    cut: float = 0.0
+    problem: str | None = None
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Labels decided for, most probable first."""
+        return tuple(score.label for score in self.labels if score.chosen)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping; the same for the app, the command line and the API."""
+        return {**asdict(self), "chosen": list(self.chosen)}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number with its 95 % interval (None where it was not computed) and the items it rests on."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where torch runs. `name` is "cpu", "cuda:0", ...; the memory is in bytes."""
+
+    name: str = "cpu"
+    memory: int = 0
+
+
+class RunSpec(BaseModel):
+    """What a run is asked to do: one YAML file, one form, one command line."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: str = Field(description="The job: literature, icd or lesion.")
+    family: str = Field(description="The method: keywords, linear, embedding, encoder, ...")
+    dataset: str = Field(description="Dataset id or its name.")
+    name: str = Field(default="", description="A short name for the run; empty means family and dataset name.")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of every random draw in the run.")
+    device: str = Field(default="auto", description="auto, cpu or cuda:0.")
+    keep_learning: bool | None = Field(
+        default=None,
+        description="After judging on the test split, fit once more on all rows for the weights that are kept. "
+        "Empty means yes for families that fit in seconds, no for fine-tuned networks.",
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="The family's own options.")
+
+
+def join_text(title: str, text: str) -> str:
+    """Join title and abstract into the one string that families read: title, newline, text; blanks left out."""
+    return "\n".join(part for part in (title.strip(), text.strip()) if part)

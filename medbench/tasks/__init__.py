@@ -1,0 +1,55 @@
+"""The shelf of tasks: what is asked. One file each; the folder is the registry."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from functools import cache
+from typing import ClassVar
+
+from medbench.errors import MedbenchError
+from medbench.records import AnswerKind, ItemKind
+
+
+class Task(ABC):
+    """A question asked of items.
+
+    Attributes:
+        name: Machine name, also the module's name.
+        title: What the user reads.
+        item: What is classified: "text" or "image".
+        answers: The kinds of answer the task allows; the dataset decides which.
+        group: What keeps items together in splits, in words ("patient or article").
+        metrics: Metric names, the headline first.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    item: ClassVar[ItemKind]
+    answers: ClassVar[tuple[AnswerKind, ...]]
+    group: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def clean_label(self, label: str) -> str:
+        """Return a label in its one spelling (white space, case where it carries no meaning)."""
+
+    def label_name(self, label: str) -> str:
+        """Return what the user reads for a label; the label itself unless the task knows better."""
+        return label
+
+
+@cache
+def all_tasks() -> dict[str, Task]:
+    """Return every task in this folder by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return {name: importlib.import_module(f"{__name__}.{name}").TASK for name in names}
+
+
+def get_task(name: str) -> Task:
+    """Return the task called `name`. Raises MedbenchError when there is none."""
+    try:
+        return all_tasks()[name]
+    except KeyError:
+        raise MedbenchError(f"one of the tasks {', '.join(all_tasks())}", repr(name), "Choose one of these.") from None

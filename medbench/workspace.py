@@ -1,0 +1,112 @@
+"""Where everything lies on disk. A `Workspace` is passed in; nobody imports a path."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medbench.errors import MedbenchError
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The two folders medbench works in.
+
+    `data/` holds what users bring and do (datasets, runs, history); `models/` holds what runs leave.
+    The environment variable MEDBENCH_HOME names the folder that holds both; without it, the current folder does.
+    """
+
+    data: Path
+    models: Path
+
+    @classmethod
+    def here(cls, root: Path | None = None) -> Workspace:
+        """Return the workspace under `root`, else under $MEDBENCH_HOME, else under the current folder."""
+        base = (root or Path(os.environ.get("MEDBENCH_HOME") or ".")).resolve()
+        return cls(data=base / "data", models=base / "models")
+
+    @property
+    def datasets(self) -> Path:
+        """Folder of saved datasets, one folder each."""
+        return self.data / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of runs, one folder each."""
+        return self.data / "runs"
+
+    @property
+    def history(self) -> Path:
+        """Folder of prediction history, one JSONL file per process and day."""
+        return self.data / "history"
+
+    @property
+    def device_lock(self) -> Path:
+        """The file whose flock a training holds while it uses the device."""
+        return self.data / "device.lock"
+
+    def dataset(self, dataset_id: str) -> Path:
+        """Return the folder of a dataset. Raises MedbenchError when the id is not one."""
+        return self.datasets / checked_id(dataset_id)
+
+    def run(self, run_id: str) -> Path:
+        """Return the folder of a run. Raises MedbenchError when the id is not one."""
+        return self.runs / checked_id(run_id)
+
+    def model(self, model_id: str) -> Path:
+        """Return the folder of a model. Raises MedbenchError when the id is not one."""
+        return self.models / checked_id(model_id)
+
+
+def checked_id(text: str) -> str:
+    """Return `text` if it can name a folder of ours (lower-case letters, digits, . _ -); else raise MedbenchError."""
+    if not _ID.fullmatch(text) or ".." in text:
+        raise MedbenchError(
+            "an id of lower-case letters, digits, dots, dashes and underscores",
+            repr(text),
+            "Copy the id from the list.",
+        )
+    return text
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises MedbenchError when the file is torn or holds something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise MedbenchError(
+            f"JSON in {path.name}", str(error), f"Restore or delete the folder {path.parent}."
+        ) from error
+    if not isinstance(value, dict):
+        raise MedbenchError(f"a JSON object in {path.name}", type(value).__name__, f"Restore the folder {path.parent}.")
+    return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file path beside `path`; on success it is renamed onto `path`, on failure it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
