@@ -1,0 +1,203 @@
+"""Why a text got its score: leave parts of it out, watch the score, and measure how faithful the marks are.
+
+Everything here works on any model that scores texts; the caller passes a function that scores one label.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from medbench.records import Span
+
+Stretch = tuple[int, int]
+"""[start, end) in characters of the original text."""
+
+ScoreTexts = Callable[[Sequence[str]], npt.NDArray[np.floating]]
+"""n texts -> (n,) scores in [0, 1] of the one label that is explained."""
+
+_WORD = re.compile(r"[^\W_][\w\u0300-\u036f]*(?:['’‐‑-][^\W_][\w\u0300-\u036f]*)*")
+_BREAK = re.compile(r"(?:[.!?]+[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W_a-z])|\s*\n\s*(?=[^\sa-z])|\s*\n\s*\n\s*)")
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\[])(?:[A-Za-z]|vs|e\.g|i\.e|cf|al|etc|approx|fig|figs|no|nos|dr|mr|mrs|ms|prof|st|ca)\.$", re.I
+)
+_FUNCTION_WORD = re.compile(
+    r"a|an|and|are|as|at|be|been|being|both|but|by|can|could|did|do|does|for|from|had|has|have|he|her|his|if|in|"
+    r"into|is|it|its|may|might|of|on|or|our|she|should|so|such|than|that|the|their|them|then|there|these|they|this|"
+    r"those|to|was|we|were|when|where|which|while|who|will|with|would"
+)
+_ODDS_FLOOR = 1e-6
+
+
+def word_spans(text: str) -> list[Stretch]:
+    """Return the whole words of `text`, in order; inner hyphens and apostrophes belong to the word ("IL-6", "don't")."""
+    return [match.span() for match in _WORD.finditer(text)]
+
+
+def sentence_spans(text: str) -> list[Stretch]:
+    """Return the sentences of `text` that hold a word, in order, without surrounding white space.
+
+    A sentence ends at . ! ? before a capital, a digit or a bracket, and at a line break unless the next line begins in
+    lower case (a folded line). Common abbreviations and initials ("E. coli", "vs.", "et al.") end nothing.
+    """
+    starts = [0]
+    for match in _BREAK.finditer(text):
+        mark = text[starts[-1] : match.start() + 1]
+        if "\n" in match.group() or not _ABBREVIATION.search(mark):
+            starts.append(match.end())
+    return [found for pair in zip(starts, [*starts[1:], len(text)], strict=True) if (found := _trimmed(text, *pair))]
+
+
+def _trimmed(text: str, start: int, end: int) -> Stretch | None:
+    piece = text[start:end]
+    if not _WORD.search(piece):
+        return None
+    return start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
+
+
+def occlude(text: str, spans: Iterable[Stretch], *, keep: bool = False) -> str:
+    """Return `text` without these stretches (a space in place of each), or with nothing but them when `keep`."""
+    merged = _merged(spans)
+    if keep:
+        return " ".join(text[start:end] for start, end in merged)
+    pieces, at = [], 0
+    for start, end in merged:
+        pieces.append(text[at:start])
+        at = max(at, end)
+    return " ".join([*pieces, text[at:]])
+
+
+def _merged(spans: Iterable[Stretch]) -> list[Stretch]:
+    merged: list[Stretch] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def occlusion(score_texts: ScoreTexts, text: str, units: Sequence[Stretch]) -> tuple[Span, ...]:
+    """Weigh each unit by what leaving it out does to the score.
+
+    Args:
+        score_texts: Scores one label; it is called once, with the text and all its variants.
+        text: The original text.
+        units: Stretches to weigh, e.g. `word_spans(text)`.
+
+    Returns:
+        One span per unit, in their order; the weight is the drop of the log-odds of the score when the unit is left out
+        (Robnik-Šikonja and Kononenko 2008, "weight of evidence"), so that sure answers are still told apart.
+    """
+    drops = _drops(score_texts, text, [[unit] for unit in units])
+    return tuple(Span(start, end, float(drop)) for (start, end), drop in zip(units, drops, strict=True))
+
+
+def _drops(score_texts: ScoreTexts, text: str, groups: Sequence[Sequence[Stretch]]) -> npt.NDArray[np.float64]:
+    if not groups:
+        return np.zeros(0)
+    scores = np.asarray(score_texts([text, *(occlude(text, group) for group in groups)]), dtype=np.float64)
+    scores = np.clip(scores, _ODDS_FLOOR, 1 - _ODDS_FLOOR)
+    odds = np.log(scores) - np.log1p(-scores)
+    drops: npt.NDArray[np.float64] = odds[0] - odds[1:]
+    return drops
+
+
+def evidence(score_texts: ScoreTexts, text: str, *, sentences: int = 3, words: int = 32) -> tuple[Span, ...]:
+    """Mark what drove a score: sentences are weighed first, then the words of the strongest ones.
+
+    A word that occurs several times is left out everywhere at once, and every place gets an equal part of the drop.
+    A strong sentence none of whose words matters alone is marked as a whole.
+
+    Args:
+        score_texts: Scores one label; called twice.
+        text: The original text.
+        sentences: How many sentences are looked into word by word.
+        words: At most this many different words are weighed.
+
+    Returns:
+        Spans in text order that do not overlap, weights as in `occlusion`. Empty when the text has no words.
+    """
+    found = sentence_spans(text)
+    weighed = occlusion(score_texts, text, found) if len(found) > 1 else tuple(Span(*unit, 0.0) for unit in found)
+    strongest = sorted(weighed, key=lambda span: -abs(span.weight))[:sentences]
+    places = _places(text, [(span.start, span.end) for span in strongest], words)
+    drops = _drops(score_texts, text, list(places.values()))
+    marked = [
+        Span(start, end, float(drop) / len(group))
+        for drop, group in zip(drops, places.values(), strict=True)
+        for start, end in group
+    ]
+    for sentence in strongest:
+        inside = [span for span in marked if sentence.start <= span.start < sentence.end]
+        top = max((abs(span.weight) for span in inside), default=0.0)
+        if abs(sentence.weight) > 4 * top:
+            marked = [span for span in marked if span not in inside] + [sentence]
+    return tuple(sorted((span for span in marked if span.weight), key=lambda span: span.start))
+
+
+def _places(text: str, sentences: Sequence[Stretch], limit: int) -> dict[str, list[Stretch]]:
+    """Return word (folded) -> every place in the text, for at most `limit` words of these sentences."""
+    places: dict[str, list[Stretch]] = {}
+    for start, end in sentences:
+        for at, to in word_spans(text[start:end]):
+            word = text[start + at : start + to].casefold()
+            if not _FUNCTION_WORD.fullmatch(word) and len(places) < limit:
+                places.setdefault(word, [])
+    for start, end in word_spans(text):
+        if (word := text[start:end].casefold()) in places:
+            places[word].append((start, end))
+    return places
+
+
+def faithfulness(
+    score_texts: ScoreTexts,
+    text: str,
+    spans: Sequence[Span],
+    rng: np.random.Generator,
+    *,
+    share: float = 0.2,
+    draws: int = 6,
+) -> float | None:
+    """Measure whether the marked evidence matters more than any other words.
+
+    The comprehensiveness of DeYoung et al. 2020 (drop of the score when the evidence is removed), less the mean drop
+    when random runs of the same numbers of words are removed.
+
+    Args:
+        score_texts: Scores one label, in [0, 1]; called once with `draws` + 2 texts.
+        text: The original text.
+        spans: The marks; only those with a positive weight count as evidence, strongest first.
+        rng: Draws the random runs.
+        share: At most this share of the text's words is removed (the strongest mark is removed in any case).
+        draws: How many random removals are averaged.
+
+    Returns:
+        A number in [-1, 1]; above 0 the marks beat chance. None when nothing is marked or the text is one word.
+    """
+    words = word_spans(text)
+    top, sizes = _strongest(spans, words, max(1, round(share * len(words))))
+    if not top or len(words) < 2:
+        return None
+    variants = [text, occlude(text, top)]
+    for _ in range(draws):
+        starts = [int(rng.integers(0, len(words) - min(size, len(words)) + 1)) for size in sizes]
+        runs = [(words[at][0], words[at + min(n, len(words)) - 1][1]) for at, n in zip(starts, sizes, strict=True)]
+        variants.append(occlude(text, runs))
+    scores = np.asarray(score_texts(variants), dtype=np.float64)
+    return float(np.clip(scores[2:].mean() - scores[1], -1.0, 1.0))
+
+
+def _strongest(spans: Sequence[Span], words: Sequence[Stretch], budget: int) -> tuple[list[Stretch], list[int]]:
+    """Return the strongest positive spans that fit into `budget` words, and how many words each holds."""
+    top: list[Stretch] = []
+    sizes: list[int] = []
+    for span in sorted((span for span in spans if span.weight > 0), key=lambda span: -span.weight):
+        size = sum(start < span.end and end > span.start for start, end in words)
+        if size and (not top or sum(sizes) + size <= budget):
+            top.append((span.start, span.end))
+            sizes.append(size)
+    return top, sizes

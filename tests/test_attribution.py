@@ -1,0 +1,105 @@
+"""Marks are whole words of the original text, and what they claim is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medbench.attribution import evidence, faithfulness, occlude, occlusion, sentence_spans, word_spans
+from medbench.records import Span
+
+TEXT = (
+    "Aspirin after stroke.\nWe studied E. coli vs. controls. The tumour grew (p < 0.05). Tumour size doubled in mice."
+)
+
+
+def tumour(texts: Sequence[str]) -> np.ndarray:
+    """Score .9 with the word tumour, .4 with mice alone, else .1."""
+    lower = [text.lower() for text in texts]
+    return np.array([0.9 if "tumour" in text else 0.4 if "mice" in text else 0.1 for text in lower])
+
+
+def pieces(text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
+    return [text[start:end] for start, end in spans]
+
+
+def test_words_keep_hyphens_apostrophes_and_accents() -> None:
+    text = "IL-6 isn't naïve – β2-agonists, e\u0301tat_2!"
+    assert pieces(text, word_spans(text)) == ["IL-6", "isn't", "naïve", "β2-agonists", "e\u0301tat_2"]
+
+
+def test_sentences_survive_abbreviations_and_line_breaks() -> None:
+    assert pieces(TEXT, sentence_spans(TEXT)) == [
+        "Aspirin after stroke.",
+        "We studied E. coli vs. controls.",
+        "The tumour grew (p < 0.05).",
+        "Tumour size doubled in mice.",
+    ]
+    folded = "A line folded\nin lower case. Next."
+    assert pieces(folded, sentence_spans(folded)) == ["A line folded\nin lower case.", "Next."]
+
+
+@pytest.mark.parametrize("text", ["", "  \n ", "...", "?!\n--"])
+def test_texts_without_words_have_no_units(text: str) -> None:
+    assert word_spans(text) == sentence_spans(text) == []
+    assert evidence(tumour, text) == ()
+
+
+@given(st.text(alphabet="aB1é.!? \n-'(", max_size=80))
+def test_every_word_lies_in_exactly_one_sentence(text: str) -> None:
+    sentences = sentence_spans(text)
+    assert all(a[1] <= b[0] for a, b in pairwise(sentences))
+    for start, end in word_spans(text):
+        assert sum(first <= start and end <= last for first, last in sentences) == 1
+
+
+def test_occlude_leaves_out_or_keeps() -> None:
+    assert occlude("one two three", [(4, 7)]).split() == ["one", "three"]
+    assert occlude("one two three", [(8, 13), (0, 3), (0, 2)]).split() == ["two"]
+    assert occlude("one two three", [(8, 13), (0, 3)], keep=True) == "one three"
+    assert occlude("one", []) == "one"
+
+
+def test_occlusion_weighs_by_log_odds() -> None:
+    text = "mice ate"
+    first, second = occlusion(tumour, text, word_spans(text))
+    assert first.weight == pytest.approx(np.log(0.4 / 0.6) - np.log(0.1 / 0.9))
+    assert second.weight == 0.0
+
+
+def test_evidence_finds_a_repeated_word_everywhere() -> None:
+    spans = evidence(tumour, TEXT)
+    top = sorted(spans, key=lambda span: -span.weight)[:2]
+    assert {TEXT[span.start : span.end] for span in top} == {"tumour", "Tumour"}
+    assert all(a.end <= b.start for a, b in pairwise(spans))
+
+
+def test_a_sentence_that_matters_only_as_a_whole_is_marked_whole() -> None:
+    def redundant(texts: Sequence[str]) -> np.ndarray:
+        return np.array([0.9 if "cancer" in text or "neoplasm" in text else 0.1 for text in texts])
+
+    text = "Nothing here. The cancer is a neoplasm. Nor here."
+    assert [text[span.start : span.end] for span in evidence(redundant, text)] == ["The cancer is a neoplasm."]
+
+
+def test_true_evidence_is_faithful_and_false_evidence_is_not() -> None:
+    rng = np.random.default_rng(0)
+    text = "the tumour " + "filler " * 30
+    at = text.index("tumour")
+    true = faithfulness(tumour, text, [Span(at, at + 6, 1.0)], rng)
+    false = faithfulness(tumour, text, [Span(11, 17, 1.0)], rng)
+    assert true is not None
+    assert false is not None
+    assert true > 0.6
+    assert false <= 0.0
+
+
+def test_nothing_marked_is_not_measured() -> None:
+    rng = np.random.default_rng(0)
+    assert faithfulness(tumour, "a tumour", [Span(2, 8, -1.0)], rng) is None
+    assert faithfulness(tumour, "tumour", [Span(0, 6, 1.0)], rng) is None
