@@ -1,0 +1,336 @@
+"""What every answer carries beside its label: probability, threshold, conformal set, doubt, "unlike the training data".
+
+A model folder keeps it in two files, both written by `Trust.save`: `trust.json` (numbers a person can read) and
+`trust.npz` (arrays; nothing pickled).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from medbench.calibration import (
+    LabelLines,
+    LabelScales,
+    Method,
+    calibrator_from,
+    expected_calibration_error,
+    fit_method,
+    log_loss,
+)
+from medbench.errors import MedbenchError
+from medbench.records import AnswerKind, Scores, Truth
+from medbench.thresholds import conformal_cutoff, tune_thresholds
+from medbench.workspace import read_json, replacing, write_json
+
+Floats = npt.NDArray[np.float64]
+VERSION: Final = 1
+_FOLDS = 5
+_CENTROIDS = 64
+_NEAREST = 5
+_STRANGER_AT = 0.99
+_SAMPLE = 20_000
+# Below this doubt no label is near its threshold, however small the share of doubtful items.
+_DOUBT_FLOOR = 0.5
+_METHODS: Final[dict[AnswerKind, tuple[Method, ...]]] = {
+    "many": ("identity", "platt", "isotonic"),
+    "one": ("identity", "temperature", "vector", "platt_normalised"),
+}
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """Tells how far an item lies from the training data.
+
+    Attributes:
+        centroids: (k, d) float32, k <= 64, row-normalised centres of the training items' vectors.
+        reference: (101,) float64, percentiles of the validation items' distances.
+        limit: Distance above which an item is called unlike the training data.
+    """
+
+    centroids: npt.NDArray[np.float32]
+    reference: Floats
+    limit: float
+
+    def distance(self, embeddings: npt.NDArray[np.float32]) -> Floats:
+        """Return (n,) float64 in [0, 2]: 1 minus the mean cosine with the 5 nearest centroids."""
+        near = min(_NEAREST, len(self.centroids))
+        cosine = np.asarray(embeddings, dtype=np.float32) @ self.centroids.T
+        return np.asarray(1 - np.partition(cosine, -near, axis=1)[:, -near:].mean(axis=1, dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Everything fitted after the model, on data the model did not see.
+
+    Attributes:
+        answer: "one" or "many".
+        method: How scores become probabilities; chosen by cross-fitted log loss.
+        calibrator: The fitted map.
+        thresholds: (L,) float64; a label is chosen at or above it. All 0 for "one": the most probable label wins.
+        cutoff: A label is in the conformal set when its probability is at or above it; None without enough items.
+        coverage: What the conformal sets promise. "one": the true label is in the set for this share of items.
+            "many": on average this share of an item's true labels is in the set.
+        stranger: The "unlike the training data" detector; None when the model gave no vectors.
+        doubt_limit: Items at least this doubtful are sent to a person ("many" only).
+        expects_label: True when nearly every item of the validation data carries a label.
+        ece_before: Expected calibration error of the raw scores.
+        ece_after: The same of calibrated probabilities, cross-fitted: never on the items the map was fitted on.
+        n_items: How many items it was fitted on.
+        losses: Cross-fitted log loss of every method that was tried.
+    """
+
+    answer: AnswerKind
+    method: Method
+    calibrator: LabelLines | LabelScales
+    thresholds: Floats
+    cutoff: float | None
+    coverage: float
+    stranger: Stranger | None
+    doubt_limit: float
+    expects_label: bool
+    ece_before: float
+    ece_after: float
+    n_items: int
+    losses: dict[str, float] = field(default_factory=dict)
+
+    def calibrate(self, scores: Scores) -> Scores:
+        """Return calibrated probabilities, (n, L) float32; rows sum to 1 when answer is "one"."""
+        return self.calibrator(np.asarray(scores)).clip(0, 1).astype(np.float32)
+
+    def decide(self, prob: Scores) -> Truth:
+        """Return the labels chosen, (n, L) bool. For "many" an item may get none; for "one" it gets exactly one."""
+        if self.answer == "many":
+            return np.asarray(prob >= self.thresholds.astype(np.float32))
+        return _top(prob)
+
+    def conformal_sets(self, prob: Scores) -> Truth:
+        """Return the labels in each item's conformal set, (n, L) bool; all False when there is no `cutoff`.
+
+        For "one" the most probable label is always in it.
+        """
+        if self.cutoff is None:
+            return np.zeros(prob.shape, dtype=bool)
+        inside = np.asarray(prob >= np.float32(self.cutoff))
+        return inside | _top(prob) if self.answer == "one" else inside
+
+    def doubt(self, prob: Scores) -> Floats:
+        """Return (n,) float64, 0 (sure) to 1 (a coin toss): how near the closest decision is to changing.
+
+        "one": 1 minus the gap between the two most probable labels. "many": a label's distance is measured from its
+        threshold, as a share of the way to 0 or to 1, and the nearest label counts.
+        """
+        values = np.asarray(prob, dtype=np.float64)
+        if self.answer == "many":
+            limit = self.thresholds.clip(1e-6, 1 - 1e-6)
+            distance = np.where(values >= limit, (values - limit) / (1 - limit), (limit - values) / limit)
+            return np.asarray(1 - distance.min(axis=1)).clip(0, 1)
+        if values.shape[1] < 2:
+            return np.zeros(len(values))
+        best = np.partition(values, -2, axis=1)[:, -2:]
+        return np.asarray(1 - (best[:, 1] - best[:, 0])).clip(0, 1)
+
+    def unlikeness(self, embeddings: npt.NDArray[np.float32]) -> Floats:
+        """Return (n,) float64, 0 (typical) to 1 (further from the training data than all validation items)."""
+        if self.stranger is None:
+            return np.zeros(len(embeddings))
+        share = np.linspace(0, 1, len(self.stranger.reference))
+        return np.interp(self.stranger.distance(embeddings), self.stranger.reference, share)
+
+    def unlike(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """Return (n,) bool: further from the training data than 99 % of the validation items."""
+        if self.stranger is None:
+            return np.zeros(len(embeddings), dtype=bool)
+        return np.asarray(self.stranger.distance(embeddings) > self.stranger.limit)
+
+    def needs_human(self, prob: Scores, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """Return (n,) bool: True where a person should read the item.
+
+        Always when it is unlike the training data. "one": when the conformal set holds more than one label. "many":
+        when its doubt reaches `doubt_limit`, or when no label is chosen although nearly all validation items have one.
+        """
+        unlike = self.unlike(embeddings)
+        if self.answer == "one":
+            return np.asarray(unlike | (self.conformal_sets(prob).sum(axis=1) > 1))
+        nothing = ~self.decide(prob).any(axis=1) if self.expects_label else np.zeros(len(prob), dtype=bool)
+        return unlike | nothing | (self.doubt(prob) >= self.doubt_limit)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the JSON-ready part: what the model card shows."""
+        return {
+            "version": VERSION,
+            "answer": self.answer,
+            "method": self.method,
+            "thresholds": [round(float(value), 6) for value in self.thresholds],
+            "cutoff": self.cutoff,
+            "coverage": self.coverage,
+            "doubt_limit": self.doubt_limit,
+            "expects_label": self.expects_label,
+            "ece_before": self.ece_before,
+            "ece_after": self.ece_after,
+            "n_items": self.n_items,
+            "losses": self.losses,
+            "stranger_limit": None if self.stranger is None else self.stranger.limit,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write `trust.npz`, then `trust.json`, into an existing folder."""
+        arrays = {f"calibrator.{name}": value for name, value in self.calibrator.arrays().items()}
+        arrays["thresholds"] = self.thresholds
+        if self.stranger is not None:
+            arrays["centroids"] = self.stranger.centroids.astype(np.float16)
+            arrays["reference"] = self.stranger.reference
+        with replacing(folder / "trust.npz") as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        write_json(folder / "trust.json", self.summary())
+
+
+def load_trust(folder: Path) -> Trust:
+    """Read what `Trust.save` wrote. Raises MedbenchError when a file is missing or damaged."""
+    if not (folder / "trust.json").exists():
+        raise MedbenchError("trust.json in the model's folder", f"none in {str(folder)!r}", "Train the model again.")
+    facts = read_json(folder / "trust.json")
+    try:
+        with np.load(folder / "trust.npz", allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        stranger = None
+        if "centroids" in arrays:
+            centroids = arrays["centroids"].astype(np.float32)
+            stranger = Stranger(centroids, arrays["reference"], float(facts["stranger_limit"]))
+        parts = {name.removeprefix("calibrator."): arrays[name] for name in arrays if name.startswith("calibrator.")}
+        known = ("answer", "method", "cutoff", "coverage", "doubt_limit", "expects_label", "ece_before", "ece_after")
+        return Trust(
+            calibrator=calibrator_from(parts),
+            thresholds=arrays["thresholds"],
+            stranger=stranger,
+            n_items=int(facts["n_items"]),
+            losses=facts["losses"],
+            **{name: facts[name] for name in known},
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise MedbenchError("an undamaged trust.npz", f"{type(error).__name__}: {error}", "Train again.") from error
+
+
+def fit_trust(
+    scores: Scores,
+    truth: Truth,
+    answer: AnswerKind,
+    embeddings_train: npt.NDArray[np.float32] | None,
+    embeddings_validation: npt.NDArray[np.float32] | None,
+    rng: np.random.Generator,
+    coverage: float = 0.9,
+    review_share: float = 0.25,
+    groups: tuple[str, ...] = (),
+) -> Trust:
+    """Fit calibration, thresholds, conformal cutoff and the stranger detector.
+
+    Args:
+        scores: (n, L) float32 in [0, 1] of items the model was not fitted on (validation, or out-of-fold).
+        truth: (n, L) bool.
+        answer: "one" or "many".
+        embeddings_train: (m, d) row-normalised vectors of training items, or None for no stranger detector.
+        embeddings_validation: (v, d) row-normalised vectors of other items, or None.
+        rng: The only source of randomness.
+        coverage: What conformal sets promise, 0-1.
+        review_share: Largest share of items that doubt alone sends to a person ("many"), 0-1.
+        groups: n group keys; items of one group stay in one fold of the cross-fitting.
+
+    Raises:
+        MedbenchError: When there is no item to fit on.
+    """
+    if not len(truth):
+        raise MedbenchError("validation items to calibrate on", "none", "Give the dataset a validation split.")
+    fold = _folds(len(truth), groups, rng)
+    losses, honest = _cross_fitted(scores, truth, answer, fold)
+    method = min(losses, key=lambda name: losses[name])
+    calibrator = fit_method(method, scores, truth)
+    prob = calibrator(scores)
+    many = answer == "many"
+    thresholds = tune_thresholds(prob, truth, rng) if many else np.zeros(truth.shape[1])
+    trust = Trust(
+        answer=answer,
+        method=method,
+        calibrator=calibrator,
+        thresholds=thresholds,
+        cutoff=conformal_cutoff(honest[method], truth, answer, coverage),
+        coverage=coverage,
+        stranger=_stranger(embeddings_train, embeddings_validation, rng),
+        doubt_limit=1.0,
+        expects_label=bool(truth.any(axis=1).mean() > 0.98),
+        ece_before=expected_calibration_error(scores, truth, answer),
+        ece_after=expected_calibration_error(honest[method], truth, answer),
+        n_items=len(truth),
+        losses={name: round(loss, 6) for name, loss in losses.items()},
+    )
+    if not many:
+        return trust
+    doubts = trust.doubt(honest[method].astype(np.float32))
+    return replace(trust, doubt_limit=max(float(np.quantile(doubts, 1 - review_share)), _DOUBT_FLOOR))
+
+
+def _top(prob: Scores) -> Truth:
+    chosen = np.zeros(prob.shape, dtype=bool)
+    if prob.shape[1]:
+        chosen[np.arange(len(prob)), prob.argmax(axis=1)] = True
+    return chosen
+
+
+def _folds(n_items: int, groups: tuple[str, ...], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return (n,) fold numbers; items of one group get the same."""
+    _, group = np.unique(np.array(groups), return_inverse=True) if groups else (None, np.arange(n_items))
+    n_groups = int(group.max()) + 1
+    return np.asarray(rng.permutation(n_groups) % min(_FOLDS, n_groups))[group]
+
+
+def _cross_fitted(
+    scores: Scores, truth: Truth, answer: AnswerKind, fold: npt.NDArray[np.int64]
+) -> tuple[dict[Method, float], dict[Method, Floats]]:
+    """Return each method's log loss and its probabilities, every item's by a map fitted without its fold."""
+    methods = _METHODS[answer]
+    honest: dict[Method, Floats] = {}
+    for method in methods:
+        prob = np.empty(scores.shape, dtype=np.float64)
+        for number in range(int(fold.max()) + 1):
+            inside = fold == number
+            others = ~inside if (~inside).any() else inside  # a single item can only be fitted on itself
+            prob[inside] = fit_method(method, scores[others], truth[others])(scores[inside])
+        honest[method] = prob
+    return {method: log_loss(prob, truth, answer) for method, prob in honest.items()}, honest
+
+
+def _stranger(
+    train: npt.NDArray[np.float32] | None, validation: npt.NDArray[np.float32] | None, rng: np.random.Generator
+) -> Stranger | None:
+    if train is None or validation is None or not len(train) or not len(validation) or not train.shape[1]:
+        return None
+    stranger = Stranger(_centroids(train, rng), np.zeros(2), 0.0)
+    distance = stranger.distance(validation)
+    reference = np.quantile(distance, np.linspace(0, 1, 101))
+    return Stranger(stranger.centroids, reference, float(np.quantile(distance, _STRANGER_AT, method="higher")))
+
+
+def _centroids(vectors: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Return at most 64 row-normalised centres: spherical k-means (Dhillon & Modha 2001) on at most 20,000 items."""
+    vectors = vectors[np.linalg.norm(vectors, axis=1) > 0]  # items without a known word have no direction
+    if not len(vectors):
+        return np.zeros((1, vectors.shape[1]), dtype=np.float32)
+    if len(vectors) > _SAMPLE:
+        vectors = vectors[rng.choice(len(vectors), _SAMPLE, replace=False)]
+    number = max(1, min(_CENTROIDS, len(vectors) // 5))
+    centres = vectors[rng.choice(len(vectors), number, replace=False)].astype(np.float32)
+    for _ in range(20):
+        nearest = (vectors @ centres.T).argmax(axis=1)
+        sums = np.zeros_like(centres)
+        np.add.at(sums, nearest, vectors)
+        norm = np.linalg.norm(sums, axis=1, keepdims=True)
+        moved = np.where(norm > 0, sums / np.maximum(norm, 1e-12), centres).astype(np.float32)
+        settled = np.allclose(moved, centres, atol=1e-4)
+        centres = moved
+        if settled:
+            break
+    # What is on disk is what is used: half precision, here and after loading.
+    return np.asarray(centres.astype(np.float16).astype(np.float32))
