@@ -33,7 +33,7 @@ _ODDS_FLOOR = 1e-6
 
 
 def word_spans(text: str) -> list[Stretch]:
-    """Return the whole words of `text`, in order; inner hyphens and apostrophes belong to the word ("IL-6", "don't")."""
+    """Return the whole words of `text`, in order; inner hyphens and apostrophes belong to it ("IL-6", "don't")."""
     return [match.span() for match in _WORD.finditer(text)]
 
 
