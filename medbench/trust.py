@@ -189,7 +189,7 @@ class Trust:
         write_json(folder / "trust.json", self.summary())
 
 
-def load_trust(folder: Path) -> Trust:
+def load(folder: Path) -> Trust:
     """Read what `Trust.save` wrote. Raises MedbenchError when a file is missing or damaged."""
     if not (folder / "trust.json").exists():
         raise MedbenchError("trust.json in the model's folder", f"none in {str(folder)!r}", "Train the model again.")
@@ -258,7 +258,7 @@ def fit_trust(
         thresholds=thresholds,
         cutoff=conformal_cutoff(honest[method], truth, answer, coverage),
         coverage=coverage,
-        stranger=_stranger(embeddings_train, embeddings_validation, rng),
+        stranger=fit_stranger(embeddings_train, embeddings_validation, rng),
         doubt_limit=1.0,
         expects_label=bool(truth.any(axis=1).mean() > 0.98),
         ece_before=expected_calibration_error(scores, truth, answer),
@@ -302,9 +302,19 @@ def _cross_fitted(
     return {method: log_loss(prob, truth, answer) for method, prob in honest.items()}, honest
 
 
-def _stranger(
+def fit_stranger(
     train: npt.NDArray[np.float32] | None, validation: npt.NDArray[np.float32] | None, rng: np.random.Generator
 ) -> Stranger | None:
+    """Fit the "unlike the training data" detector.
+
+    Args:
+        train: (m, d) row-normalised vectors of training items.
+        validation: (v, d) vectors of other items from the same model: vectors of two fits do not live in one space.
+        rng: Draws the first centres.
+
+    Returns:
+        The detector, or None when either side has no vectors.
+    """
     if train is None or validation is None or not len(train) or not len(validation) or not train.shape[1]:
         return None
     stranger = Stranger(_centroids(train, rng), np.zeros(2), 0.0)
