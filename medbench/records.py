@@ -154,6 +154,20 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to classify: its id, title (may be empty) and abstract or full text."""
+
+    id: str
+    title: str
+    text: str
+
+    @property
+    def joined(self) -> str:
+        """The one string that families read."""
+        return join_text(self.title, self.text)
+
+
+@dataclass(frozen=True, slots=True)
 class LabelScore:
     """One label's calibrated probability, its decision threshold, and the decision."""
 

@@ -62,9 +62,25 @@ class Workspace:
         """Return the folder of a run. Raises MedbenchError when the id is not one."""
         return self.runs / checked_id(run_id)
 
+    @property
+    def shipped(self) -> Path:
+        """Folder of the starter models that come with the source tree; the same as `models` unless that was moved."""
+        return Path(__file__).resolve().parent.parent / "models"
+
     def model(self, model_id: str) -> Path:
-        """Return the folder of a model. Raises MedbenchError when the id is not one."""
-        return self.models / checked_id(model_id)
+        """Return the folder of a model, own before shipped. Raises MedbenchError when the id is not one."""
+        own = self.models / checked_id(model_id)
+        starter = self.shipped / model_id
+        return starter if model_id.startswith("starter-") and not own.exists() else own
+
+    def model_cards(self) -> list[Path]:
+        """Return the card of every complete model, newest name first, shipped starters last."""
+        own = list(self.models.glob("*/model.json")) if self.models.exists() else []
+        names = {path.parent.name for path in own}
+        starters = [path for path in own if path.parent.name.startswith("starter-")]
+        starters += [path for path in self.shipped.glob("starter-*/model.json") if path.parent.name not in names]
+        runs = sorted((path for path in own if path not in starters), key=lambda path: path.parent.name, reverse=True)
+        return [*runs, *sorted(starters, key=lambda path: path.parent.name)]
 
 
 def checked_id(text: str) -> str:

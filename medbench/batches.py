@@ -1,0 +1,281 @@
+"""Thousands of records through one model: in chunks, stoppable, resumable, and back out in the format they came in.
+
+A batch is a folder (`data/batches/<id>/`, or `<out>.partial/` for the command line):
+
+    batch.json    what is being answered: model, file fingerprint, column map, chunk size; written first
+    00000.npz     the answers of one chunk, written by rename; a chunk that exists is never computed again
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medbench import mapping as columns
+from medbench import predicting
+from medbench.errors import MedbenchError
+from medbench.predicting import Answers, Loaded
+from medbench.readers import Account, Reader, Source, get_reader, open_source
+from medbench.records import ColumnMap, Item, Prediction, Record
+from medbench.workspace import Workspace, read_json, replacing, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHUNK = 1000
+SAMPLE = 200
+SHOWN_SCORES = 5
+_ARRAYS = ("probabilities", "decided", "conformal", "unlikeness", "unlike", "cut", "empty", "doubt", "needs_human")
+Tell = Callable[[int, "int | None"], None]
+
+
+@dataclass
+class Batch:
+    """One file on its way through one model.
+
+    Attributes:
+        folder: Where its chunks lie.
+        loaded: The model.
+        reader: The format of the file.
+        source: The file.
+        mapping: Which columns are title, text and id.
+        total: Usable records in the file, once it has been read to its end.
+        account: What the reader did with each record; filled by `run`.
+    """
+
+    folder: Path
+    loaded: Loaded
+    reader: Reader
+    source: Source
+    mapping: ColumnMap
+    total: int | None = None
+    resumed: int = 0
+    account: Account = field(default_factory=Account)
+    _chunks: dict[int, Answers] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        """Records answered so far."""
+        return sum(len(self._chunk(number)) for number in range(self._finished()))
+
+    @property
+    def complete(self) -> bool:
+        """True once every record of the file has an answer."""
+        return self.total is not None and self.done == self.total
+
+    def run(self, tell: Tell | None = None, stop: threading.Event | None = None) -> None:
+        """Answer every record that has no answer yet; returns early, keeping what is done, when `stop` is set.
+
+        Args:
+            tell: Called after each chunk with records done and the total (None while it is not known).
+            stop: Set by another thread to end after the chunk in hand.
+        """
+        finished = self.resumed = self._finished()
+        self.account = Account()
+        answered = 0
+        for number, chunk in enumerate(_chunked(self._items(), CHUNK)):
+            if stop is not None and stop.is_set():
+                return
+            answered += len(chunk)
+            if number < finished:
+                continue
+            self._store(number, predicting.answer(self.loaded, chunk))
+            if tell is not None:
+                tell(answered, self.total)
+        self.total = answered
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per answered record, in file order: id, title, labels, top, probability, doubt and flags."""
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = []
+        for position, (item, answers, row) in enumerate(self._answered()):
+            rows.append(
+                {"position": position, "id": item.id, "title": item.title or item.text[:120], **_row(answers, row)}
+            )
+        return pd.DataFrame(rows, columns=["position", "id", "title", *_ROW])
+
+    def prediction(self, position: int) -> Prediction:
+        """Return the full answer for the record at this position among the usable records."""
+        return self._chunk(position // CHUNK).prediction(position % CHUNK)
+
+    def item(self, position: int) -> Item:
+        """Return the item at this position among the usable records; reads the file up to it."""
+        for item in itertools.islice(self._items(), position, position + 1):
+            return item
+        raise MedbenchError("a position inside the file", str(position), "Choose a row of the table.")
+
+    def predictions(self) -> Iterator[tuple[Item, Prediction]]:
+        """Yield every answered item with its full answer, in file order."""
+        for item, answers, row in self._answered():
+            yield item, answers.prediction(row)
+
+    def write(self, out: Path, corrections: Mapping[int, list[str]] | None = None, format: str | None = None) -> Path:
+        """Write the file back with its answers, whole or not at all.
+
+        Args:
+            out: Where to.
+            corrections: Position -> labels a reader decided on; they replace the model's.
+            format: Name of a reader to write with, when not the file's own format (PDF goes out as tables).
+
+        Returns:
+            `out`.
+        """
+        writer = get_reader(format) if format else (self.reader if self.reader.writes else get_reader("tables"))
+        with replacing(out) as temporary, temporary.open("wb") as file:
+            source = self.source if writer is self.reader else Source(out, out.name, delimiter=",")
+            writer.write(self._with_answers(corrections or {}), file, source)
+        return out
+
+    def _with_answers(self, corrections: Mapping[int, list[str]]) -> Iterator[tuple[Record, dict[str, str]]]:
+        position = 0
+        for record in self.reader.read(self.source):
+            if record.refused is not None:
+                yield record, {}
+                continue
+            number, row = divmod(position, CHUNK)
+            answered = number < self._finished()
+            additions = self._additions(self._chunk(number), row, corrections.get(position)) if answered else {}
+            yield record, additions
+            position += 1
+
+    def _additions(self, answers: Answers, row: int, corrected: list[str] | None) -> dict[str, str]:
+        probabilities, labels = answers.probabilities[row], self.loaded.labels
+        decided = [labels[column] for column in np.argsort(-probabilities) if answers.decided[row, column]]
+        best = np.argsort(-probabilities)[: max(SHOWN_SCORES, len(decided))]
+        flags = [
+            word
+            for word, flag in (
+                ("empty", answers.empty[row]),
+                ("unlike the training data", answers.unlike[row]),
+                ("cut", answers.cut[row] > 0),
+                ("needs a human", answers.needs_human[row]),
+                ("corrected by a reader", corrected is not None),
+            )
+            if flag
+        ]
+        scores = "" if answers.empty[row] else ";".join(f"{labels[c]}={probabilities[c]:.3f}" for c in best)
+        return {
+            "medbench_labels": ";".join(decided if corrected is None else corrected),
+            "medbench_scores": scores,
+            "medbench_model": self.loaded.id,
+            "medbench_flags": "; ".join(flags),
+        }
+
+    def _items(self) -> Iterator[Item]:
+        records = self.account.watch(self.reader.read(self.source))
+        rows = columns.apply(self.mapping, records, str, self.reader.roles)
+        for position, row in enumerate(rows):
+            yield Item(row.id or str(position + 1), row.title, row.text)
+
+    def _answered(self) -> Iterator[tuple[Item, Answers, int]]:
+        items = self._items()
+        for number in range(self._finished()):
+            answers = self._chunk(number)
+            for row, item in enumerate(itertools.islice(items, len(answers))):
+                yield item, answers, row
+
+    def _finished(self) -> int:
+        """Return how many chunks are on disk, without a gap from the first."""
+        number = 0
+        while number in self._chunks or (self.folder / f"{number:05d}.npz").exists():
+            number += 1
+        return number
+
+    def _chunk(self, number: int) -> Answers:
+        if number not in self._chunks:
+            with np.load(self.folder / f"{number:05d}.npz", allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in _ARRAYS}
+                ids = [str(entry) for entry in stored["ids"]]
+            if len(self._chunks) >= 64:
+                self._chunks.clear()
+            self._chunks[number] = Answers(self.loaded, ids, **arrays)
+        return self._chunks[number]
+
+    def _store(self, number: int, answers: Answers) -> None:
+        arrays = {name: getattr(answers, name) for name in _ARRAYS}
+        with replacing(self.folder / f"{number:05d}.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, ids=np.array(answers.ids, dtype=np.str_), **arrays)
+
+
+_ROW = ("labels", "top", "probability", "doubt", "needs_human", "unlike", "cut", "problem")
+
+
+def _row(answers: Answers, row: int) -> dict[str, Any]:
+    loaded, probabilities = answers.loaded, answers.probabilities[row]
+    order = np.argsort(-probabilities)
+    empty = bool(answers.empty[row])
+    return {
+        "labels": "; ".join(loaded.name_of(loaded.labels[c]) for c in order if answers.decided[row, c]),
+        "top": "" if empty else loaded.name_of(loaded.labels[order[0]]),
+        "probability": 0.0 if empty else round(float(probabilities[order[0]]), 4),
+        "doubt": round(float(answers.doubt[row]), 4),
+        "needs_human": bool(answers.needs_human[row]),
+        "unlike": bool(answers.unlike[row]),
+        "cut": round(float(answers.cut[row]), 4),
+        "problem": predicting.EMPTY if empty else "",
+    }
+
+
+def open_batch(
+    workspace: Workspace,
+    model_id: str,
+    path: Path,
+    name: str | None = None,
+    mapping: ColumnMap | None = None,
+    folder: Path | None = None,
+) -> Batch:
+    """Open a file for classification with a model; the same file, model and mapping go on where they stopped.
+
+    Args:
+        workspace: Where models lie and batches go.
+        model_id: The model to ask.
+        path: The file.
+        name: What the user called it.
+        mapping: Which columns are which; guessed from the file when None.
+        folder: Where chunks go; `data/batches/<id>` when None.
+
+    Raises:
+        MedbenchError: For an unreadable file, an unknown model, or a file without any text column.
+    """
+    loaded = predicting.load(workspace, model_id)
+    reader, source = open_source(path, name)
+    if mapping is None:
+        mapping = columns.guess(reader.roles, list(itertools.islice(reader.read(source), SAMPLE)))
+    if mapping.title is None and mapping.text is None:
+        raise MedbenchError(
+            "a column with a title or a text", f"none in {source.name!r}", "Name one with --text or --title."
+        )
+    identity = {
+        "model": model_id,
+        "card": (loaded.folder / "model.json").stat().st_mtime_ns,
+        "file": _file_mark(path),
+        "mapping": asdict(mapping),
+        "chunk": CHUNK,
+    }
+    mark = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+    folder = folder or workspace.data / "batches" / mark
+    known = folder / "batch.json"
+    if known.exists() and read_json(known).get("mark") != mark:
+        for stale in [*folder.glob("*.npz"), known]:
+            stale.unlink()
+    if not known.exists():
+        write_json(known, {"mark": mark, "name": source.name, **{k: v for k, v in identity.items() if k != "card"}})
+    return Batch(folder, loaded, reader, source, mapping)
+
+
+def _file_mark(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _chunked(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    while chunk := list(itertools.islice(items, size)):
+        yield chunk

@@ -1,0 +1,165 @@
+"""How good is a model on a labelled file it never saw? Metrics with intervals; rows it did see are called out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medbench import mapping as columns
+from medbench import metrics, predicting
+from medbench.errors import MedbenchError
+from medbench.readers import Account, open_source
+from medbench.records import ColumnMap, Item, Metric
+from medbench.tasks import get_task
+from medbench.workspace import Workspace
+
+SAMPLE = 2_000
+SLICE = 2_000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        model: Model id.
+        file: Name of the file.
+        judged: Rows the figures rest on.
+        seen: Rows left out because the model learnt from that very text.
+        unlabelled: Rows left out because they carry no label of the model.
+        unknown_labels: Label -> rows, for labels in the file that the model does not know (they count as missed).
+        refused: Rows the reader could not use.
+        metrics: Metrics with 95 % intervals (bootstrap over groups when the file names them, else over rows).
+        per_label: One row per label.
+        notes: What a reader of the figures must know, one sentence each.
+    """
+
+    model: str
+    file: str
+    judged: int
+    seen: int
+    unlabelled: int
+    unknown_labels: dict[str, int]
+    refused: int
+    metrics: dict[str, Metric]
+    per_label: list[dict[str, Any]]
+    notes: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping."""
+        return asdict(self)
+
+
+def evaluate_file(
+    workspace: Workspace,
+    model_id: str,
+    path: Path,
+    *,
+    name: str | None = None,
+    chosen: Mapping[str, str] | None = None,
+    keep_seen: bool = False,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """Score a labelled file with a model.
+
+    Args:
+        workspace: Where models lie.
+        model_id: The model.
+        path: The labelled file.
+        name: What the user called it.
+        chosen: Role -> column; the rest is taken from the training file's columns or guessed.
+        keep_seen: Count rows that the model learnt from as well (the figures then flatter).
+        n_boot: Bootstrap resamples.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        MedbenchError: When the file cannot be read, has no label column, or none of its labels is known to the model.
+    """
+    loaded = predicting.load(workspace, model_id)
+    task = get_task(str(loaded.card["task"]))
+    reader, source = open_source(path, name)
+    account = Account()
+    mapped = _mapping(loaded.card, list(islice(reader.read(source), SAMPLE)), reader.roles, chosen or {})
+    if not mapped.labels:
+        raise MedbenchError(f"a label column in {source.name!r}", "none", "Name it with --labels COLUMN.")
+    rows = list(columns.apply(mapped, account.watch(reader.read(source)), task.clean_label, reader.roles))
+    items = [Item(row.id or str(number), row.title, row.text) for number, row in enumerate(rows, start=1)]
+    known = {label: column for column, label in enumerate(loaded.labels)}
+    unknown = Counter(label for row in rows for label in row.labels if label not in known)
+    seen = predicting.seen_in_training(loaded, items)
+    labelled = np.array([bool(row.labels) for row in rows], dtype=bool)
+    kept = np.flatnonzero(labelled & (keep_seen | ~seen))
+    truth = np.zeros((len(kept), len(known)), dtype=bool)
+    for at, index in enumerate(kept):
+        truth[at, [known[label] for label in rows[index].labels if label in known]] = True
+    if not truth.any():
+        examples = ", ".join(list(unknown)[:5]) or "none"
+        found = f"{len(kept):,} rows to judge with the labels {examples}"
+        raise MedbenchError(
+            f"rows with labels such as {', '.join(loaded.labels[:5])} that the model never saw",
+            found,
+            "Check the label column, or choose the model that was trained for these labels.",
+        )
+    probabilities, decided = _answers(loaded, [items[index] for index in kept])
+    groups = [rows[index].group for index in kept]
+    measured = metrics.evaluate(
+        truth,
+        probabilities,
+        decided,
+        answer=loaded.model.answer,
+        groups=groups if all(groups) else None,
+        rng=np.random.default_rng(seed),
+        n_boot=n_boot,
+    )
+    return Evaluation(
+        model_id,
+        source.name,
+        len(kept),
+        int((seen & labelled).sum()),
+        int((~labelled).sum()),
+        dict(unknown.most_common()),
+        account.refused,
+        measured,
+        metrics.per_label(truth, probabilities, decided, loaded.labels),
+        _notes(int((seen & labelled).sum()), keep_seen, unknown, loaded.card),
+    )
+
+
+def _mapping(card: Mapping[str, Any], sample: list[Any], roles: Any, chosen: Mapping[str, str]) -> ColumnMap:
+    """Take the training file's columns when this file has them all and the user names none; else guess."""
+    stored = card["dataset"].get("mapping")
+    present = columns.columns_of(sample)
+    if stored and not chosen:
+        trained = ColumnMap(**{**stored, "labels": tuple(stored["labels"])})
+        needed = [trained.title, trained.text, *trained.labels]
+        if all(column in present for column in needed if column is not None):
+            optional = {role: (stored[role] if stored[role] in present else None) for role in ("id", "group", "split")}
+            return ColumnMap(**{**asdict(trained), **optional, "labels": trained.labels})
+    return columns.guess(roles, sample, chosen)
+
+
+def _answers(loaded: predicting.Loaded, items: list[Item]) -> tuple[Any, Any]:
+    parts = [predicting.answer(loaded, items[at : at + SLICE]) for at in range(0, len(items), SLICE)]
+    return np.concatenate([part.probabilities for part in parts]), np.concatenate([part.decided for part in parts])
+
+
+def _notes(seen: int, keep_seen: bool, unknown: Counter[str], card: Mapping[str, Any]) -> list[str]:
+    notes = []
+    if seen and keep_seen:
+        notes.append(f"{seen:,} rows were in the model's training data and are counted: the figures flatter it.")
+    elif seen:
+        notes.append(f"{seen:,} rows were in the model's training data and were left out.")
+    if unknown:
+        named = ", ".join(f"{label} ({count:,})" for label, count in unknown.most_common(5))
+        notes.append(f"The model does not know these labels of the file, so they are not judged: {named}.")
+    baseline = card.get("baselines", {}).get("majority", {}).get("micro_f1", {}).get("value")
+    if baseline is not None:
+        notes.append(f"For comparison, the majority rule reached micro-F1 {baseline:.3f} on the model's own test rows.")
+    return notes

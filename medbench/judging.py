@@ -1,0 +1,206 @@
+"""From examples to a judged model: fit, calibrate on what was not trained on, score the test split once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medbench import metrics, splits, trust
+from medbench.errors import MedbenchError, Stopped
+from medbench.events import Say
+from medbench.families import Family, FamilyOptions, Fitting, Model
+from medbench.records import Examples, Metric, Scores, SplitName, Truth
+from medbench.trust import Stranger, Trust
+
+FOLDS = 5
+_SAMPLE_FOR_STRANGERS = 4000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Per-item predictions of the judged items, saved so that every later question is answered without the model.
+
+    Attributes:
+        split: "test", "validation" or "out-of-fold".
+        probabilities: (n_items, n_labels) calibrated.
+        truth: (n_items, n_labels) bool.
+        decided: (n_items, n_labels) bool.
+    """
+
+    split: str
+    probabilities: Scores
+    truth: Truth
+    decided: Truth
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A fitted model with everything that was measured on the way.
+
+    Attributes:
+        model: The model that will be kept.
+        trust: Calibration, thresholds, conformal sets and "unlike the training data", never fitted on test items.
+        metrics: Metrics with intervals on the judged items.
+        per_label: One row per label: n, precision, recall, F1, threshold.
+        judged_on: In words, which items the metrics rest on.
+        outcome: The judged items' predictions.
+        known: Everything the kept weights learnt from.
+        known_splits: The splits that `known` is made of, in its order.
+        notes: Facts the card must state.
+    """
+
+    model: Model
+    trust: Trust
+    metrics: dict[str, Metric]
+    per_label: list[dict[str, Any]]
+    judged_on: str
+    outcome: Outcome
+    known: Examples
+    known_splits: tuple[SplitName, ...]
+    notes: list[str]
+
+
+def judge(
+    family: Family[Any],
+    options: FamilyOptions,
+    parts: dict[str, Examples],
+    *,
+    fitting: Fitting,
+    keep_learning: bool,
+) -> Judged:
+    """Fit, tune trust, score the test split once, and fit the kept weights.
+
+    Cheap families get their calibration and thresholds from out-of-fold scores over train + validation; the others
+    from the validation split. With an empty test split, the metrics are the out-of-fold ones and say so.
+
+    Args:
+        family: The method.
+        options: Its options.
+        parts: "train", "validation" and "test" examples; the last two may be empty for cheap families.
+        fitting: Randomness, device, progress and checkpoints.
+        keep_learning: Fit once more on all rows after judging (weights only; the figures stay those of before).
+    """
+    train, validation, test = parts["train"], parts["validation"], parts["test"]
+    say = fitting.say
+    if len(train) == 0:
+        raise MedbenchError(
+            "labelled rows to learn from", "an empty train split", "Save the dataset with a train share."
+        )
+    if family.cheap:
+        known = held = _together(train, validation)
+        held_scores = _out_of_fold(family, options, known, fitting)
+        say("stage", name="fit", sentence=f"Fitting on {len(known):,} rows.")
+        model = family.fit(known, _nothing(known), options, fitting)
+    elif len(validation) == 0:
+        found = "none in this dataset"
+        raise MedbenchError(
+            f"a validation split for {family.title}", found, "Save the dataset with a validation share, e.g. 70/15/15."
+        )
+    else:
+        known, held = train, validation
+        model = family.fit(train, validation, options, fitting)
+        say("stage", name="calibrate", sentence="Calibrating on the validation split.")
+        held_scores = model.scores(held.items)
+    confidence = trust.fit_trust(held_scores, held.truth, known.answer, None, None, fitting.rng, groups=held.groups)
+    judged, raw, which, words = _what_to_judge(family, model, parts, held, held_scores, say)
+    probabilities = confidence.calibrate(raw)
+    decided = confidence.decide(probabilities)
+    measured = metrics.evaluate(
+        judged.truth, probabilities, decided, answer=judged.answer, groups=judged.groups or None, rng=fitting.rng
+    )
+    known_splits: tuple[SplitName, ...] = ("train", "validation") if family.cheap else ("train",)
+    notes = [] if which == "test" else [_NO_TEST]
+    if keep_learning and which == "test" and not say.stopping:
+        everything = _together(known, test)
+        say("stage", name="refit", sentence=f"Fitting the kept weights on all {len(everything):,} rows.")
+        model = family.fit(everything, _nothing(known) if family.cheap else validation, options, fitting)
+        known, known_splits = everything, (*known_splits, "test")
+        notes.append(_KEPT_LEARNING)
+    confidence = replace(confidence, stranger=_strangers(model, known, validation, family.cheap, fitting.rng))
+    per_label = metrics.per_label(judged.truth, probabilities, decided, judged.labels)
+    for row, threshold in zip(per_label, confidence.thresholds.tolist(), strict=True):
+        row["threshold"] = round(float(threshold), 4)
+    outcome = Outcome(which, probabilities, judged.truth, decided)
+    return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes)
+
+
+_NO_TEST = (
+    "Judged without a test split: calibration and thresholds saw these rows, so the figures are a little too kind."
+)
+_KEPT_LEARNING = (
+    "After the figures were taken, the kept weights were fitted once more on all rows with the same options; "
+    "the figures belong to the fit that had not seen the test rows."
+)
+
+
+def _what_to_judge(
+    family: Family[Any], model: Model, parts: dict[str, Examples], held: Examples, held_scores: Scores, say: Say
+) -> tuple[Examples, Scores, str, str]:
+    """Return the judged examples, their raw scores, their split's name, and a sentence about them."""
+    test = parts["test"]
+    if len(test):
+        say("stage", name="judge", sentence=f"Scoring the test split once ({len(test):,} rows).")
+        return test, model.scores(test.items), "test", f"the test split, {len(test):,} rows that training never saw"
+    which = "out-of-fold" if family.cheap else "validation"
+    return held, held_scores, which, f"{which} scores of {len(held):,} rows (the dataset has no test split)"
+
+
+def _strangers(
+    model: Model, known: Examples, validation: Examples, cheap: bool, rng: np.random.Generator
+) -> Stranger | None:
+    """Fit "unlike the training data" on a sample of training items, its scale on others (validation, or the rest)."""
+    order = rng.permutation(len(known))[:_SAMPLE_FOR_STRANGERS]
+    if not cheap and len(validation):
+        return trust.fit_stranger(_vectors(model, known, order), model.embed(validation.items), rng)
+    half = max(1, len(order) * 2 // 3)
+    return trust.fit_stranger(_vectors(model, known, order[:half]), _vectors(model, known, order[half:]), rng)
+
+
+def _vectors(model: Model, examples: Examples, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    return model.embed([examples.items[row] for row in rows])
+
+
+def _out_of_fold(family: Family[Any], options: FamilyOptions, examples: Examples, fitting: Fitting) -> Scores:
+    """Return scores of every example from a model that did not see it (groups kept together)."""
+    scores = np.zeros(examples.truth.shape, dtype=np.float32)
+    folds = splits.folds(examples, min(FOLDS, len(examples)), fitting.rng)
+    inside = Fitting(fitting.rng, fitting.device, Say(None, stop=fitting.say.stop))
+    for number, held in enumerate(folds, start=1):
+        if fitting.say.stopping:
+            raise Stopped
+        sentence = f"Cross-fitting for honest calibration, fold {number} of {len(folds)}."
+        fitting.say("progress", step=number, steps=len(folds), sentence=sentence)
+        rest = np.setdiff1d(np.arange(len(examples)), held)
+        model = family.fit(examples.take(rest), _nothing(examples), options, inside)
+        scores[held] = model.scores([examples.items[row] for row in held])
+    return scores
+
+
+def majority(train: Examples, judged: Examples, rng: np.random.Generator) -> dict[str, Metric]:
+    """Score the dullest rule there is: give every item the most frequent label of the train split.
+
+    Its probabilities are the label shares of the train split. No model may be shown without it.
+    """
+    shares = train.truth.mean(axis=0)
+    probabilities = np.tile(shares.astype(np.float32), (len(judged), 1))
+    decided = np.zeros(judged.truth.shape, dtype=bool)
+    decided[:, int(shares.argmax())] = True
+    return metrics.evaluate(
+        judged.truth, probabilities, decided, answer=judged.answer, groups=judged.groups or None, rng=rng
+    )
+
+
+def _together(first: Examples, second: Examples) -> Examples:
+    if len(second) == 0:
+        return first
+    groups = (*first.groups, *second.groups) if first.groups and second.groups else ()
+    items: Sequence[str] = [*first.items, *second.items]
+    return Examples(items, np.concatenate([first.truth, second.truth]), first.labels, first.answer, groups)
+
+
+def _nothing(like: Examples) -> Examples:
+    return Examples([], np.zeros((0, len(like.labels)), dtype=bool), like.labels, like.answer, ())

@@ -1,0 +1,245 @@
+"""A model card becomes answers, trust and reasons. The app, the command line and the API all ask here."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medbench import trust
+from medbench.cleaning import clean_text
+from medbench.errors import MedbenchError
+from medbench.families import Model, get_family
+from medbench.records import Device, Explanation, Item, LabelScore, Prediction, Scores, Truth
+from medbench.trust import Trust
+from medbench.workspace import Workspace, read_json
+
+KEPT_LOADED = 3
+EMPTY = "There is no text to classify."
+
+
+@dataclass
+class Loaded:
+    """A model in memory. Its lock is held while it works: pages, API requests and batches share it."""
+
+    id: str
+    folder: Path
+    card: dict[str, Any]
+    model: Model
+    trust: Trust
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _known: npt.NDArray[np.uint64] | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names in the order of the score columns."""
+        return self.model.labels
+
+    def name_of(self, label: str) -> str:
+        """Return what a user reads for a label."""
+        return str(self.card.get("label_names", {}).get(label, label))
+
+    def known(self) -> npt.NDArray[np.uint64]:
+        """Return the sorted fingerprints of all texts the model learnt from."""
+        if self._known is None:
+            path = self.folder / "known.npz"
+            self._known = np.load(path, allow_pickle=False)["fingerprints"] if path.exists() else np.zeros(0, np.uint64)
+        return self._known
+
+
+@dataclass
+class Answers:
+    """Answers for n items as arrays, so that hundreds of thousands fit; `prediction` makes the record of one.
+
+    Attributes:
+        ids: n item ids.
+        probabilities: (n, n_labels) calibrated.
+        decided: (n, n_labels) bool.
+        conformal: (n, n_labels) bool, the conformal sets.
+        unlikeness: (n,) 0-1.
+        unlike: (n,) bool.
+        cut: (n,) share of each text not read.
+        empty: (n,) bool, nothing to classify.
+        doubt: (n,) 0-1.
+        needs_human: (n,) bool.
+    """
+
+    loaded: Loaded
+    ids: list[str]
+    probabilities: Scores
+    decided: Truth
+    conformal: Truth
+    unlikeness: npt.NDArray[np.float32]
+    unlike: npt.NDArray[np.bool_]
+    cut: npt.NDArray[np.float32]
+    empty: npt.NDArray[np.bool_]
+    doubt: npt.NDArray[np.float32]
+    needs_human: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.ids)
+
+    def prediction(self, row: int) -> Prediction:
+        """Return everything medbench says about one item."""
+        loaded = self.loaded
+        if self.empty[row]:
+            return Prediction(self.ids[row], loaded.id, (), needs_human=True, doubt=1.0, problem=EMPTY)
+        probabilities, thresholds = self.probabilities[row], loaded.trust.thresholds
+        order = np.lexsort((-probabilities, ~self.decided[row]))
+        labels = tuple(
+            LabelScore(
+                loaded.labels[column],
+                loaded.name_of(loaded.labels[column]),
+                round(float(probabilities[column]), 4),
+                round(float(thresholds[column]), 4),
+                bool(self.decided[row, column]),
+            )
+            for column in order
+        )
+        members = tuple(score.label for score in labels if self.conformal[row, loaded.labels.index(score.label)])
+        return Prediction(
+            self.ids[row],
+            loaded.id,
+            labels,
+            conformal=members,
+            coverage=loaded.trust.coverage,
+            needs_human=bool(self.needs_human[row]),
+            doubt=round(float(self.doubt[row]), 4),
+            unlike=bool(self.unlike[row]),
+            unlikeness=round(float(self.unlikeness[row]), 4),
+            cut=round(float(self.cut[row]), 4),
+        )
+
+
+_loaded: OrderedDict[tuple[str, int], Loaded] = OrderedDict()
+_loading = threading.Lock()
+
+
+def load(workspace: Workspace, model_id: str, device: str = "cpu") -> Loaded:
+    """Load a model, or return it from memory. Raises MedbenchError when it is missing or damaged."""
+    folder = workspace.model(model_id)
+    card_path = folder / "model.json"
+    if not card_path.exists():
+        names = ", ".join(path.parent.name for path in workspace.model_cards()[:8]) or "none yet"
+        raise MedbenchError("the id of a model", repr(model_id), f"Models here: {names}.")
+    key = (str(folder), card_path.stat().st_mtime_ns)
+    with _loading:
+        if key in _loaded:
+            _loaded.move_to_end(key)
+            return _loaded[key]
+        card = read_json(card_path)
+        model = get_family(str(card["family"])).load(folder, Device(device))
+        loaded = Loaded(model_id, folder, card, model, trust.load(folder))
+        _loaded[key] = loaded
+        while len(_loaded) > KEPT_LOADED:
+            _loaded.popitem(last=False)
+        return loaded
+
+
+def answer(loaded: Loaded, items: Sequence[Item]) -> Answers:
+    """Answer for items, in their order."""
+    texts = [item.joined for item in items]
+    empty = np.array([not text for text in texts], dtype=bool)
+    confidence = loaded.trust
+    if not texts:
+        return _no_answers(loaded)
+    with loaded.lock:
+        probabilities = confidence.calibrate(loaded.model.scores(texts))
+        vectors = loaded.model.embed(texts)
+        cut = loaded.model.cut(texts)
+    unlikeness = confidence.unlikeness(vectors).astype(np.float32)
+    unlike = confidence.unlike(vectors)
+    return Answers(
+        loaded,
+        [item.id for item in items],
+        probabilities,
+        confidence.decide(probabilities) & ~empty[:, None],
+        confidence.conformal_sets(probabilities) & ~empty[:, None],
+        unlikeness,
+        unlike & ~empty,
+        cut,
+        empty,
+        confidence.doubt(probabilities).astype(np.float32),
+        confidence.needs_human(probabilities, vectors) | empty,
+    )
+
+
+def _no_answers(loaded: Loaded) -> Answers:
+    table, row, flag = np.zeros((0, len(loaded.labels))), np.zeros(0, np.float32), np.zeros(0, dtype=bool)
+    none = table.astype(bool)
+    return Answers(loaded, [], table.astype(np.float32), none, none, row, flag, row, flag, row, flag)
+
+
+def predict(loaded: Loaded, items: Sequence[Item]) -> list[Prediction]:
+    """Answer for items as records; for large batches use `answer`."""
+    answers = answer(loaded, items)
+    return [answers.prediction(row) for row in range(len(answers))]
+
+
+def explain(loaded: Loaded, item: Item, label: str) -> Explanation:
+    """Mark the words or sentences of `item.joined` that drove `label`."""
+    if label not in loaded.labels:
+        raise MedbenchError(f"one of the labels {', '.join(loaded.labels)}", repr(label), "Choose one of these.")
+    with loaded.lock:
+        return loaded.model.reasons(item.joined, label)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A training item and its cosine similarity to the item asked about."""
+
+    id: str
+    title: str
+    text: str
+    labels: tuple[str, ...]
+    similarity: float
+
+
+def neighbours(workspace: Workspace, loaded: Loaded, item: Item, count: int = 5) -> tuple[list[Neighbour], str]:
+    """Return the most similar training items, or none and the reason why in one sentence."""
+    from medbench import datasets
+
+    path = loaded.folder / "neighbours.npz"
+    if not path.exists():
+        return [], "This model was shipped without its training texts, so there are none to show."
+    try:
+        dataset = datasets.load(workspace, str(loaded.card["dataset"]["id"]))
+    except MedbenchError:
+        return [], "The dataset this model learnt from has been deleted, so there are no training texts to show."
+    with np.load(path, allow_pickle=False) as stored:
+        vectors, positions = stored["vectors"].astype(np.float32), stored["positions"]
+    with loaded.lock:
+        vector = loaded.model.embed([item.joined])[0]
+    similarity = vectors @ vector
+    best = np.argsort(-similarity)[:count]
+    rows = dataset.rows([int(positions[index]) for index in best])
+    return [
+        Neighbour(str(row["id"]), str(row["title"]), str(row["text"]), tuple(row["labels"]), float(similarity[index]))
+        for index, row in zip(best, rows, strict=True)
+    ], ""
+
+
+def fingerprint(text: str) -> int:
+    """Return 64 bits that are equal for texts that differ only in case, white space, mark-up or Unicode form."""
+    plain = " ".join(unicodedata.normalize("NFKC", clean_text(text)).casefold().split())
+    return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "little")
+
+
+def seen_in_training(loaded: Loaded, items: Sequence[Item]) -> npt.NDArray[np.bool_]:
+    """Return (n_items,) bool: True where the model learnt from that very text."""
+    marks = np.array([fingerprint(item.joined) for item in items], dtype=np.uint64)
+    return np.isin(marks, loaded.known())
+
+
+def list_models(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return the cards of all complete models, newest first, shipped starters last."""
+    return [read_json(path) for path in workspace.model_cards()]

@@ -1,0 +1,292 @@
+"""Carries one run from its spec to its model, in a process of its own. Leaves only files.
+
+`python -m medbench.worker RUN_FOLDER --data DIR --models DIR --lock FD [--resume]`, started by `runs.start`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medbench import runs
+from medbench.errors import MedbenchError, Stopped
+from medbench.events import Say
+from medbench.records import SPLITS, Device, Examples, RunSpec
+from medbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from medbench.datasets import Dataset
+    from medbench.judging import Judged
+
+VERSION = 1
+NEIGHBOURS = 20_000
+INTENDED_USE = "Research use: a second look at texts that a person also reads. Not a medical device."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one training; return 0 when it finished or was cancelled, 1 when it failed."""
+    parser = argparse.ArgumentParser(prog="medbench.worker")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--lock", type=int, default=None)
+    parser.add_argument("--resume", action="store_true")
+    given = parser.parse_args(arguments)
+    if given.lock is not None:
+        os.set_inheritable(given.lock, False)  # the heartbeat must not outlive us in a child
+    say = Say(given.run / "events.jsonl")
+    signal.signal(signal.SIGTERM, lambda *_: _stop(say))
+    say("launched", process=os.getpgid(0))
+    workspace = Workspace(given.data, given.models)
+    with runs.device_turn(workspace, given.run.name, say) as mine:
+        if not mine:
+            say("cancelled", model=None, sentence="Cancelled while it waited; nothing was computed.")
+            return 0
+        return _carry(workspace, given.run, say, resume=given.resume)
+
+
+def _stop(say: Say) -> None:
+    say.stop.set()
+    say("stopping", sentence="Stopping after the step in hand; what has been learnt is kept where possible.")
+
+
+def _carry(workspace: Workspace, folder: Path, say: Say, *, resume: bool) -> int:
+    spec: RunSpec | None = None
+    try:
+        spec = runs.read_spec(folder / "run.yaml", [])
+        _train(workspace, folder, spec, say, resume=resume)
+    except Stopped:
+        say("cancelled", model=None, sentence="Cancelled before there was a model to keep.")
+    except Exception as error:  # noqa: BLE001 - every failure must become one sentence in the events
+        traceback.print_exc()
+        say("failed", **_failure(error, spec))
+        return 1
+    return 0
+
+
+def _train(workspace: Workspace, folder: Path, spec: RunSpec, say: Say, *, resume: bool) -> None:
+    import numpy as np
+
+    from medbench import datasets, judging
+    from medbench.families import Fitting, get_family
+
+    began = time.monotonic()
+    family = get_family(spec.family)
+    options = family.parse(spec.options)
+    dataset = datasets.load(workspace, spec.dataset)
+    parts: dict[str, Examples] = {split: dataset.examples(split) for split in SPLITS}
+    if dataset.answer not in family.answers:
+        raise MedbenchError(
+            f"a dataset with {' or '.join(sorted(family.answers))} label(s) per item", dataset.answer, "Choose another."
+        )
+    device = chosen_device(spec.device)
+    rows = {split: len(examples) for split, examples in parts.items()}
+    say("started", device=device.name, rows=rows, options=options.model_dump(mode="json"), resumed=resume)
+    rng = np.random.default_rng(spec.seed)
+    baselines = _baselines(spec, parts, say)
+    fitting = Fitting(rng, device, say, folder / "checkpoints", resume)
+    keep_learning = family.cheap if spec.keep_learning is None else spec.keep_learning
+    judged = judging.judge(family, options, parts, fitting=fitting, keep_learning=keep_learning)
+    say("stage", name="save", sentence="Writing the model and its card.")
+    seconds = time.monotonic() - began
+    card = _card(folder.name, spec, options.model_dump(mode="json"), dataset, judged, baselines, seconds, device.name)
+    _save(workspace, folder.name, dataset, judged, card)
+    headline = {name: round(metric.value, 4) for name, metric in judged.metrics.items()}
+    if say.stopping:
+        say("cancelled", model=folder.name, sentence="Stopped early; the best model so far was kept.", metrics=headline)
+    else:
+        sentence = f"Finished in {seconds:.0f} seconds."
+        say("finished", model=folder.name, sentence=sentence, seconds=round(seconds, 1), metrics=headline)
+
+
+def _baselines(spec: RunSpec, parts: dict[str, Examples], say: Say) -> dict[str, dict[str, Any]]:
+    """Score the majority rule and the keyword family on the very rows that the run is judged on."""
+    import numpy as np
+
+    from medbench import judging
+    from medbench.families import Fitting, get_family
+
+    rng = np.random.default_rng(spec.seed)
+    judged = (
+        parts["test"] if len(parts["test"]) else parts["validation"] if len(parts["validation"]) else parts["train"]
+    )
+    found = {"majority": judging.majority(parts["train"], judged, rng)}
+    keywords = get_family("keywords")
+    if spec.family != "keywords" and len(parts["test"]) and parts["train"].answer in keywords.answers:
+        say("stage", name="baselines", sentence="Scoring the baselines: majority and keywords.")
+        quiet = Fitting(rng, Device(), Say(None, stop=say.stop))
+        rival = judging.judge(keywords, keywords.parse({}), parts, fitting=quiet, keep_learning=False)
+        found["keywords"] = rival.metrics
+    return {name: {key: _numbers(metric) for key, metric in table.items()} for name, table in found.items()}
+
+
+def _numbers(metric: Any) -> dict[str, Any]:
+    facts = asdict(metric)
+    facts.pop("name")
+    return {key: round(value, 5) if isinstance(value, float) else value for key, value in facts.items()}
+
+
+def _card(
+    run_id: str,
+    spec: RunSpec,
+    options: dict[str, Any],
+    dataset: Dataset,
+    judged: Judged,
+    baselines: dict[str, dict[str, Any]],
+    seconds: float,
+    device: str,
+) -> dict[str, Any]:
+    facts = dataset.card
+    return {
+        "version": VERSION,
+        "id": run_id,
+        "name": spec.name or f"{spec.family} on {facts['name']}",
+        "task": spec.task,
+        "family": spec.family,
+        "item": facts.get("item", "text"),
+        "answer": dataset.answer,
+        "labels": list(dataset.labels),
+        "label_names": facts.get("label_names", {}),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "run": run_id,
+        "dataset": {
+            "id": dataset.id,
+            "name": facts["name"],
+            "n_rows": facts["n_rows"],
+            "splits": facts["splits"],
+            "licence": facts.get("licence", ""),
+            "mapping": asdict(dataset.mapping),
+            "findings": [entry["sentence"] for entry in facts.get("findings", []) if entry["severity"] != "info"],
+        },
+        "options": options,
+        "seed": spec.seed,
+        "device": device,
+        "learnt_from": {"rows": len(judged.known), "splits": list(judged.known_splits)},
+        "metrics": {name: _numbers(metric) for name, metric in judged.metrics.items()},
+        "judged_on": judged.judged_on,
+        "per_label": judged.per_label,
+        "baselines": baselines,
+        "calibration": {
+            "method": judged.trust.method,
+            "ece_before": round(judged.trust.ece_before, 5),
+            "ece_after": round(judged.trust.ece_after, 5),
+        },
+        "coverage": judged.trust.coverage,
+        "cost": {"seconds": round(seconds, 1), "peak_memory": _peak_memory(), "size": 0},
+        "versions": _versions(),
+        "command": runs.command_line(spec),
+        "intended_use": INTENDED_USE,
+        "limits": _limits(facts, judged),
+        "licence": facts.get("licence", ""),
+        "notes": judged.notes,
+    }
+
+
+def _limits(facts: dict[str, Any], judged: Judged) -> list[str]:
+    limits = ["Labels, language and time of its training data bound what it knows; other text is flagged, not refused."]
+    rare = [row["label"] for row in judged.per_label if row["n"] < 10]
+    if rare:
+        limits.append(f"Fewer than 10 judged items carry {', '.join(rare[:12])}: figures for these say little.")
+    limits += [entry["sentence"] for entry in facts.get("findings", []) if entry["severity"] == "stop"]
+    return limits
+
+
+def _save(workspace: Workspace, run_id: str, dataset: Dataset, judged: Judged, card: dict[str, Any]) -> None:
+    """Write the model under a hidden name, the card last, and rename the folder into place."""
+    import shutil
+
+    import numpy as np
+
+    from medbench.predicting import fingerprint
+    from medbench.workspace import write_json
+
+    final = workspace.models / run_id
+    folder = workspace.models / f".{run_id}.partial"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    judged.model.save(folder)
+    judged.trust.save(folder)
+    marks = np.unique(np.array([fingerprint(text) for text in judged.known.items], dtype=np.uint64))
+    np.savez_compressed(folder / "known.npz", fingerprints=marks)
+    positions = np.concatenate([dataset.positions(split) for split in judged.known_splits])[:NEIGHBOURS]
+    vectors = judged.model.embed(judged.known.items[:NEIGHBOURS]).astype(np.float16)
+    np.savez_compressed(folder / "neighbours.npz", vectors=vectors, positions=positions)
+    outcome = judged.outcome
+    splits = ("test",) if outcome.split == "test" else ("validation",) if outcome.split == "validation" else SPLITS[:2]
+    where = np.concatenate([dataset.positions(split) for split in splits])
+    np.savez_compressed(
+        folder / "judged.npz",
+        split=np.array(outcome.split),
+        positions=where,
+        probabilities=outcome.probabilities.astype(np.float32),
+        truth=outcome.truth,
+        decided=outcome.decided,
+    )
+    card["cost"]["size"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    write_json(folder / "model.json", card)
+    shutil.rmtree(final, ignore_errors=True)
+    folder.rename(final)
+
+
+def chosen_device(name: str) -> Device:
+    """Return the device a spec names; "auto" takes the first GPU when there is one. Imports torch only to look for one."""
+    if name == "cpu" or (
+        name == "auto" and not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidia0").exists()
+    ):
+        return Device("cpu")
+    import torch
+
+    if torch.cuda.is_available():
+        index = int(name.partition(":")[2] or 0)
+        return Device(f"cuda:{index}", int(torch.cuda.get_device_properties(index).total_memory))
+    if name == "auto":
+        return Device("cpu")
+    raise MedbenchError("a CUDA device that torch can use", f"none for {name!r}", "Choose device cpu or auto.")
+
+
+def _failure(error: BaseException, spec: RunSpec | None) -> dict[str, Any]:
+    """Return what the user reads of a failure: one sentence, the line that matters, and a remedy if there is one."""
+    line = traceback.format_exception_only(error)[-1].strip()
+    remedy = None
+    if spec is not None and not isinstance(error, MedbenchError):
+        from medbench.families import get_family
+
+        family = get_family(spec.family)
+        found = family.remedy(error, family.parse(spec.options))
+        remedy = {"sentence": found[0], "options": found[1]} if found else None
+    if isinstance(error, MedbenchError):
+        return {"sentence": str(error), "line": line, "remedy": None, **error.parts()}
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return {"sentence": "The disk is full: free some space, then resume.", "line": line, "remedy": remedy}
+    if isinstance(error, MemoryError):
+        return {"sentence": "The machine ran out of memory.", "line": line, "remedy": remedy}
+    sentence = (
+        remedy["sentence"] if remedy else "The run met an error medbench did not expect; the log has the details."
+    )
+    return {"sentence": sentence, "line": line, "remedy": remedy}
+
+
+def _peak_memory() -> int:
+    scale = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kibibytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+def _versions() -> dict[str, str]:
+    import importlib.metadata as metadata
+    import platform
+
+    packages = ("medbench", "numpy", "scikit-learn", "torch", "transformers", "peft")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
