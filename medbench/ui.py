@@ -1,0 +1,353 @@
+"""The few pieces that pages share: the frame around a page, errors in words, numbers people read, tables, chips."""
+
+from __future__ import annotations
+
+import html
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import streamlit as st
+
+from medbench.errors import MedbenchError
+from medbench.records import Finding
+from medbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("medbench.ui")
+
+NOTICE = "Research use. Not a medical device."
+SEVERITY = {"stop": ("⛔", "Results would be wrong"), "warn": ("⚠️", "Look at it"), "info": ("ℹ️", "Good to know")}
+STYLE = """<style>
+.block-container {max-width: 78rem; padding-top: 3.2rem; padding-bottom: 4rem;}
+.mb-chip {display: inline-block; padding: .06rem .5rem; margin: 0 .3rem .25rem 0; border-radius: .8rem;
+  border: 1px solid rgba(11, 106, 117, .45); background: rgba(11, 106, 117, .12); font-size: .86rem;}
+.mb-chip-quiet {border-color: rgba(128, 128, 128, .45); background: transparent;}
+.mb-fact {font-size: .84rem; opacity: .78;}
+.mb-value {font-size: 1.35rem; font-weight: 600; line-height: 1.3;}
+</style>"""
+
+
+def workspace() -> Workspace:
+    """Return the workspace that the server was started in (MEDBENCH_HOME, else the current folder)."""
+    return Workspace.here()
+
+
+@contextmanager
+def page(title: str, intro: str = "") -> Iterator[Workspace]:
+    """Draw a page's head, then its body inside `guarded`; yields the workspace.
+
+    Args:
+        title: The page's heading.
+        intro: One short sentence under it.
+    """
+    st.title(title, anchor=False)
+    if intro:
+        st.caption(intro)
+    with guarded():
+        yield workspace()
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Show a MedbenchError as its sentence; log anything else and show one sentence. For page bodies and fragments."""
+    try:
+        yield
+    except MedbenchError as error:
+        show_error(error)
+    except Exception:  # the last wall before the user: whatever it is, it is logged whole and told in one sentence
+        log.exception("A page could not be drawn.")
+        st.error("Something went wrong on this page. The details are in the log. Reload the page to go on.")
+
+
+def show_error(error: MedbenchError) -> None:
+    """Show what was found, what was expected, and what to do."""
+    st.error(f"Expected {plain(error.expected)}, found {plain(error.found)}.  \n**{plain(error.todo)}**")
+
+
+def plain(text: str) -> str:
+    """Return text that Markdown shows as it stands: no formatting, no math, no HTML, no emoji codes."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|$~:<>])", r"\\\1", text)
+
+
+def escape(text: str) -> str:
+    """Return text that is safe inside HTML."""
+    return html.escape(text, quote=True)
+
+
+def empty(sentence: str, label: str = "", path: str = "", query: Mapping[str, str] | None = None) -> None:
+    """Say that there is nothing yet, and link to the page where the next step is."""
+    with st.container(border=True):
+        st.markdown(sentence)
+        if path:
+            link(label, path, query)
+
+
+def link(label: str, path: str, query: Mapping[str, str] | None = None) -> None:
+    """Draw a link to another page of the app, e.g. "pages/train.py" with the query {"dataset": id}."""
+    st.page_link(path, label=f"**{label}** →", query_params=dict(query) if query else None)
+
+
+# --- numbers people read ---------------------------------------------------------------------------------------
+
+
+def number(value: float | None) -> str:
+    """Return 1,234 for whole numbers, three significant digits for others, – for None."""
+    if value is None:
+        return "–"
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def score(value: float | None) -> str:
+    """Return a score in 0-1 with three decimals: 0.687."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def share(value: float | None) -> str:
+    """Return a share in 0-1 as a percentage: 47.5 %, 90 %, < 0.1 %."""
+    if value is None:
+        return "–"
+    if 0 < value < 0.001:
+        return "< 0.1 %"
+    return f"{value * 100:.1f}".removesuffix(".0") + " %"
+
+
+def size(count: float | None) -> str:
+    """Return bytes as 512 B, 3.2 MB, 1.4 GB."""
+    if count is None:
+        return "–"
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as 0.4 s, 12 s, 2 min 10 s, 3 h 5 min."""
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def when(moment: float | str | None) -> str:
+    """Return a Unix time or an ISO time as local "22 Nov 2026, 22:17"; the year is left out within this year."""
+    if moment is None or moment == "":
+        return "–"
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
+    local = datetime.fromtimestamp(moment).astimezone()
+    year = "" if local.year == time.localtime().tm_year else f" {local.year}"
+    return f"{local.day} {local:%b}{year}, {local:%H:%M}"
+
+
+def count_of(count: int, one: str, many: str = "") -> str:
+    """Return "1 row", "1,234 rows"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+# --- small displays --------------------------------------------------------------------------------------------
+
+
+def chips(labels: Iterable[str], quiet: bool = False) -> str:
+    """Return labels as HTML chips (escaped), for `st.html`."""
+    kind = "mb-chip mb-chip-quiet" if quiet else "mb-chip"
+    return "".join(f'<span class="{kind}">{escape(label)}</span>' for label in labels)
+
+
+def facts(pairs: Mapping[str, str]) -> None:
+    """Show short facts side by side: a small name over a value."""
+    with st.container(horizontal=True, gap="large"):
+        for name, value in pairs.items():
+            st.html(
+                f'<div class="mb-fact">{escape(name)}</div><div class="mb-value">{escape(value)}</div>',
+                width="content",
+            )
+
+
+def with_interval(entry: Mapping[str, Any] | None) -> str:
+    """Return a metric {value, low, high} as "0.687 (0.67-0.70)"; – when there is none."""
+    if not entry or entry.get("value") is None:
+        return "–"
+    low, high = entry.get("low"), entry.get("high")
+    interval = f" ({low:.2f}–{high:.2f})" if low is not None and high is not None else ""
+    return f"{entry['value']:.3f}{interval}"
+
+
+def finding_line(finding: Finding) -> str:
+    """Return a finding as one Markdown line, its sentence escaped."""
+    return f"{SEVERITY[finding.severity][0]} {plain(finding.sentence)}"
+
+
+def download(
+    label: str,
+    data: bytes | str | Callable[[], bytes],
+    file_name: str,
+    key: str,
+    mime: str = "text/plain",
+    help: str = "",
+) -> None:
+    """Draw a download button; a callable is only asked for its bytes when the button is pressed."""
+    st.download_button(
+        label, data, file_name=file_name, mime=mime, key=key, help=help or None, on_click="ignore", icon="⬇️"
+    )
+
+
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """Return a table as CSV for spreadsheets: UTF-8 with mark, formulas in text neutralised by an apostrophe."""
+    safe = frame.copy()
+    for name in safe.columns:
+        if safe[name].dtype.kind not in "biufM":
+            safe[name] = [_neutral(_cell(value)) for value in safe[name]]
+    data: bytes = safe.to_csv(index=False).encode("utf-8-sig")
+    return data
+
+
+def _neutral(value: Any) -> Any:
+    return (
+        f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") and not _NUMBER.match(value) else value
+    )
+
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?$")
+
+
+# --- tables ----------------------------------------------------------------------------------------------------
+
+
+def grid(
+    frame: pd.DataFrame,
+    key: str,
+    *,
+    selection: Literal["none", "one", "many"] = "none",
+    height: int | None = None,
+    widths: Mapping[str, int] | None = None,
+    names: Mapping[str, str] | None = None,
+    hide: Sequence[str] = (),
+    wrap: Sequence[str] = (),
+    decimals: Mapping[str, int] | None = None,
+    page_size: int = 0,
+) -> list[int]:
+    """Draw a table that people work in: sort, filter, resize, select. Returns the selected positions in `frame`.
+
+    Args:
+        frame: At most some thousand rows (all of them travel to the browser). Columns of any dtype.
+        key: Widget key.
+        selection: Whether rows can be selected, by a click anywhere on them ("one") or check boxes ("many").
+        height: Pixels; fitted to the rows when None.
+        widths: Column -> width in pixels; other columns share the rest.
+        names: Column -> heading.
+        hide: Columns that are not shown.
+        wrap: Columns whose text wraps; the rows then grow.
+        decimals: Column -> number of decimals shown.
+        page_size: Rows on a page, or 0 for one scrolling table.
+    """
+    from st_aggrid import AgGrid
+
+    shown = _plain_columns(frame)
+    columns = [
+        _column(
+            name, shown[name], (widths or {}).get(name), (names or {}).get(name), name in hide, name in wrap, decimals
+        )
+        for name in shown.columns
+    ]
+    shown["__row"] = [str(row) for row in range(len(shown))]
+    columns.append({"field": "__row", "hide": True})
+    options: dict[str, Any] = {
+        "columnDefs": columns,
+        "defaultColDef": {"sortable": True, "resizable": True, "filter": True, "minWidth": 70},
+        "rowHeight": 34,
+        "headerHeight": 36,
+        "enableCellTextSelection": True,
+        "suppressDragLeaveHidesColumns": True,
+        "tooltipShowDelay": 400,
+        "autoSizeStrategy": {"type": "fitGridWidth"},
+    }
+    if selection == "one":
+        options["rowSelection"] = {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True}
+    elif selection == "many":
+        options["rowSelection"] = {"mode": "multiRow", "checkboxes": True, "enableClickSelection": False}
+    if page_size and len(shown) > page_size:
+        options |= {"pagination": True, "paginationPageSize": page_size, "paginationPageSizeSelector": False}
+    rows = min(len(shown), page_size or 12)
+    answer = AgGrid(
+        shown,
+        gridOptions=options,
+        height=height or 34 * max(rows, 2) + 44 + (48 if "pagination" in options else 0) + (60 if wrap else 0),
+        key=key,
+        update_on=["selectionChanged"] if selection != "none" else [],
+        data_return_mode="AS_INPUT",
+        enable_enterprise_modules=False,
+        show_toolbar=False,
+        theme="streamlit",
+    )
+    picked = answer.selected_rows if selection != "none" else None
+    if picked is None:
+        return []
+    return [row for value in picked["__row"] if (row := int(value)) < len(frame)]
+
+
+def _column(
+    name: str,
+    values: pd.Series[Any],
+    width: int | None,
+    heading: str | None,
+    hidden: bool,
+    wrapped: bool,
+    decimals: Mapping[str, int] | None,
+) -> dict[str, Any]:
+    column: dict[str, Any] = {"field": name, "headerName": heading or name, "hide": hidden}
+    if values.dtype.kind in "iuf":
+        column |= {"type": "numericColumn", "filter": "agNumberColumnFilter"}
+        if decimals and name in decimals:
+            column["valueFormatter"] = f"x == null ? '' : Number(x).toFixed({decimals[name]})"
+    else:
+        column |= {"filter": "agTextColumnFilter", "tooltipField": name}
+    if width:
+        column |= {"initialWidth": width, "maxWidth": width} if width <= 160 else {"initialWidth": width}
+    if wrapped:
+        column |= {"wrapText": True, "autoHeight": True}
+    return column
+
+
+def _plain_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a copy whose columns are numbers or plain objects: the grid stays blank on other kinds of columns."""
+    import pandas as pd
+
+    made: dict[str, pd.Series[Any]] = {}
+    for name in frame.columns:
+        values = frame[name]
+        numeric = getattr(values.dtype, "kind", "O") in "iuf" and isinstance(values.dtype.type(0).item(), int | float)
+        made[str(name)] = (
+            pd.Series(values.to_numpy(), dtype=values.dtype.name.lower())
+            if numeric
+            else pd.Series([_cell(value) for value in values], dtype=object)
+        )
+    return pd.DataFrame(made)
+
+
+def _cell(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Iterable):
+        return "; ".join(str(part) for part in value)
+    return str(value)

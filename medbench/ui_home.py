@@ -1,0 +1,194 @@
+"""Home: one next step, what there is, and the newest runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from medbench import runs, ui
+from medbench.datasets import list_datasets
+from medbench.runs import Run
+from medbench.workspace import Workspace, read_json
+
+STATES = {
+    "queued": ("🕓", "waiting"),
+    "running": ("🔵", "running"),
+    "finished": ("✅", "finished"),
+    "failed": ("❌", "failed"),
+    "cancelled": ("⏹️", "cancelled"),
+    "lost": ("⚠️", "lost"),
+}
+RECENT = 6
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What a workspace holds, as far as Home needs it.
+
+    Attributes:
+        datasets: Dataset cards, newest first.
+        runs: All runs, newest first.
+        own: Ids of the models that runs left here, newest first.
+        starters: Ids of the models that were shipped.
+    """
+
+    datasets: list[dict[str, Any]]
+    runs: list[Run]
+    own: list[str]
+    starters: list[str]
+
+    @property
+    def alive(self) -> list[Run]:
+        """Runs that work or wait."""
+        return [run for run in self.runs if run.alive]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The next thing to do: why, what the button says, and where it leads."""
+
+    sentence: str
+    label: str
+    path: str
+    query: Mapping[str, str]
+
+
+def take_stock(workspace: Workspace) -> Stock:
+    """Look at the workspace; reads no rows and no weights."""
+    models = [path.parent.name for path in workspace.model_cards()]
+    return Stock(
+        list_datasets(workspace),
+        runs.list_runs(workspace),
+        [name for name in models if not name.startswith("starter-")],
+        [name for name in models if name.startswith("starter-")],
+    )
+
+
+def next_step(stock: Stock) -> Step:
+    """Return the one step that helps most now."""
+    if stock.alive:
+        run = stock.alive[0]
+        return Step(
+            f"{ui.count_of(len(stock.alive), 'run')} at work: {run_name(run)}.",
+            "Watch it",
+            "pages/train.py",
+            {"run": run.id},
+        )
+    if stock.own:
+        return Step("Your newest model is ready.", "Classify with it", "pages/classify.py", {"model": stock.own[0]})
+    trainable = [card for card in stock.datasets if card["n_labelled"]]
+    if trainable:
+        card = trainable[0]
+        return Step(
+            f"“{card['name']}” has labels to learn from.",
+            "Train a model",
+            "pages/train.py",
+            {"dataset": str(card["id"])},
+        )
+    if stock.starters:
+        return Step(
+            "A starter model is here. Paste an abstract, get its labels; nothing to train.",
+            "Classify an abstract now",
+            "pages/classify.py",
+            {"model": stock.starters[0]},
+        )
+    return Step(
+        "Nothing here yet. Begin with a file: a PubMed export, a table, a PDF, or the sample.",
+        "Add a dataset",
+        "pages/datasets.py",
+        {"add": "1"},
+    )
+
+
+def draw(workspace: Workspace) -> None:
+    """Draw Home."""
+    stock = take_stock(workspace)
+    step = next_step(stock)
+    with st.container(border=True):
+        st.markdown(f"#### {ui.plain(step.sentence)}")
+        with st.container(horizontal=True):
+            if st.button(step.label, key="home_next", type="primary", help="The next step.", shortcut="Enter"):
+                st.switch_page(step.path, query_params=dict(step.query))
+            if stock.starters and step.path != "pages/classify.py":
+                ui.link("Classify an abstract now", "pages/classify.py", {"model": stock.starters[0]})
+            if step.path != "pages/datasets.py":
+                ui.link("Add a dataset", "pages/datasets.py", {"add": "1"})
+    ended = len(stock.runs) - len(stock.alive)
+    ui.facts(
+        {
+            "Datasets": f"{len(stock.datasets):,}",
+            "Rows in them": ui.number(sum(int(card["n_rows"]) for card in stock.datasets)),
+            "Runs at work": f"{len(stock.alive):,}",
+            "Runs ended": f"{ended:,}",
+            "Your models": f"{len(stock.own):,}",
+            "Starter models": f"{len(stock.starters):,}",
+        }
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        _recent_runs(stock)
+    with right:
+        _models(workspace, stock)
+        _recent_datasets(stock)
+
+
+def run_name(run: Run) -> str:
+    """Return the name a user gave a run, else its family and dataset."""
+    return str(run.spec.get("name") or f"{run.spec.get('family', '?')} on {run.spec.get('dataset', '?')}")
+
+
+def _recent_runs(stock: Stock) -> None:
+    st.subheader("Newest runs", anchor=False)
+    if not stock.runs:
+        ui.empty("No run yet. A run learns from a dataset and leaves a model.", "Go to Train", "pages/train.py")
+    for run in stock.runs[:RECENT]:
+        icon, word = STATES[run.state]
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.page_link(
+                "pages/train.py",
+                label=ui.plain(run_name(run)),
+                icon=icon,
+                query_params={"run": run.id},
+                width="stretch",
+            )
+            st.caption(f"{word} · {ui.when(run.created)}", width="content")
+    if len(stock.runs) > RECENT:
+        ui.link(f"All {len(stock.runs):,} runs", "pages/train.py")
+
+
+def _models(workspace: Workspace, stock: Stock) -> None:
+    st.subheader("Models", anchor=False)
+    names = [*stock.own[:3], *stock.starters]
+    if not names:
+        ui.empty("No model yet. Runs leave models here.", "Go to Train", "pages/train.py")
+    for name in names:
+        card = read_json(workspace.model(name) / "model.json")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            label = ui.plain(str(card.get("name") or name))
+            st.page_link("pages/classify.py", label=label, icon="🏷️", query_params={"model": name}, width="stretch")
+            st.caption(_headline(card), width="content")
+
+
+def _headline(card: Mapping[str, Any]) -> str:
+    metrics = card.get("metrics", {})
+    name = next(iter(metrics), "")
+    told = f"{name.replace('_', '-')} {ui.with_interval(metrics[name])} · " if name else ""
+    return f"{told}{ui.count_of(len(card.get('labels', ())), 'label')}"
+
+
+def _recent_datasets(stock: Stock) -> None:
+    st.subheader("Datasets", anchor=False)
+    if not stock.datasets:
+        ui.empty("No dataset yet.", "Add a dataset", "pages/datasets.py", {"add": "1"})
+    for card in stock.datasets[:RECENT]:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            query = {"dataset": str(card["id"])}
+            label = ui.plain(str(card["name"]))
+            st.page_link("pages/datasets.py", label=label, icon="🗂️", query_params=query, width="stretch")
+            labels = ui.count_of(len(card["labels"]), "label") if card["labels"] else "no labels"
+            st.caption(f"{ui.count_of(int(card['n_rows']), 'row')} · {labels}", width="content")
+    if len(stock.datasets) > RECENT:
+        ui.link(f"All {len(stock.datasets):,} datasets", "pages/datasets.py")
