@@ -1,0 +1,384 @@
+"""What medbench said and what people made of it: `data/history/`, written by all, each process its own files.
+
+    data/history/<host>-<pid>-<start>-<day>.jsonl         one object a line: a prediction, a correction or an undo
+    data/history/texts/<host>-<pid>-<start>-<day>.jsonl   the texts of those predictions, so that they can be re-opened
+
+A file has one writing process and only grows. Nothing here is a database that two processes could write to: DuckDB
+reads the lines when somebody asks. Torn lines (a full disk, a killed process) are passed over. Texts lie apart, so
+that listing 200,000 predictions does not read them. With MEDBENCH_KEEP_TEXT=0 neither titles nor texts are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medbench.errors import MedbenchError
+from medbench.records import Item, Prediction
+from medbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+VERSION = 1
+TITLE_LIMIT = 200
+TEXT_LIMIT = 2_000_000  # characters; DuckDB refuses lines of over 16 MiB
+Moment = float | date | datetime
+_ID = re.compile(r"(?P<file>[a-z0-9][a-z0-9.-]*-\d{8})-(?P<at>[0-9a-f]+)-[0-9a-f]{8}")
+_COLUMNS = {
+    **dict.fromkeys(
+        ("kind", "id", "model", "item", "title", "top", "problem", "text_id", "of", "note", "who"), "VARCHAR"
+    ),
+    **dict.fromkeys(("t", "probability", "doubt", "cut"), "DOUBLE"),
+    **dict.fromkeys(("needs_human", "unlike"), "BOOLEAN"),
+    **dict.fromkeys(("chosen", "labels"), "VARCHAR[]"),
+}
+_TEXT_COLUMNS = dict.fromkeys(("id", "title", "text"), "VARCHAR")
+_APART = "\x1f"  # between labels on their way out of DuckDB: splitting is ten times faster than its lists
+_lock = threading.Lock()
+
+
+@dataclass
+class _Process:
+    """The writer's name (made anew after a fork) and the newest time it wrote, so that its times never tie."""
+
+    pid: int = 0
+    name: str = ""
+    newest: float = 0.0
+
+    def stem(self) -> str:
+        if self.pid != os.getpid():
+            host = re.sub(r"[^a-z0-9]+", "-", platform.node().lower()).strip("-")[:40] or "host"
+            self.pid, self.name = os.getpid(), f"{host}-{os.getpid()}-{time.time_ns() // 1_000_000:x}"
+        return f"{self.name}-{time.strftime('%Y%m%d', time.gmtime())}"
+
+    def now(self) -> float:
+        self.newest = max(round(time.time(), 6), round(self.newest + 1e-6, 6))
+        return self.newest
+
+
+_process = _Process()
+
+
+def keeps_text() -> bool:
+    """Return False when the user turned the keeping of titles and texts off (MEDBENCH_KEEP_TEXT=0)."""
+    return os.environ.get("MEDBENCH_KEEP_TEXT", "1").strip().lower() not in ("0", "no", "false", "off")
+
+
+def record(workspace: Workspace, predictions: Sequence[Prediction], items: Sequence[Item]) -> list[str]:
+    """Keep predictions and the items they are about.
+
+    Args:
+        workspace: Where the history lies.
+        predictions: n predictions.
+        items: The n items, in the same order.
+
+    Returns:
+        n ids, for `correct`, `undo` and `reopen`.
+
+    Raises:
+        MedbenchError: When the folder cannot be written.
+        ValueError: When the two lists differ in length.
+    """
+    if len(predictions) != len(items):
+        raise ValueError(f"{len(predictions)} predictions for {len(items)} items")
+    if not predictions:
+        return []
+    with _lock:
+        stem = _process.stem()
+        text_ids: Sequence[str | None] = [None] * len(items)
+        if keeps_text():
+            texts = ({"kind": "text", "title": item.title, "text": item.text[:TEXT_LIMIT]} for item in items)
+            text_ids = _append(workspace.history / "texts" / f"{stem}.jsonl", stem, texts)
+        lines = map(_line_of, predictions, items, text_ids)
+        return _append(workspace.history / f"{stem}.jsonl", stem, lines)
+
+
+def _line_of(prediction: Prediction, item: Item, text_id: str | None) -> dict[str, Any]:
+    top = max(prediction.labels, key=lambda score: score.probability, default=None)
+    return {
+        "kind": "prediction",
+        "model": prediction.model,
+        "item": prediction.id,
+        "title": item.title[:TITLE_LIMIT] if text_id else "",
+        "chosen": list(prediction.chosen),
+        "top": top.label if top else None,
+        "probability": top.probability if top else None,
+        "doubt": prediction.doubt,
+        "needs_human": prediction.needs_human,
+        "unlike": prediction.unlike,
+        "cut": prediction.cut,
+        "problem": prediction.problem,
+        "text_id": text_id,
+    }
+
+
+def correct(workspace: Workspace, prediction_id: str, labels: Sequence[str], note: str = "", who: str = "") -> None:
+    """Say what the labels of a prediction should have been. The newest correction counts.
+
+    Raises:
+        MedbenchError: When there is no such prediction, or the folder cannot be written.
+    """
+    _prediction_line(workspace, prediction_id)
+    _say(workspace, {"kind": "correction", "of": prediction_id, "labels": list(labels), "note": note, "who": who})
+
+
+def undo(workspace: Workspace, prediction_id: str, who: str = "") -> None:
+    """Take the newest standing correction of a prediction back; the one before it, if any, counts again.
+
+    Without a standing correction it changes nothing.
+
+    Raises:
+        MedbenchError: When there is no such prediction, or the folder cannot be written.
+    """
+    _prediction_line(workspace, prediction_id)
+    _say(workspace, {"kind": "undo", "of": prediction_id, "who": who})
+
+
+def reopen(workspace: Workspace, prediction_id: str) -> Item:
+    """Return the item of a prediction with its whole title and text; both empty when texts are not kept.
+
+    Raises:
+        MedbenchError: When there is no such prediction.
+    """
+    line = _prediction_line(workspace, prediction_id)
+    kept = _text_line(workspace, line.get("text_id"))
+    return Item(str(line["item"]), str(kept.get("title", "")), str(kept.get("text", "")))
+
+
+def read(
+    workspace: Workspace,
+    *,
+    model: str | None = None,
+    label: str | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    corrected: bool | None = None,
+    doubtful: bool | None = None,
+    search: str = "",
+    texts: bool = False,
+    limit: int | None = 1000,
+) -> pd.DataFrame:
+    """Return predictions as a frame, newest first, corrections applied.
+
+    Args:
+        workspace: Where the history lies.
+        model: Only answers of this model.
+        label: Only items that carry this label now (after corrections).
+        since: Only from this moment on: Unix seconds, a datetime (UTC when it names no zone) or a UTC date.
+        until: Only up to this moment; a date includes its whole day.
+        corrected: True for corrected ones only, False for the others.
+        doubtful: True for those that need a person, False for the others.
+        search: Only items whose title or text holds this string; case does not matter.
+        texts: Add the column `text`.
+        limit: At most this many rows; None for all.
+
+    Returns:
+        Columns id, t (UTC timestamp), model, item, title, chosen (list: what the model decided), top (most probable
+        label), probability (of top, 0-1), doubt (0-1), needs_human, unlike, cut (0-1), problem, labels (list: what
+        counts now), corrected (bool), note, who; with `texts` also text.
+    """
+    times = [_seconds(since, -math.inf), _seconds(until, math.inf, whole_day=True)]
+    tests: list[tuple[str, Any]] = [
+        ("p.model = ?", model),
+        ("list_contains(coalesce(s.labels, p.chosen), ?)", label),
+        ("(s.of IS NOT NULL) = ?", corrected),
+        ("p.needs_human = ?", doubtful),
+    ]
+    where = ["p.kind = 'prediction'", *(test for test, value in tests if value is not None)]
+    values = [value for _, value in tests if value is not None]
+    with _opened(workspace, "kind <> 'prediction' OR t BETWEEN ? AND ?", times) as history:
+        _join_standing(history)
+        if search:
+            where.append("(contains(lower(p.title), lower(?)) OR p.text_id IN (SELECT id FROM found))")
+            values.append(search)
+            _join_found(history, workspace, search)
+        frame = history.execute(_QUESTION.format(where=" AND ".join(where)), [*values, limit]).df()
+    return _tidied(workspace, frame, texts)
+
+
+_QUESTION = f"""
+SELECT p.id, p.t, p.model, p.item, p.title, array_to_string(p.chosen, '{_APART}') AS chosen, p.top, p.probability,
+       p.doubt, p.needs_human, p.unlike, p.cut, coalesce(p.problem, '') AS problem,
+       array_to_string(coalesce(s.labels, p.chosen), '{_APART}') AS labels, s.of IS NOT NULL AS corrected,
+       coalesce(s.note, '') AS note, coalesce(s.who, '') AS who, p.text_id
+FROM history p LEFT JOIN standing s ON s.of = p.id
+WHERE {{where}} ORDER BY p.t DESC LIMIT ?
+"""  # noqa: S608 - the conditions are ours, their values are bound
+
+
+def _tidied(workspace: Workspace, frame: pd.DataFrame, texts: bool) -> pd.DataFrame:
+    import pandas as pd
+
+    frame["t"] = pd.to_datetime(frame["t"], unit="s", utc=True)
+    for name in ("chosen", "labels"):
+        cells = [cell.split(_APART) if cell else [] for cell in frame[name]]
+        frame[name] = pd.Series(cells, dtype=object, index=frame.index)
+    for name in ("needs_human", "unlike", "corrected"):
+        frame[name] = frame[name].fillna(False).astype(bool)
+    text_ids = frame.pop("text_id")
+    if texts:
+        kept = [str(_text_line(workspace, text_id).get("text", "")) for text_id in text_ids]
+        frame["text"] = pd.Series(kept, dtype=object, index=frame.index)
+    return frame
+
+
+def stamp(workspace: Workspace) -> str:
+    """Return a short text that changes whenever the history does: a key for caches. Reads no line."""
+    return ";".join(f"{path.name}:{path.stat().st_size}" for path in sorted(workspace.history.glob("*.jsonl")))
+
+
+def delete_all(workspace: Workspace) -> int:
+    """Delete every prediction, text and correction; return the bytes freed. There is no way back.
+
+    Raises:
+        MedbenchError: When a file cannot be deleted.
+    """
+    with _lock:
+        freed = sum(path.stat().st_size for path in workspace.history.rglob("*.jsonl"))
+        try:
+            if workspace.history.exists():
+                shutil.rmtree(workspace.history)
+        except OSError as error:
+            raise MedbenchError(
+                f"permission to delete {workspace.history}", str(error), "Fix its permissions."
+            ) from error
+    return freed
+
+
+def _say(workspace: Workspace, line: dict[str, Any]) -> None:
+    with _lock:
+        stem = _process.stem()
+        _append(workspace.history / f"{stem}.jsonl", stem, [line])
+
+
+def _append(path: Path, stem: str, lines: Iterable[dict[str, Any]]) -> list[str]:
+    """Append lines to a file of this process; return their ids, which name the file and the byte they begin at."""
+    ids: list[str] = []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(handle, "ab") as file:
+            at = os.fstat(handle).st_size
+            # A write that was cut short left half a line: end it, so that only that one is lost.
+            if at and os.pread(handle, 1, at - 1) != b"\n":
+                at += file.write(b"\n")
+            for line in lines:
+                ids.append(f"{stem}-{at:x}-{secrets.token_hex(4)}")
+                whole = {"v": VERSION, "id": ids[-1], "t": _process.now(), **line}
+                at += file.write(json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+    except OSError as error:
+        raise MedbenchError(
+            f"room to write in {path.parent}", str(error), "Free some disk space or fix its permissions."
+        ) from error
+    return ids
+
+
+@contextmanager
+def _opened(workspace: Workspace, keep: str, values: Sequence[Any]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a private DuckDB with the table `history`: the whole lines of all files for which `keep` holds."""
+    import duckdb
+
+    with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
+        _read_lines(connection, "history", workspace.history, _COLUMNS, keep, values)
+        yield connection
+
+
+def _read_lines(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    folder: Path,
+    columns: Mapping[str, str],
+    keep: str,
+    values: Sequence[Any],
+) -> None:
+    listed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    connection.execute(f"CREATE TEMP TABLE {table} ({listed})")
+    paths = [str(path) for path in sorted(folder.glob("*.jsonl")) if path.stat().st_size]
+    if not paths:
+        return
+    schema = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
+    connection.execute(
+        f"INSERT INTO {table} SELECT {', '.join(columns)} FROM read_json(?, format='newline_delimited',"  # noqa: S608
+        f" columns={{{schema}}}, ignore_errors=true) WHERE id IS NOT NULL AND ({keep})",
+        [paths, *values],
+    )
+
+
+def _join_standing(history: duckdb.DuckDBPyConnection) -> None:
+    """Make the table `standing`: the correction that counts now, of each prediction that has one."""
+    history.execute("CREATE TEMP TABLE standing (of VARCHAR, labels VARCHAR[], note VARCHAR, who VARCHAR)")
+    rows = _standing(history)
+    if rows:
+        history.executemany("INSERT INTO standing VALUES (?, ?, ?, ?)", rows)
+
+
+def _standing(history: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
+    """Play corrections and undos in the order they were said; return (of, labels, note, who) of what is left."""
+    said = history.execute(
+        "SELECT kind, of, labels, note, who FROM history WHERE kind IN ('correction', 'undo') ORDER BY t"
+    ).fetchall()
+    stacks: dict[str, list[tuple[Any, ...]]] = {}
+    for kind, *correction in said:
+        stack = stacks.setdefault(correction[0], [])
+        if kind == "correction":
+            stack.append(tuple(correction))
+        elif stack:
+            stack.pop()
+    return [stack[-1] for stack in stacks.values() if stack]
+
+
+def _join_found(history: duckdb.DuckDBPyConnection, workspace: Workspace, search: str) -> None:
+    """Make the table `found`: the ids of kept texts that hold the string."""
+    keep = "contains(lower(title), lower(?)) OR contains(lower(text), lower(?))"
+    _read_lines(history, "found", workspace.history / "texts", _TEXT_COLUMNS, keep, [search, search])
+
+
+def _seconds(moment: Moment | None, default: float, *, whole_day: bool = False) -> float:
+    if moment is None:
+        return default
+    if isinstance(moment, datetime):
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if isinstance(moment, date):
+        begin = datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+        return (begin + timedelta(days=1, microseconds=-1) if whole_day else begin).timestamp()
+    return float(moment)
+
+
+def _prediction_line(workspace: Workspace, prediction_id: str) -> dict[str, Any]:
+    line = _line_of_id(workspace.history, prediction_id)
+    if line.get("kind") != "prediction":
+        raise MedbenchError("the id of a prediction in the history", repr(prediction_id), "Open it from the history.")
+    return line
+
+
+def _text_line(workspace: Workspace, text_id: Any) -> dict[str, Any]:
+    return _line_of_id(workspace.history / "texts", text_id) if isinstance(text_id, str) else {}
+
+
+def _line_of_id(folder: Path, line_id: str) -> dict[str, Any]:
+    """Return the line with this id, read at the byte the id names; an empty one when it is not there."""
+    found = _ID.fullmatch(line_id)
+    if found is None:
+        return {}
+    try:
+        with (folder / f"{found['file']}.jsonl").open("rb") as file:
+            file.seek(int(found["at"], 16))
+            line = json.loads(file.readline())
+    except (FileNotFoundError, ValueError):  # deleted, or torn
+        return {}
+    return line if isinstance(line, dict) and line.get("id") == line_id else {}
