@@ -28,7 +28,9 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("3", ("tasks", "families")),
     ("4", ("runs", "predicting", "preflight", "batches", "history")),
     ("5", ("worker", "comparing", "review", "reports", "exporting", "cluster", "judging")),
-    ("6", ("cli", "cli_*", "api", "ui", "ui_*")),
+    ("6a", ("cli_*", "api", "ui")),
+    ("6b", ("cli", "ui_train", "ui_classify", "ui_datasets")),  # a page's shared pieces, under the page's parts
+    ("6c", ("ui_*",)),
     ("7", ("__main__", "app", "pages")),
 )
 # On a shelf the leaves do not know each other; they may use their own `__init__` and its `_private` modules.
