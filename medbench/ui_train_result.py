@@ -1,0 +1,92 @@
+"""What a run left: its figures beside the trivial answers, calibration, each label, the card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from medbench import ui
+from medbench.ui_train import draw_scores
+from medbench.workspace import Workspace, read_json
+
+_BASELINES = {"majority": "Always the most frequent label", "keywords": "Keywords learnt from the rows"}
+
+
+def draw_result(workspace: Workspace, model_id: str) -> None:
+    """Draw the model a run left."""
+    path = workspace.model(model_id) / "model.json"
+    if not path.exists():
+        st.info("The model of this run has been deleted.")
+        return
+    card = read_json(path)
+    st.caption(f"Measured on {ui.plain(str(card['judged_on']))}. In brackets: 95 % intervals.")
+    rows = {"This run": card["metrics"]}
+    rows |= {_BASELINES.get(name, name): figures for name, figures in card.get("baselines", {}).items()}
+    draw_scores(rows, ours="This run")
+    calibration, cost = card["calibration"], card["cost"]
+    ui.facts(
+        {
+            "Calibration error before": ui.score(calibration["ece_before"]),
+            "after fitting": ui.score(calibration["ece_after"]),
+            "Took": ui.duration(cost["seconds"]),
+            "Peak memory": ui.size(cost["peak_memory"]),
+            "Size": ui.size(cost["size"]),
+        }
+    )
+    for note in card.get("notes", []):
+        st.caption(f"ℹ️ {ui.plain(note)}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Classify with it", key="train_classify", type="primary", help="Open the Classify page with it."):
+            st.switch_page("pages/classify.py", query_params={"model": model_id})
+        _downloads(card)
+    _per_label(card)
+
+
+def _downloads(card: dict[str, Any]) -> None:
+    import json
+
+    from medbench import reports
+
+    name = str(card["id"])
+    ui.download(
+        "Model card", lambda: reports.model_card_markdown(card).encode(), f"{name}.md", "train_card_md", "text/markdown"
+    )
+    whole = json.dumps(card, ensure_ascii=False, indent=1)
+    ui.download("Model card as JSON", whole, f"{name}.json", "train_card_json", "application/json")
+
+
+def _per_label(card: dict[str, Any]) -> None:
+    import pandas as pd
+
+    names = card.get("label_names", {})
+    rows = [
+        {
+            "label": names.get(row["label"], row["label"]),
+            "items": row["n"],
+            "precision": row["precision"],
+            "recall": row["recall"],
+            "F1": row["f1"],
+            "AUC": row.get("auc"),
+            "threshold": row.get("threshold"),
+        }
+        for row in card["per_label"]
+    ]
+    frame = pd.DataFrame(rows)
+    st.markdown("**Each label**")
+    st.dataframe(
+        frame,
+        hide_index=True,
+        key="train_per_label",
+        height=min(38 + 35 * len(frame), 420),
+        column_config={
+            "F1": st.column_config.ProgressColumn(
+                "F1", min_value=0, max_value=1, format="%.3f", help="F1 of this label."
+            ),
+            **{
+                name: st.column_config.NumberColumn(name, format="%.3f")
+                for name in ("precision", "recall", "AUC", "threshold")
+            },
+        },
+    )
+    ui.download("This table as CSV", lambda: ui.csv_bytes(frame), "labels.csv", "train_labels_csv", "text/csv")
