@@ -190,7 +190,7 @@ def truth_of(labels: Iterable[Sequence[str]], names: Sequence[str]) -> npt.NDArr
     return truth
 
 
-def save(workspace: Workspace, draft: Draft, *, name: str, plan: SplitPlan | None = None) -> str:
+def save(workspace: Workspace, draft: Draft, *, name: str, plan: SplitPlan | None = None, licence: str = "") -> str:
     """Split the draft and keep it; the same rows, splits and name give the same id and are kept once.
 
     Args:
@@ -198,6 +198,7 @@ def save(workspace: Workspace, draft: Draft, *, name: str, plan: SplitPlan | Non
         draft: The draft; it is not changed.
         name: What the user calls it.
         plan: How to split; stratified 70/15/15 when None. Unlabelled rows belong to no split.
+        licence: Licence or terms of the data in the user's words; kept on every card made from it.
 
     Returns:
         The dataset's id.
@@ -220,7 +221,8 @@ def save(workspace: Workspace, draft: Draft, *, name: str, plan: SplitPlan | Non
         write_json(
             building / "findings.json", {"version": VERSION, "findings": [asdict(one) for one in draft.findings]}
         )
-        write_json(building / "dataset.json", _card(draft, frame, plan, name.strip(), dataset_id))
+        card = {**_card(draft, frame, plan, name.strip(), dataset_id), "licence": licence.strip()}
+        write_json(building / "dataset.json", card)
         building.chmod(0o755)
         _move(building, folder)
     finally:
