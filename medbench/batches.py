@@ -22,7 +22,7 @@ from medbench import mapping as columns
 from medbench import predicting
 from medbench.errors import MedbenchError
 from medbench.predicting import Answers, Loaded
-from medbench.readers import Account, Reader, Source, get_reader, open_source
+from medbench.readers import Account, Reader, Source, all_readers, get_reader, open_source
 from medbench.records import ColumnMap, Item, Prediction, Record
 from medbench.workspace import Workspace, read_json, replacing, write_json
 
@@ -130,7 +130,8 @@ class Batch:
         """
         writer = get_reader(format) if format else (self.reader if self.reader.writes else get_reader("tables"))
         with replacing(out) as temporary, temporary.open("wb") as file:
-            source = self.source if writer is self.reader else Source(out, out.name, delimiter=",")
+            delimiter = "\t" if out.suffix.lower() in (".tsv", ".tab") else ","
+            source = self.source if writer is self.reader else Source(out, out.name, delimiter=delimiter)
             writer.write(self._with_answers(corrections or {}), file, source)
         return out
 
@@ -231,6 +232,7 @@ def open_batch(
     name: str | None = None,
     mapping: ColumnMap | None = None,
     folder: Path | None = None,
+    chosen: Mapping[str, str] | None = None,
 ) -> Batch:
     """Open a file for classification with a model; the same file, model and mapping go on where they stopped.
 
@@ -241,6 +243,7 @@ def open_batch(
         name: What the user called it.
         mapping: Which columns are which; guessed from the file when None.
         folder: Where chunks go; `data/batches/<id>` when None.
+        chosen: Role -> column fixed by the user; the rest is guessed. Not together with `mapping`.
 
     Raises:
         MedbenchError: For an unreadable file, an unknown model, or a file without any text column.
@@ -248,7 +251,7 @@ def open_batch(
     loaded = predicting.load(workspace, model_id)
     reader, source = open_source(path, name)
     if mapping is None:
-        mapping = columns.guess(reader.roles, list(itertools.islice(reader.read(source), SAMPLE)))
+        mapping = columns.guess(reader.roles, list(itertools.islice(reader.read(source), SAMPLE)), chosen)
     if mapping.title is None and mapping.text is None:
         raise MedbenchError(
             "a column with a title or a text", f"none in {source.name!r}", "Name one with --text or --title."
@@ -269,6 +272,14 @@ def open_batch(
     if not known.exists():
         write_json(known, {"mark": mark, "name": source.name, **{k: v for k, v in identity.items() if k != "card"}})
     return Batch(folder, loaded, reader, source, mapping)
+
+
+def format_for(out: Path, batch: Batch) -> str | None:
+    """Return the format that the ending of `out` asks for, or None when it is the file's own."""
+    ending = Path(out.name.removesuffix(".gz")).suffix.lower()
+    if ending in batch.reader.extensions:
+        return None
+    return next((name for name, reader in all_readers().items() if reader.writes and ending in reader.extensions), None)
 
 
 def _file_mark(path: Path) -> str:

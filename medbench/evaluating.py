@@ -33,7 +33,7 @@ class Evaluation:
         judged: Rows the figures rest on.
         seen: Rows left out because the model learnt from that very text.
         unlabelled: Rows left out because they carry no label of the model.
-        unknown_labels: Label -> rows, for labels in the file that the model does not know (they count as missed).
+        unknown_labels: Label -> rows, for labels in the file that the model does not know; they are not judged.
         refused: Rows the reader could not use.
         metrics: Metrics with 95 % intervals (bootstrap over groups when the file names them, else over rows).
         per_label: One row per label.

@@ -238,10 +238,9 @@ def _save(workspace: Workspace, run_id: str, dataset: Dataset, judged: Judged, c
 
 
 def chosen_device(name: str) -> Device:
-    """Return the device a spec names; "auto" takes the first GPU when there is one. Imports torch only to look for one."""
-    if name == "cpu" or (
-        name == "auto" and not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidia0").exists()
-    ):
+    """Return the device a spec names; "auto" takes the first GPU if there is one. Torch is imported only to look."""
+    driver = any(Path(path).exists() for path in ("/proc/driver/nvidia", "/dev/nvidia0", "/dev/dxg"))
+    if name == "cpu" or (name == "auto" and not driver):
         return Device("cpu")
     import torch
 
