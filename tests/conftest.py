@@ -73,3 +73,86 @@ def chromium() -> str:
     if found is None:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
     return found
+
+
+TOPICS = {
+    "cardiology": "heart infarction coronary ventricular arrhythmia stent angina myocardial",
+    "oncology": "tumour carcinoma chemotherapy metastasis lymphoma neoplasm radiotherapy biopsy",
+    "neurology": "seizure stroke epilepsy cortex migraine dementia neuropathy cerebral",
+}
+FILLER = (
+    "patients",
+    "treatment",
+    "study",
+    "outcome",
+    "risk",
+    "dose",
+    "group",
+    "trial",
+    "effect",
+    "months",
+    "clinical",
+    "control",
+    "rate",
+    "follow",
+    "up",
+)
+
+
+def planted_csv(path: Path, rows: int = 150, seed: int = 0) -> Path:
+    """Write invented abstracts with one or two labels each; a label shows in its own words."""
+    import csv
+
+    draw = np.random.default_rng(seed)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["pmid", "title", "abstract", "labels", "year"])
+        for number in range(rows):
+            labels = sorted(draw.choice(list(TOPICS), size=1 + int(draw.random() < 0.3), replace=False))
+            words = [word for label in labels for word in draw.choice(TOPICS[label].split(), 5)]
+            words += list(draw.choice(FILLER, 25))
+            draw.shuffle(words)
+            title = f"A trial of {draw.choice(TOPICS[labels[0]].split())} in {number} patients"
+            writer.writerow([f"9{number:05d}", title, " ".join(words).capitalize() + ".", ";".join(labels), 2020])
+    return path
+
+
+def import_planted(place: Workspace, folder: Path, name: str = "planted", rows: int = 150) -> str:
+    """Import the invented abstracts the way every door does; return the dataset's id."""
+    from medbench import datasets, drafting
+    from medbench.tasks import get_task
+
+    task = get_task("literature")
+    file = planted_csv(folder / f"{name}.csv", rows)
+    draft = drafting.draft([(file, file.name)], task_name=task.name, clean_label=task.clean_label)
+    return datasets.save(place, draft, name=name, licence="CC0, invented")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """A workspace with a dataset and a linear model that a real run left; treat it as read-only."""
+    from medbench import runs
+    from medbench.records import RunSpec
+
+    folder = tmp_path_factory.mktemp("trained")
+    place = Workspace.here(folder)
+    dataset = import_planted(place, folder)
+    run_id = runs.start(place, RunSpec(task="literature", family="linear", dataset=dataset))
+    *_, last = runs.follow(place, run_id)
+    assert last["kind"] == "finished", (last, (place.run(run_id) / "log.txt").read_text()[-3000:])
+    return place, run_id
+
+
+@pytest.fixture
+def full_workspace(trained: tuple[Workspace, str], tmp_path: Path) -> Workspace:
+    """A copy of the trained workspace that the test may change."""
+    shutil.copytree(trained[0].data.parent, tmp_path / "full")
+    return Workspace.here(tmp_path / "full")
+
+
+@pytest.fixture
+def dataset_id(full_workspace: Workspace) -> str:
+    """The id of the dataset in `full_workspace`."""
+    from medbench import datasets
+
+    return str(datasets.list_datasets(full_workspace)[0]["id"])
