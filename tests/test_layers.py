@@ -28,9 +28,9 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2d", ("drafting",)),
     ("2e", ("datasets",)),
     ("3", ("tasks", "families")),
-    ("4a", ("runs", "predicting", "preflight", "history", "uploads")),
+    ("4a", ("runs", "predicting", "preflight", "history", "uploads", "searching")),
     ("4b", ("batches", "evaluating")),
-    ("5a", ("comparing", "review", "reports", "exporting", "cluster", "judging")),
+    ("5a", ("batch_jobs", "comparing", "review", "reports", "exporting", "cluster", "judging")),
     ("5b", ("worker",)),
     ("6a", ("cli_*", "api", "ui")),
     (
