@@ -1,0 +1,347 @@
+"""The same answers over HTTP: FastAPI, mounted under /api beside the pages, or served alone by `medbench serve`.
+
+Every refusal is a 4xx with the three fields expected, found and todo. The work runs in a few threads of its own, so
+that the event loop, which the pages share, stays free. The pages under /docs load nothing from anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import mimetypes
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import anyio
+from fastapi import Depends, FastAPI, File, Form, Query, Request, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
+from starlette.routing import Mount, Route
+
+from medbench import __version__, batches, predicting, runs
+from medbench.api_guard import Guard, RefusedError, TooLargeError, problem
+from medbench.api_page import page
+from medbench.batches import Batch
+from medbench.errors import MedbenchError
+from medbench.predicting import Loaded
+from medbench.records import ColumnMap, Item, Prediction, Span
+from medbench.workspace import Workspace, read_json
+
+ITEMS_LIMIT = 1000
+EVIDENCE_LIMIT = 50  # items; explaining one asks the model some hundred times
+TEXT_LIMIT = 1_000_000  # bytes of UTF-8, title and text together
+_THREADS = 4
+_WATCH_EVERY = 0.5  # seconds between looks whether the client is still there
+ResultT = TypeVar("ResultT")
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    expected: str = Field(description="What was expected.")
+    found: str = Field(description="What was found instead.")
+    todo: str = Field(description="What to do.")
+
+
+class ItemIn(BaseModel):
+    """One abstract or note."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str | None = Field(
+        default=None, max_length=500, description="Your own id; the position (from 1) when left out."
+    )
+    title: str = Field(default="", description="Title; may be empty.")
+    text: str = Field(default="", description="Abstract or full text.")
+
+    def item(self, position: int) -> Item:
+        """Return the record, its text checked for size."""
+        size = len(self.title.encode()) + len(self.text.encode())
+        if size > TEXT_LIMIT:
+            raise RefusedError(
+                413, f"at most {TEXT_LIMIT:,} bytes of text per item", f"{size:,} bytes", "Shorten the text."
+            )
+        return Item(self.id or str(position), self.title, self.text)
+
+
+class PredictIn(BaseModel):
+    """A question about up to 1,000 items."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(description="Model id, as GET /models lists it.")
+    items: list[ItemIn] = Field(min_length=1, description=f"1 to {ITEMS_LIMIT:,} items.")
+    evidence: bool = Field(
+        default=False,
+        description=f"Also say which words drove each decided label; at most {EVIDENCE_LIMIT} items then.",
+    )
+
+
+class ExplainIn(BaseModel):
+    """A question about the reasons for one label."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(description="Model id, as GET /models lists it.")
+    item: ItemIn = Field(description="The item.")
+    label: str | None = Field(default=None, description="A label of the model; the most probable one when left out.")
+
+
+class PredictOut(BaseModel):
+    """Answers in the order of the items. Labels are ordered: decided ones first, then by probability."""
+
+    model: str
+    predictions: list[Prediction] = Field(
+        description='Each also carries "chosen" (the decided labels), and "evidence" (see /explain) when asked for.'
+    )
+
+
+class ExplainOut(BaseModel):
+    """The evidence for one label. Spans are [start, end) in characters of `text`."""
+
+    label: str
+    method: str
+    spans: list[Span]
+    heat: list[list[float]] | None = Field(description="For images only: rows of weights, 0-1.")
+    faithfulness: float | None = Field(description="How much more the score falls without the marks than at random.")
+    text: str = Field(description="What the model read: the title, a line feed and the text.")
+
+
+def create_app(workspace: Workspace) -> FastAPI:
+    """Return the API over a workspace. It knows no path prefix: mount it where it is wanted."""
+    app = FastAPI(
+        title="medbench",
+        version=__version__,
+        summary="Calibrated, explained labels for medical text. Research use. Not a medical device.",
+        docs_url=None,
+        redoc_url=None,
+        responses={status: {"model": Problem, "description": "Refused"} for status in (400, 404, 413, 422)},
+    )
+    app.add_middleware(Guard)
+    _add_refusals(app)
+    _add_lists(app, workspace)
+    _add_answers(app, workspace)
+    return app
+
+
+def mounted(workspace: Workspace) -> Starlette:
+    """Return a server of the API alone, under /api as beside the pages; the bare address leads to its documents."""
+    routes = [Mount("/api", create_app(workspace)), Route("/", lambda _: RedirectResponse("/api/docs"))]
+    return Starlette(routes=routes)
+
+
+def _add_lists(app: FastAPI, workspace: Workspace) -> None:
+    @app.get("/health", summary="Is the server up?", tags=["state"])
+    def health() -> dict[str, Any]:
+        return {"status": "ok", "version": __version__, "models": len(workspace.model_cards())}
+
+    @app.get("/models", summary="List the models", tags=["models"])
+    def models() -> list[dict[str, Any]]:
+        """Newest first, shipped starters last; ask for one of them to get its whole card."""
+        names = ("id", "name", "task", "family", "answer", "labels", "label_names", "created", "metrics", "judged_on")
+        return [{name: card.get(name) for name in names} for card in predicting.list_models(workspace)]
+
+    @app.get("/models/{model_id}", summary="Read a model card", tags=["models"])
+    def model(model_id: str) -> dict[str, Any]:
+        """Data, split, options, metrics with intervals, calibration, limits and licence of one model."""
+        return read_json(_card_path(workspace, model_id))
+
+    @app.get("/runs", summary="List the training runs", tags=["runs"])
+    def list_runs() -> list[dict[str, Any]]:
+        """Newest first: queued, running, finished, failed, cancelled or lost."""
+        shown = ("t", "kind", "sentence", "step", "steps", "eta", "reason")
+        return [
+            {**asdict(run), "last": {name: run.last[name] for name in shown if name in run.last}}
+            for run in runs.list_runs(workspace)
+        ]
+
+    @app.get("/docs", include_in_schema=False)
+    def docs(request: Request) -> HTMLResponse:
+        return HTMLResponse(page(app.openapi(), str(request.scope.get("root_path", ""))))
+
+
+def _add_answers(app: FastAPI, workspace: Workspace) -> None:
+    # Of their own, so that waiting for a busy model never uses up the threads that draw the pages.
+    threads = anyio.CapacityLimiter(_THREADS)
+
+    async def work(act: Callable[[], ResultT]) -> ResultT:
+        return await anyio.to_thread.run_sync(act, limiter=threads)
+
+    @app.post("/predict", response_model=PredictOut, summary="Label items", tags=["answers"])
+    async def predict(question: PredictIn) -> Response:
+        """Calibrated probabilities, decisions, conformal set and flags of each item; the same as in the app."""
+        return await work(lambda: _predicted(workspace, question))
+
+    @app.post("/explain", response_model=ExplainOut, summary="Say why a label got its score", tags=["answers"])
+    async def explain(question: ExplainIn) -> Response:
+        """The words or sentences that drove one label, with signed weights and how faithful the marks are."""
+        return await work(lambda: _explained(workspace, question))
+
+    @app.post("/predict/file", response_class=FileResponse, summary="Label a file", tags=["answers"])
+    async def predict_file(
+        request: Request,
+        file: Annotated[UploadFile, File(description="CSV, JSON, Excel, RIS, NBIB, XML, BibTeX, ... by content.")],
+        model: Annotated[str, Form(description="Model id.")],
+        mapping: Annotated[ColumnMap | None, Depends(_mapping)],
+        format: Annotated[
+            Literal["same", "csv", "json"], Query(description="same: the file back in its own format, labels added.")
+        ] = "same",
+    ) -> Response:
+        """The file comes back with labels, scores, model id and flags added; the server keeps nothing of it."""
+        stop = threading.Event()
+        watcher = asyncio.create_task(_watch(request, stop))
+        try:
+            return await work(lambda: _answered_file(workspace, file, model, mapping, format, stop))
+        finally:
+            watcher.cancel()
+
+
+def _mapping(
+    title: Annotated[str | None, Form(description="Column of the title; guessed when no column is named.")] = None,
+    text: Annotated[str | None, Form(description="Column of the abstract or text.")] = None,
+    id: Annotated[str | None, Form(description="Column of the item's id.")] = None,
+) -> ColumnMap | None:
+    return ColumnMap(title=title, text=text, id=id) if title or text else None
+
+
+async def _watch(request: Request, stop: threading.Event) -> None:
+    """Set `stop` when the client has gone."""
+    while not await request.is_disconnected():
+        await asyncio.sleep(_WATCH_EVERY)
+    stop.set()
+
+
+def _card_path(workspace: Workspace, model_id: str) -> Path:
+    names = [path.parent.name for path in workspace.model_cards()]
+    if model_id not in names:
+        shown = ", ".join(names[:8]) or "none yet"
+        raise RefusedError(404, "the id of a model", repr(model_id[:100]), f"Models here: {shown}.")
+    return workspace.model(model_id) / "model.json"
+
+
+def _load(workspace: Workspace, model_id: str) -> Loaded:
+    _card_path(workspace, model_id)
+    return predicting.load(workspace, model_id)
+
+
+def _predicted(workspace: Workspace, question: PredictIn) -> Response:
+    asked = len(question.items)
+    limit = EVIDENCE_LIMIT if question.evidence else ITEMS_LIMIT
+    if asked > limit:
+        what = "items with evidence" if question.evidence else "items"
+        raise RefusedError(413, f"at most {limit:,} {what} a call", f"{asked:,}", "Split them, or use /predict/file.")
+    items = [entry.item(position) for position, entry in enumerate(question.items, start=1)]
+    loaded = _load(workspace, question.model)
+    told = []
+    for item, prediction in zip(items, predicting.predict(loaded, items), strict=True):
+        answer = prediction.as_json()
+        if question.evidence:
+            answer["evidence"] = [_reasons(loaded, item, label) for label in prediction.chosen]
+        told.append(answer)
+    return _json({"model": loaded.id, "predictions": told})
+
+
+def _explained(workspace: Workspace, question: ExplainIn) -> Response:
+    item = question.item.item(1)
+    loaded = _load(workspace, question.model)
+    if not item.joined:
+        raise RefusedError(422, "a title or a text", "an empty item", "Send the words to explain.")
+    label = question.label
+    if label is None:
+        label = max(predicting.predict(loaded, [item])[0].labels, key=lambda score: score.probability).label
+    return _json(_reasons(loaded, item, label))
+
+
+def _reasons(loaded: Loaded, item: Item, label: str) -> dict[str, Any]:
+    explanation = predicting.explain(loaded, item, label)
+    heat = None if explanation.heat is None else explanation.heat.tolist()
+    return {**asdict(explanation), "heat": heat, "text": item.joined}
+
+
+def _answered_file(
+    workspace: Workspace,
+    file: UploadFile,
+    model_id: str,
+    mapping: ColumnMap | None,
+    format: Literal["same", "csv", "json"],
+    stop: threading.Event,
+) -> Response:
+    """Answer an upload inside a temporary folder, which goes when the answer has been sent."""
+    _card_path(workspace, model_id)
+    folder = Path(tempfile.mkdtemp(prefix="medbench-"))
+    clean_up = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        name = Path(file.filename or "upload").name
+        upload = folder / "upload"
+        with upload.open("wb") as out:
+            shutil.copyfileobj(file.file, out, 1 << 20)
+        batch = batches.open_batch(workspace, model_id, upload, name, mapping, folder / "chunks")
+        batch.run(None, stop)
+        if stop.is_set():
+            shutil.rmtree(folder, ignore_errors=True)
+            return Response(status_code=499)  # the client has gone; nobody reads this
+        out_path, out_name = _written(batch, folder, Path(name), format)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    kind = mimetypes.guess_type(out_name)[0] or "application/octet-stream"
+    return FileResponse(out_path, filename=out_name, media_type=kind, background=clean_up)
+
+
+def _written(batch: Batch, folder: Path, name: Path, format: Literal["same", "csv", "json"]) -> tuple[Path, str]:
+    if format == "json":
+        path = folder / "answers.json"
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(_json_parts(batch))
+        return path, f"{name.stem}-medbench.json"
+    same = format == "same" and batch.reader.writes
+    suffix = "".join(name.suffixes[-1:]) if same else ".csv"
+    path = batch.write(folder / f"answers{suffix}", None, None if same else "tables")
+    return path, f"{name.stem}-medbench{suffix}"
+
+
+def _json_parts(batch: Batch) -> Iterator[str]:
+    """Yield the JSON of a batch piece by piece, so that a long file needs no more memory than a short one."""
+    yield f'{{"model": {json.dumps(batch.loaded.id)}, "predictions": ['
+    for number, (_, prediction) in enumerate(batch.predictions()):
+        yield (",\n" if number else "\n") + json.dumps(prediction.as_json(), ensure_ascii=False)
+    counts = batch.account
+    told = {"read": counts.read, "repaired": counts.repaired, "refused": counts.refused}
+    entries = [dict(zip(("line", "what", "reason"), entry, strict=True)) for entry in counts.entries]
+    yield f'], "account": {json.dumps({**told, "entries": entries}, ensure_ascii=False)}}}\n'
+
+
+def _json(value: Any) -> Response:
+    """Encode in the thread that did the work, not on the event loop."""
+    return Response(json.dumps(value, ensure_ascii=False), media_type="application/json")
+
+
+def _add_refusals(app: FastAPI) -> None:
+    described = "a request as /docs describes it"
+
+    @app.exception_handler(MedbenchError)
+    async def tellproblem(_: Request, error: MedbenchError) -> Response:
+        return problem(error.status if isinstance(error, RefusedError) else 400, **error.parts())
+
+    @app.exception_handler(RequestValidationError)
+    async def tell_invalid(_: Request, error: RequestValidationError) -> Response:
+        faults = [f"{'.'.join(str(part) for part in entry['loc'])}: {entry['msg']}" for entry in error.errors()]
+        more = f"; and {len(faults) - 10} more" if len(faults) > 10 else ""
+        return problem(422, described, "; ".join(faults[:10]) + more, "Correct these fields.")
+
+    @app.exception_handler(HTTPException)
+    async def tell_http(request: Request, error: HTTPException) -> Response:
+        if isinstance(error, TooLargeError):
+            return error.answer()
+        found = f"{request.method} {request.url.path}: {error.detail}"
+        return problem(error.status_code, described, found, "Look at /docs for what there is.")

@@ -1,0 +1,115 @@
+"""The API's documents as one HTML page, made from its OpenAPI description. It loads no script, style or font."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
+code, pre { font: 14px/1.45 ui-monospace, monospace; }
+pre { padding: .7rem; overflow-x: auto; border-radius: 6px; }
+pre { background: color-mix(in srgb, currentColor 8%, transparent); }
+section { border-top: 1px solid color-mix(in srgb, currentColor 25%, transparent); margin-top: 1.5rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .9rem .25rem 0; }
+.method { font-weight: 700; }
+"""
+
+
+def page(schema: Mapping[str, Any], root: str) -> str:
+    """Return the page.
+
+    Args:
+        schema: The OpenAPI description.
+        root: Path the API is mounted at, e.g. "/api".
+    """
+    info = schema["info"]
+    parts = [
+        "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>",
+        f"<title>{escape(info['title'])} API</title><style>{_STYLE}</style>",
+        f"<h1>{escape(info['title'])} API {escape(info['version'])}</h1><p>{escape(info.get('summary', ''))}</p>",
+        f"<p>For programs: <a href='{escape(root)}/openapi.json'>openapi.json</a>. A refused request is answered with"
+        " a status of 400 to 499 and three fields: <code>expected</code>, <code>found</code>, <code>todo</code>.</p>",
+    ]
+    for path, methods in schema["paths"].items():
+        for method, act in methods.items():
+            parts += _act(schema, method.upper(), path, act, root)
+    return "".join(parts)
+
+
+def _act(schema: Mapping[str, Any], method: str, path: str, act: Mapping[str, Any], root: str) -> Iterator[str]:
+    yield f"<section><h2><span class='method'>{method}</span> <code>{escape(root + path)}</code></h2>"
+    yield f"<p><strong>{escape(act.get('summary', ''))}.</strong> {escape(act.get('description', ''))}</p>"
+    content = act.get("requestBody", {}).get("content", {})
+    kind = next(iter(content), "")
+    body: Mapping[str, Any] = content[kind]["schema"] if kind else {}
+    fields = list(_fields(schema, body))
+    fields += [
+        (entry["name"] + f" ({entry['in']})", _type(entry["schema"]), entry.get("required", False), _note(entry))
+        for entry in act.get("parameters", [])
+    ]
+    if fields:
+        yield "<table><tr><th>Field<th>Type<th>Needed<th>Meaning"
+        for name, type_, needed, note in fields:
+            cells = (f"<code>{escape(name)}</code>", escape(type_), "yes" if needed else "no", escape(note))
+            yield "<tr>" + "".join(f"<td>{cell}" for cell in cells)
+        yield "</table>"
+    yield f"<pre>{escape(_example(schema, method, root + path, kind, body))}</pre></section>"
+
+
+def _fields(
+    schema: Mapping[str, Any], body: Mapping[str, Any], before: str = ""
+) -> Iterator[tuple[str, str, bool, str]]:
+    """Yield (name, type, needed, meaning) of a body's fields, those of nested objects after their own."""
+    body = _resolved(schema, body)
+    for name, field in body.get("properties", {}).items():
+        whole = {**_resolved(schema, field), **{key: value for key, value in field.items() if key != "$ref"}}
+        yield before + name, _type(whole), name in body.get("required", ()), _note(whole)
+        inside = whole.get("items", whole)
+        yield from _fields(schema, inside, f"{before}{name}{'[]' if inside is not whole else ''}.")
+
+
+def _resolved(schema: Mapping[str, Any], entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    while "$ref" in entry:
+        entry = schema["components"]["schemas"][entry["$ref"].rsplit("/", 1)[-1]]
+    return entry
+
+
+def _type(entry: Mapping[str, Any]) -> str:
+    if "enum" in entry:
+        return " or ".join(str(value) for value in entry["enum"])
+    if "anyOf" in entry:
+        return " or ".join(_type(option) for option in entry["anyOf"] if option.get("type") != "null")
+    if entry.get("contentMediaType") or entry.get("format") == "binary":
+        return "file"
+    return {"array": "list", "string": "text"}.get(entry.get("type", "object"), str(entry.get("type", "object")))
+
+
+def _note(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("description") or entry.get("schema", {}).get("description") or "")
+
+
+def _example(schema: Mapping[str, Any], method: str, path: str, kind: str, body: Mapping[str, Any]) -> str:
+    """Return a curl command that works once the model id is filled in."""
+    address = f"http://127.0.0.1:8501{path}"
+    if method == "GET":
+        return f"curl {address}"
+    if kind.startswith("multipart"):
+        return f"curl -F file=@export.ris -F model=MODEL -OJ {address}"
+    example = json.dumps(_sample(schema, body), ensure_ascii=False)
+    return f"curl {address} -H 'Content-Type: application/json' \\\n  -d '{example}'"
+
+
+def _sample(schema: Mapping[str, Any], entry: Mapping[str, Any]) -> Any:
+    entry = _resolved(schema, entry)
+    known = {"model": "MODEL", "title": "Statins after stroke", "text": "We followed 120 patients ..."}
+    shown = {
+        name: known.get(name) or _sample(schema, field)
+        for name, field in entry.get("properties", {}).items()
+        if name in known or name in entry.get("required", ())
+    }
+    return [_sample(schema, entry["items"])] if entry.get("type") == "array" else shown
