@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("3", ("tasks", "families")),
     ("4a", ("runs", "predicting", "preflight", "history", "uploads", "searching")),
     ("4b", ("batches", "evaluating")),
-    ("5a", ("batch_jobs", "comparing", "review", "reports", "exporting", "cluster", "judging")),
+    ("5a", ("batch_jobs", "comparing", "review", "reports", "exporting", "cluster", "judging", "api_*")),
     ("5b", ("worker",)),
     ("6a", ("cli_*", "api", "ui")),
     (
