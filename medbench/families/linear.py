@@ -1,0 +1,363 @@
+"""TF-IDF of words and word groups, one linear classifier per label: the strong baseline, trained in seconds.
+
+Files in a model's folder, all written by `LinearModel.save`:
+
+    vocabulary.json   the terms in column order and how texts are cut into words
+    weights.npz       idf, weights (half precision), intercepts, the projection of `embed`
+    linear.json       labels, answer, loss, share of each label in the training data
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from medbench.attribution import faithfulness, word_spans
+from medbench.errors import MedbenchError, Stopped
+from medbench.families import Estimate, Family, FamilyOptions, Fitting, Model
+from medbench.families._ngrams import SLICE, Ngrams, learn_pieces, learn_terms
+from medbench.records import AnswerKind, Device, Examples, Explanation, Scores, Span
+from medbench.workspace import read_json, replacing, write_json
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+Floats = npt.NDArray[np.float32]
+# A margin of 1 is where an SVM calls an item safely inside: slope 2 puts it at .88. Calibration refines this later.
+_SLOPE = {"svm": 2.0, "logistic": 1.0}
+_CELLS = 40_000_000
+_KEPT_SLICES = 8
+_MARKS = 40
+_PIECE_SIZES = range(3, 6)
+_EMBEDDED_TERMS = 20_000
+
+
+class LinearOptions(FamilyOptions):
+    """Options of `linear`."""
+
+    loss: Literal["svm", "logistic"] = Field("svm", description="svm (squared hinge) or logistic regression.")
+    C: float = Field(1.0, gt=0, le=1e4, description="How closely to follow the training data; smaller is smoother.")
+    class_weight: Literal["none", "balanced", "half"] = Field(
+        "none", description="Weight of positive items: none, balanced (by rarity) or half (its square root)."
+    )
+    words: int = Field(2, ge=1, le=3, description="Longest group of words that counts as a term, in words.")
+    min_texts: int = Field(2, ge=1, description="A term must stand in at least this many training texts.")
+    max_features: int = Field(150_000, ge=100, le=2_000_000, description="At most this many terms are kept.")
+    pieces: bool = Field(False, description="Also count pieces of words, 3 to 5 letters: robust to spelling, slower.")
+    title_weight: float = Field(
+        1.0, ge=1, le=10, description="How often a word of the title counts.", json_schema_extra={"expert": True}
+    )
+    dimensions: int = Field(
+        64,
+        ge=2,
+        le=256,
+        description="Length of the vectors used for similar items, in numbers.",
+        json_schema_extra={"expert": True},
+    )
+
+
+@dataclass
+class LinearModel(Model):
+    """A fitted linear model.
+
+    Attributes:
+        labels: L label names.
+        answer: "one" or "many".
+        loss: "svm" or "logistic".
+        ngrams: The vocabulary, F columns.
+        idf: (F,) float32.
+        weights: (F, L) float32 that half precision holds exactly.
+        intercepts: (L,) float32.
+        prior: (L,) float32, each label's share in the training data: the answer to a text without a known term.
+        projection: (p, d) float32, the latent semantic axes over the columns in `projected`.
+        projected: (p,) int64 columns, those that stand in most texts.
+    """
+
+    labels: tuple[str, ...]
+    answer: AnswerKind
+    loss: Literal["svm", "logistic"]
+    ngrams: Ngrams
+    idf: Floats
+    weights: Floats
+    intercepts: Floats
+    prior: Floats
+    projection: Floats
+    projected: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        self._kept: OrderedDict[int, tuple[list[str], csr_matrix]] = OrderedDict()
+
+    def scores(self, items: Sequence[str]) -> Scores:
+        """Return (n, L) float32 scores; a text without a known term gets the labels' shares in the training data."""
+        scores = np.empty((len(items), len(self.labels)), dtype=np.float32)
+        for begin in range(0, len(items), SLICE):
+            table = self._table(items[begin : begin + SLICE])
+            part = _squashed(table @ self.weights + self.intercepts, self.answer, _SLOPE[self.loss])
+            part[np.diff(table.indptr) == 0] = self.prior
+            scores[begin : begin + SLICE] = part
+        return scores
+
+    def _table(self, texts: Sequence[str]) -> csr_matrix:
+        """Return the TF-IDF rows of a slice; `scores` and `embed` of the same slice share the work."""
+        texts = list(texts)
+        key = hash(tuple(texts))
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] == texts:
+            return kept[1]
+        table = tfidf(self.ngrams.counts(texts), self.idf)
+        self._kept[key] = (texts, table)
+        while len(self._kept) > _KEPT_SLICES:
+            self._kept.popitem(last=False)
+        return table
+
+    def embed(self, items: Sequence[str]) -> Floats:
+        """Return (n, d) float32 latent semantic vectors of length 1; 0 for a text without a known term."""
+        vectors = np.zeros((len(items), self.projection.shape[1]), dtype=np.float32)
+        for begin in range(0, len(items), SLICE):
+            table = self._table(items[begin : begin + SLICE])
+            part = table[:, self.projected] @ self.projection
+            norm = np.linalg.norm(part, axis=1, keepdims=True)
+            vectors[begin : begin + SLICE] = np.divide(part, norm, out=np.zeros_like(part), where=norm > 1e-12)
+        return vectors
+
+    def reasons(self, item: str, label: str) -> Explanation:
+        """Mark words with their exact share of the label's margin: weight times TF-IDF of every term they stand in.
+
+        For answer "one" the margin is the label's less the mean of all labels. The shares of all words add up to the
+        margin without its intercept; the 40 strongest are returned, neighbours joined when a term spans them.
+        """
+        at = self.labels.index(label)
+        weights = self.weights[:, at] - (self.weights.mean(axis=1) if self.answer == "one" else 0)
+        table = self._table([item])
+        worth = dict(zip(table.indices.tolist(), (table.data * weights[table.indices]).tolist(), strict=True))
+        places = [place for place in self.ngrams.places(item) + self.ngrams.piece_places(item) if place[2] in worth]
+        spans = spread_over_words(item, places, worth)
+        rng = np.random.default_rng(zlib.crc32(item.encode()))  # the same text is always measured the same way
+        measured = faithfulness(lambda texts: self.scores(texts)[:, at], item, spans, rng)
+        return Explanation(label, "weight × TF-IDF", spans, faithfulness=measured)
+
+    def save(self, folder: Path) -> None:
+        """Write vocabulary.json, weights.npz and linear.json."""
+        write_json(folder / "vocabulary.json", self.ngrams.as_json())
+        with replacing(folder / "weights.npz") as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                allow_pickle=False,
+                idf=self.idf,
+                weights=self.weights.astype(np.float16),
+                intercepts=self.intercepts,
+                prior=self.prior,
+                projection=self.projection.astype(np.float16),
+                projected=self.projected,
+            )
+        write_json(folder / "linear.json", {"labels": list(self.labels), "answer": self.answer, "loss": self.loss})
+
+
+def tfidf(counts: csr_matrix, idf: Floats) -> csr_matrix:
+    """Return (1 + log count) x idf with rows of length 1 (Salton & Buckley 1988), in place of the counts."""
+    counts.data = (1 + np.log(counts.data)) * idf[counts.indices]
+    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    norm = np.sqrt(np.bincount(rows, weights=counts.data.astype(np.float64) ** 2, minlength=counts.shape[0]))
+    counts.data = (counts.data / norm[rows]).astype(np.float32)
+    return counts
+
+
+def _squashed(margins: Floats, answer: AnswerKind, slope: float) -> Floats:
+    if answer == "many":
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * slope * margins)), dtype=np.float32)
+    power = np.exp(slope * (margins - margins.max(axis=1, keepdims=True)))
+    return np.asarray(power / power.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def spread_over_words(text: str, places: Sequence[tuple[int, int, int]], worth: dict[int, float]) -> tuple[Span, ...]:
+    """Share what each term is worth equally among its places and their words; join neighbours that a term spans.
+
+    Args:
+        text: The original text.
+        places: (start, end, column) of every term found.
+        worth: What a column adds to the margin, all its places together.
+
+    Returns:
+        The strongest 40 spans in text order.
+    """
+    units = word_spans(text)
+    starts = [start for start, _ in units]
+    times: dict[int, int] = {}
+    for _, _, column in places:
+        times[column] = times.get(column, 0) + 1
+    weight = np.zeros(len(units))
+    bound = np.zeros(len(units))
+    for start, end, column in places:
+        first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1) - 1
+        if first < 0:
+            continue
+        share = worth[column] / times[column]
+        weight[first : last + 1] += share / (last + 1 - first)
+        bound[first:last] += share  # what holds a word to the next one
+    spans: list[Span] = []
+    strong = set(np.argsort(-np.abs(weight), kind="stable")[:_MARKS].tolist())
+    for at in sorted(strong):
+        if not weight[at]:
+            continue
+        start, end = units[at]
+        joined = at - 1 in strong and weight[at - 1] * weight[at] > 0 and bound[at - 1] * weight[at] > 0
+        if joined:
+            spans[-1] = Span(spans[-1].start, end, spans[-1].weight + float(weight[at]))
+        else:
+            spans.append(Span(start, end, float(weight[at])))
+    return tuple(spans)
+
+
+class Linear(Family[LinearOptions]):
+    """TF-IDF and one linear classifier per label."""
+
+    name = "linear"
+    title = "Linear (TF-IDF)"
+    summary = "Counts words and word pairs; trains in seconds and is hard to beat on a few thousand abstracts."
+    items = frozenset({"text"})
+    answers = frozenset({"one", "many"})
+    cheap = True
+    Options = LinearOptions
+
+    def fit(self, train: Examples, validation: Examples, options: LinearOptions, fitting: Fitting) -> LinearModel:
+        """Choose the terms, weigh them, and fit one classifier per label. `validation` is not looked at.
+
+        Raises:
+            MedbenchError: When there is nothing to learn from.
+            Stopped: When the user cancelled; a half-trained set of labels is of no use.
+        """
+        ngrams = _vocabulary(train, options)
+        counted = _counted(ngrams, train.items)
+        in_texts = np.bincount(counted.indices, minlength=len(ngrams))
+        idf = (np.log((1 + len(train)) / (1 + in_texts)) + 1).astype(np.float32)
+        table = tfidf(counted, idf)
+        weights, intercepts = _fit_labels(table, train, options, fitting)
+        projected = np.sort(np.argsort(-in_texts, kind="stable")[:_EMBEDDED_TERMS])
+        projection = _projection(table[:, projected], options.dimensions, fitting.rng)
+        share = train.truth.mean(axis=0) if train.answer == "one" else (train.truth.sum(0) + 0.5) / (len(train) + 1)
+        return LinearModel(
+            train.labels,
+            train.answer,
+            options.loss,
+            ngrams,
+            idf,
+            weights,
+            intercepts,
+            share.astype(np.float32),
+            projection,
+            projected,
+        )
+
+    def load(self, folder: Path, device: Device) -> LinearModel:
+        """Rebuild the model. Raises MedbenchError when a file is missing or damaged."""
+        try:
+            facts, vocabulary = read_json(folder / "linear.json"), read_json(folder / "vocabulary.json")
+            with np.load(folder / "weights.npz", allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            return LinearModel(
+                tuple(facts["labels"]),
+                facts["answer"],
+                facts["loss"],
+                Ngrams(**vocabulary),
+                weights=arrays.pop("weights").astype(np.float32),
+                projection=arrays.pop("projection").astype(np.float32),
+                **arrays,
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MedbenchError(
+                "the files of a linear model", f"{type(error).__name__}: {error}", f"Train again; damaged: {folder}."
+            ) from error
+
+    def estimate(self, train: Examples, options: LinearOptions, device: Device) -> Estimate:
+        """Estimate from the number of words and labels, with constants measured on two cores."""
+        words = sum(text.count(" ") + 1 for text in train.items)
+        longer = (1 + 0.9 * (options.words - 1)) * (4 if options.pieces else 1)
+        seconds = words * longer * (2e-6 + 1.2e-7 * len(train.labels)) + 1
+        features = min(_allowed(options, len(train.labels)), int(words * longer * 0.1) + 1)
+        disk = features * (2 * len(train.labels) + 20) + _EMBEDDED_TERMS * options.dimensions * 2
+        notes: tuple[str, ...] = ()
+        if _allowed(options, len(train.labels)) < options.max_features:
+            notes = (f"With {len(train.labels):,} labels the {features:,} most common terms are kept, to fit memory.",)
+        return Estimate(seconds=seconds, memory=int(3e8 + 60 * words * longer), disk=int(disk), notes=notes)
+
+
+def _allowed(options: LinearOptions, n_labels: int) -> int:
+    """Return how many terms may be kept so that the weights of all labels stay within 160 MB."""
+    return min(options.max_features, max(5_000, _CELLS // max(n_labels, 1)))
+
+
+def _vocabulary(train: Examples, options: LinearOptions) -> Ngrams:
+    most = _allowed(options, len(train.labels))
+    for min_texts in (options.min_texts, 1):  # a handful of texts may share no word: then every word counts
+        terms, _ = learn_terms(train.items, options.words, min_texts, most)
+        if terms:
+            break
+    else:
+        raise MedbenchError("training texts with words in them", f"{len(train)} without any", "Check the text column.")
+    pieces = learn_pieces(train.items, _PIECE_SIZES, min_texts + 1, most) if options.pieces else []
+    return Ngrams(terms, pieces, options.title_weight)
+
+
+def _counted(ngrams: Ngrams, texts: Sequence[str]) -> csr_matrix:
+    from scipy.sparse import vstack
+
+    parts = [ngrams.counts(texts[begin : begin + SLICE]) for begin in range(0, len(texts), SLICE)]
+    table: csr_matrix = vstack(parts, format="csr", dtype=np.float32)
+    return table
+
+
+def _fit_labels(table: csr_matrix, train: Examples, options: LinearOptions, fitting: Fitting) -> tuple[Floats, Floats]:
+    """Return (F, L) weights, rounded to half precision as they are saved, and (L,) intercepts."""
+    weights = np.zeros((table.shape[1], len(train.labels)), dtype=np.float32)
+    intercepts = np.zeros(len(train.labels), dtype=np.float32)
+    table = table.astype(np.float64)  # what the solver works in: convert once, not once per label
+    for at, label in enumerate(train.labels):
+        if fitting.say.stopping:
+            raise Stopped
+        truth = train.truth[:, at]
+        positives = int(truth.sum())
+        if 0 < positives < len(truth):
+            fitted = _classifier(options, positives, len(truth), fitting.rng).fit(table, truth)
+            weights[:, at] = fitted.coef_[0]
+            intercepts[at] = fitted.intercept_[0]
+        else:  # nothing to tell apart: the label's share in the training data, smoothed
+            share = (positives + 0.5) / (len(truth) + 1)
+            intercepts[at] = np.log(share / (1 - share)) / _SLOPE[options.loss]
+        fitting.say("progress", step=at + 1, steps=len(train.labels), label=label)
+    return weights.astype(np.float16).astype(np.float32), intercepts
+
+
+def _classifier(options: LinearOptions, positives: int, n_items: int, rng: np.random.Generator) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
+    rarity = (n_items - positives) / positives
+    weight = {"none": None, "balanced": {True: rarity, False: 1.0}, "half": {True: rarity**0.5, False: 1.0}}
+    chosen = weight[options.class_weight]
+    seed = int(rng.integers(2**31))
+    if options.loss == "svm":
+        return LinearSVC(C=options.C, class_weight=chosen, tol=0.01, random_state=seed, max_iter=3000)
+    return LogisticRegression(
+        C=options.C, class_weight=chosen, solver="liblinear", tol=0.01, random_state=seed, max_iter=300
+    )
+
+
+def _projection(table: csr_matrix, dimensions: int, rng: np.random.Generator) -> Floats:
+    """Return (p, d) axes of a truncated SVD (latent semantic analysis, Deerwester 1990), in half-precision steps."""
+    from sklearn.utils.extmath import randomized_svd
+
+    size = max(1, min(dimensions, min(table.shape) - 1))
+    _, _, axes = randomized_svd(table, size, n_iter=2, random_state=int(rng.integers(2**31)))
+    return np.asarray(axes.T.astype(np.float16).astype(np.float32))
+
+
+FAMILY = Linear()
