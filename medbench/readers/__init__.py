@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar, Literal
 
 from medbench.errors import MedbenchError
+from medbench.readers._decoding import TornError
 from medbench.readers._source import Limits, Source
 from medbench.records import Record, Role
 
@@ -72,7 +73,7 @@ class Reader(ABC):
             MedbenchError: When the file holds no record at all, more than `max_records`, or unpacks beyond the limits.
         """
         count = 0
-        for record in self.records(source):
+        for record in self._until_torn(source):
             count += 1
             if count > source.limits.max_records:
                 raise MedbenchError(
@@ -87,6 +88,16 @@ class Reader(ABC):
                 "none",
                 "Export it again and look at it in a text editor.",
             )
+
+    def _until_torn(self, source: Source) -> Iterator[Record]:
+        """Yield what comes before a damaged place in a compressed file, and a refused record for the rest."""
+        line = 0
+        try:
+            for record in self.records(source):
+                line = record.line
+                yield record
+        except TornError as error:
+            yield Record(line + 1, {}, refused=f"the compressed file is damaged from here on ({error.found})")
 
     def write(self, rows: Iterable[tuple[Record, Mapping[str, str]]], out: BinaryIO, source: Source) -> None:
         """Write records in this format, each with its additions (keys of `ADDITIONS`, in any number).

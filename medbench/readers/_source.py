@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
 from medbench.readers._decoding import Unpacked
+
+_ALWAYS_FINE = 10_000_000  # bytes; no ratio makes a bomb of something this small
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,12 @@ class Source:
     Attributes:
         path: Where the bytes lie.
         name: What the user called the file; used in sentences and to break ties, never trusted.
-        encoding: Python codec name of the text, the byte order mark excluded.
+        encoding: Python codec name of the text; the codec swallows a byte order mark.
         limits: What the file may cost.
         bom: True when the file begins with a byte order mark.
         zipped: True when the file is gzip-compressed; `open_bytes` unpacks it.
         delimiter: Cell delimiter of a delimited table, else an empty string.
+        skip: Physical lines (or rows of a sheet) that stand before the column names of a table.
         header: False when a delimited table has no header row (columns are then called column_1, column_2, ...).
         sheet: Sheet of a workbook, else an empty string.
         notices: What the reader assumed about the whole file, one sentence each, for showing to the user.
@@ -52,27 +54,24 @@ class Source:
     bom: bool = False
     zipped: bool = False
     delimiter: str = ""
+    skip: int = 0
     header: bool = True
     sheet: str = ""
     notices: tuple[str, ...] = ()
 
     def open_bytes(self) -> BinaryIO:
-        """Open the content, unpacked and without a UTF-8 byte order mark.
+        """Open the content, unpacked.
 
         Raises:
             MedbenchError: While reading, when the unpacked content is larger than the limits allow or damaged.
         """
         raw: BinaryIO = self.path.open("rb")
-        if self.zipped:
-            raw = cast(BinaryIO, io.BufferedReader(Unpacked(raw, self.name, self.limits.max_unpacked, self.ratio_cap())))
-        if self.bom and self.encoding == "utf-8" and raw.read(3) != codecs.BOM_UTF8:
-            raw.seek(0)
-        return raw
+        if not self.zipped:
+            return raw
+        cap = max(_ALWAYS_FINE, self.path.stat().st_size * self.limits.max_ratio)
+        unpacked = Unpacked(raw, self.name, min(cap, self.limits.max_unpacked))
+        return cast(BinaryIO, io.BufferedReader(unpacked, 1 << 18))
 
     def open_text(self) -> TextIO:
-        r"""Open the content as text; bytes that do not decode become U+FFFD, newlines are kept as they are."""
+        """Open the content as text; bytes that do not decode become U+FFFD, newlines are kept as they are."""
         return io.TextIOWrapper(self.open_bytes(), encoding=self.encoding, errors="replace", newline="")
-
-    def ratio_cap(self) -> int:
-        """Return the unpacked size, in bytes, beyond which this file counts as a bomb (at least 10 MB)."""
-        return max(10_000_000, self.path.stat().st_size * self.limits.max_ratio)
