@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 from fastapi import Depends, FastAPI, File, Form, Query, Request, Response, UploadFile
+from fastapi import Path as PathField
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -152,7 +153,7 @@ def _add_lists(app: FastAPI, workspace: Workspace) -> None:
         return [{name: card.get(name) for name in names} for card in predicting.list_models(workspace)]
 
     @app.get("/models/{model_id}", summary="Read a model card", tags=["models"])
-    def model(model_id: str) -> dict[str, Any]:
+    def model(model_id: Annotated[str, PathField(description="As GET /models lists it.")]) -> dict[str, Any]:
         """Data, split, options, metrics with intervals, calibration, limits and licence of one model."""
         return read_json(_card_path(workspace, model_id))
 
@@ -167,7 +168,7 @@ def _add_lists(app: FastAPI, workspace: Workspace) -> None:
 
     @app.get("/docs", include_in_schema=False)
     def docs(request: Request) -> HTMLResponse:
-        return HTMLResponse(page(app.openapi(), str(request.scope.get("root_path", ""))))
+        return HTMLResponse(page(app.openapi(), str(request.url.replace(query="")).removesuffix("/docs")))
 
 
 def _add_answers(app: FastAPI, workspace: Workspace) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -11,39 +12,43 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
 code, pre { font: 14px/1.45 ui-monospace, monospace; }
-pre { padding: .7rem; overflow-x: auto; border-radius: 6px; }
+pre { padding: .7rem; white-space: pre-wrap; border-radius: 6px; }
 pre { background: color-mix(in srgb, currentColor 8%, transparent); }
 section { border-top: 1px solid color-mix(in srgb, currentColor 25%, transparent); margin-top: 1.5rem; }
 table { border-collapse: collapse; width: 100%; }
+table + table { margin-top: .8rem; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .9rem .25rem 0; }
 .method { font-weight: 700; }
 """
 
+# One attribute of a record's docstring, which is the description of its schema.
+_ATTRIBUTE = re.compile(r"^ +(\w+): (.+)$", re.MULTILINE)
 
-def page(schema: Mapping[str, Any], root: str) -> str:
+
+def page(schema: Mapping[str, Any], address: str) -> str:
     """Return the page.
 
     Args:
         schema: The OpenAPI description.
-        root: Path the API is mounted at, e.g. "/api".
+        address: Where the API answers, without a slash at the end, e.g. "http://127.0.0.1:8501/api".
     """
     info = schema["info"]
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>",
         f"<title>{escape(info['title'])} API</title><style>{_STYLE}</style>",
         f"<h1>{escape(info['title'])} API {escape(info['version'])}</h1><p>{escape(info.get('summary', ''))}</p>",
-        f"<p>For programs: <a href='{escape(root)}/openapi.json'>openapi.json</a>. A refused request is answered with"
-        " a status of 400 to 499 and three fields: <code>expected</code>, <code>found</code>, <code>todo</code>.</p>",
+        f"<p>For programs: <a href='{escape(address)}/openapi.json'>openapi.json</a>. A refused request is answered"
+        " with a status of 4xx and three fields: <code>expected</code>, <code>found</code>, <code>todo</code>.</p>",
     ]
     for path, methods in schema["paths"].items():
         for method, act in methods.items():
-            parts += _act(schema, method.upper(), path, act, root)
+            parts += _act(schema, method.upper(), path, act, address)
     return "".join(parts)
 
 
-def _act(schema: Mapping[str, Any], method: str, path: str, act: Mapping[str, Any], root: str) -> Iterator[str]:
-    yield f"<section><h2><span class='method'>{method}</span> <code>{escape(root + path)}</code></h2>"
-    yield f"<p><strong>{escape(act.get('summary', ''))}.</strong> {escape(act.get('description', ''))}</p>"
+def _act(schema: Mapping[str, Any], method: str, path: str, act: Mapping[str, Any], address: str) -> Iterator[str]:
+    yield f"<section><h2><span class='method'>{method}</span> <code>{escape(path)}</code></h2>"
+    yield f"<p><strong>{escape(act.get('summary', ''))}</strong><br>{escape(act.get('description', ''))}</p>"
     content = act.get("requestBody", {}).get("content", {})
     kind = next(iter(content), "")
     body: Mapping[str, Any] = content[kind]["schema"] if kind else {}
@@ -52,13 +57,20 @@ def _act(schema: Mapping[str, Any], method: str, path: str, act: Mapping[str, An
         (entry["name"] + f" ({entry['in']})", _type(entry["schema"]), entry.get("required", False), _note(entry))
         for entry in act.get("parameters", [])
     ]
-    if fields:
-        yield "<table><tr><th>Field<th>Type<th>Needed<th>Meaning"
-        for name, type_, needed, note in fields:
-            cells = (f"<code>{escape(name)}</code>", escape(type_), "yes" if needed else "no", escape(note))
-            yield "<tr>" + "".join(f"<td>{cell}" for cell in cells)
-        yield "</table>"
-    yield f"<pre>{escape(_example(schema, method, root + path, kind, body))}</pre></section>"
+    yield from _table("What to send", fields, " (optional)")
+    answer = act.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    yield from _table("What comes back", list(_fields(schema, answer)))
+    yield f"<pre>{escape(_example(schema, method, address + path, kind, body))}</pre></section>"
+
+
+def _table(title: str, fields: Sequence[tuple[str, str, bool, str]], optional: str = "") -> Iterator[str]:
+    if not fields:
+        return
+    yield f"<table><tr><th>{title}<th>Type<th>Meaning"
+    for name, type_, needed, note in fields:
+        shown = f"<code>{escape(name)}</code>{'' if needed else optional}"
+        yield f"<tr><td>{shown}<td>{escape(type_)}<td>{escape(note)}"
+    yield "</table>"
 
 
 def _fields(
@@ -66,9 +78,11 @@ def _fields(
 ) -> Iterator[tuple[str, str, bool, str]]:
     """Yield (name, type, needed, meaning) of a body's fields, those of nested objects after their own."""
     body = _resolved(schema, body)
+    described = dict(_ATTRIBUTE.findall(str(body.get("description", ""))))
     for name, field in body.get("properties", {}).items():
         whole = {**_resolved(schema, field), **{key: value for key, value in field.items() if key != "$ref"}}
-        yield before + name, _type(whole), name in body.get("required", ()), _note(whole)
+        note = str(field.get("description") or described.get(name, ""))
+        yield before + name, _type(whole), name in body.get("required", ()), note
         inside = whole.get("items", whole)
         yield from _fields(schema, inside, f"{before}{name}{'[]' if inside is not whole else ''}.")
 
@@ -93,9 +107,8 @@ def _note(entry: Mapping[str, Any]) -> str:
     return str(entry.get("description") or entry.get("schema", {}).get("description") or "")
 
 
-def _example(schema: Mapping[str, Any], method: str, path: str, kind: str, body: Mapping[str, Any]) -> str:
+def _example(schema: Mapping[str, Any], method: str, address: str, kind: str, body: Mapping[str, Any]) -> str:
     """Return a curl command that works once the model id is filled in."""
-    address = f"http://127.0.0.1:8501{path}"
     if method == "GET":
         return f"curl {address}"
     if kind.startswith("multipart"):
@@ -106,7 +119,7 @@ def _example(schema: Mapping[str, Any], method: str, path: str, kind: str, body:
 
 def _sample(schema: Mapping[str, Any], entry: Mapping[str, Any]) -> Any:
     entry = _resolved(schema, entry)
-    known = {"model": "MODEL", "title": "Statins after stroke", "text": "We followed 120 patients ..."}
+    known = {"model": "MODEL", "title": "Statins after stroke", "text": "We followed 120 patients."}
     shown = {
         name: known.get(name) or _sample(schema, field)
         for name, field in entry.get("properties", {}).items()
