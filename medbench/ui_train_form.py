@@ -103,12 +103,11 @@ def _suggested(label: str, suggestions: Any, default: Any, common: dict[str, Any
 
 def _choice(label: str, field: Mapping[str, Any], default: Any, common: dict[str, Any]) -> Any:
     options = [*([_AUTOMATIC] if field["optional"] else []), *field.get("enum", [field.get("const")])]
-    start = (
-        {}
-        if common["key"] in st.session_state
-        else {"index": options.index(_AUTOMATIC if default is None else default)}
+    first = options.index(_AUTOMATIC if default is None else default)
+    start: dict[str, Any] = {} if common["key"] in st.session_state else {"index": first}
+    chosen: Any = st.selectbox(
+        label, options, format_func=lambda value: str(value).replace("_", " "), **start, **common
     )
-    chosen = st.selectbox(label, options, format_func=lambda value: str(value).replace("_", " "), **start, **common)
     return None if chosen == _AUTOMATIC else chosen
 
 

@@ -190,7 +190,7 @@ def _mistake(item: Mapping[str, Any]) -> str:
     )
 
 
-def _loss_chart(told: Told) -> altair.LayerChart | None:
+def _loss_chart(told: Told) -> altair.Chart | None:
     import pandas as pd
 
     validation = [(int(row["step"]), float(row["loss"]), "validation") for row in told.scores if row.get("loss")]
@@ -202,7 +202,7 @@ def _loss_chart(told: Told) -> altair.LayerChart | None:
     return _chart(frame, "loss", "Loss", zero=False)
 
 
-def _score_chart(told: Told) -> altair.LayerChart | None:
+def _score_chart(told: Told) -> altair.Chart | None:
     import pandas as pd
 
     names = {"micro_f1": "micro-F1", "macro_f1": "macro-F1"}
@@ -217,7 +217,7 @@ def _score_chart(told: Told) -> altair.LayerChart | None:
     return _chart(pd.DataFrame(rows, columns=["step", "score", "on"]), "score", "Validation split", zero=True)
 
 
-def _chart(frame: pd.DataFrame, column: str, title: str, *, zero: bool) -> altair.LayerChart:
+def _chart(frame: pd.DataFrame, column: str, title: str, *, zero: bool) -> altair.Chart:
     import altair
 
     base = altair.Chart(frame, title=title, height=240).encode(
@@ -227,7 +227,8 @@ def _chart(frame: pd.DataFrame, column: str, title: str, *, zero: bool) -> altai
         tooltip=["step:Q", altair.Tooltip(f"{column}:Q", format=".4f"), "on:N"],
     )
     few = len(frame) <= 60
-    return altair.layer(base.mark_line(point=few), base.mark_point(size=1, opacity=0))
+    chart: altair.Chart = base.mark_line(point=few)
+    return chart
 
 
 def draw_engineering(workspace: Workspace, run_id: str, told: Told) -> None:

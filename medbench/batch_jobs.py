@@ -1,0 +1,263 @@
+"""Files being classified in the background of this process: started, watched, stopped, corrected, reopened.
+
+Beside what `batches` keeps, a batch folder `data/batches/<id>/` holds
+    00000.history.json   for each record of that chunk the id of its line in the history
+and `data/batches/files/<sha256>` holds the bytes of every dropped file, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from medbench import batches, history
+from medbench.batches import CHUNK, Batch
+from medbench.errors import MedbenchError
+from medbench.readers import account
+from medbench.records import ColumnMap, Item, Prediction
+from medbench.workspace import Workspace, checked_id, read_json, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("medbench.batch_jobs")
+UNEXPECTED = "The batch met an error medbench did not expect. The details are in the log; what is done is kept."
+
+
+@dataclass
+class Job:
+    """One batch and the thread that works on it. All pages and browsers of this process share it.
+
+    Attributes:
+        workspace: Where it lies.
+        batch: The batch.
+        done: Records answered.
+        total: Usable records in the file, or None before they were counted.
+        sentence: What it does now.
+        began: Unix time when the thread was started.
+        done_before: Records that had been answered before the thread was started.
+        problem: Why it ended early, or None.
+    """
+
+    workspace: Workspace
+    batch: Batch
+    done: int = 0
+    total: int | None = None
+    sentence: str = ""
+    began: float = 0.0
+    done_before: int = 0
+    problem: MedbenchError | str | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+    _table: tuple[int, pd.DataFrame] | None = None
+    _ids: list[str] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """Name of its folder."""
+        return self.batch.folder.name
+
+    @property
+    def name(self) -> str:
+        """What the user called the file."""
+        return self.batch.source.name
+
+    @property
+    def running(self) -> bool:
+        """True while its thread works."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def complete(self) -> bool:
+        """True once every record of the file has its answer."""
+        return self.total is not None and self.done >= self.total and not self.running
+
+    @property
+    def left(self) -> float | None:
+        """Expected seconds until the end, or None while that is unknown."""
+        fresh = self.done - self.done_before
+        if not self.running or self.total is None or fresh <= 0:
+            return None
+        return (time.time() - self.began) / fresh * (self.total - self.done)
+
+    def go(self) -> None:
+        """Answer what has no answer yet, in a thread of its own; nothing happens when it works already."""
+        if self.running:
+            return
+        self._stop.clear()
+        self.problem, self.began, self.done_before = None, time.time(), self.batch.done
+        self._thread = threading.Thread(target=self._work, name=f"batch {self.id}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end after the chunk in hand; what is done is kept."""
+        self._stop.set()
+
+    def _work(self) -> None:
+        try:
+            self.done = self.batch.done
+            if self.total is None:
+                self.sentence = "Counting the records."
+                self.total = account(self.batch.reader.read(self.batch.source)).usable
+            self.sentence = "Classifying."
+            self.batch.run(self._told, self._stop)
+            self.done = self.batch.done
+            self.sentence = "Writing the history."
+            self._record()
+        except MedbenchError as error:
+            self.problem = error
+        except Exception:  # the end of a thread: logged whole, told in one sentence
+            log.exception("Batch %s failed.", self.id)
+            self.problem = UNEXPECTED
+        self.sentence = ""
+
+    def _told(self, done: int, total: int | None) -> None:
+        self.done = done
+
+    def _record(self) -> None:
+        """Write the answers to the history, each chunk once."""
+        answered = self.batch.predictions()
+        for number in range(-(-self.batch.done // CHUNK)):
+            pairs = list(itertools.islice(answered, CHUNK))
+            path = self._ids_path(number)
+            if pairs and not path.exists():
+                ids = history.record(self.workspace, [answer for _, answer in pairs], [item for item, _ in pairs])
+                write_json(path, {"version": 1, "ids": ids})
+
+    def _ids_path(self, number: int) -> Path:
+        return self.batch.folder / f"{number:05d}.history.json"
+
+    @property
+    def history_ids(self) -> list[str]:
+        """The history's ids of the records answered and written so far, in file order."""
+        while (path := self._ids_path(len(self._ids) // CHUNK)).exists():
+            fresh = read_json(path)["ids"]
+            self._ids += fresh
+            if len(fresh) < CHUNK:
+                break
+        return self._ids
+
+    def table(self) -> pd.DataFrame:
+        """Return `Batch.table()`, kept until more is done. Treat it as read-only."""
+        done = self.batch.done
+        if self._table is None or self._table[0] != done:
+            self._table = (done, self.batch.table())
+        return self._table[1]
+
+    def corrections(self) -> dict[int, tuple[list[str], str]]:
+        """Return position -> (labels, note) of the corrections that stand."""
+        position = {entry: at for at, entry in enumerate(self.history_ids)}
+        if not position:
+            return {}
+        frame = history.read(self.workspace, model=self.batch.loaded.id, corrected=True, limit=None)
+        return {
+            position[entry]: (list(labels), str(note))
+            for entry, labels, note in zip(frame["id"], frame["labels"], frame["note"], strict=True)
+            if entry in position
+        }
+
+    def correct(self, position: int, labels: Sequence[str], note: str) -> None:
+        """Keep what a reader says the labels are."""
+        history.correct(self.workspace, self._history_id(position), list(labels), note)
+
+    def undo(self, position: int) -> None:
+        """Take the newest correction of this record back."""
+        history.undo(self.workspace, self._history_id(position))
+
+    def _history_id(self, position: int) -> str:
+        ids = self.history_ids
+        if not 0 <= position < len(ids):
+            raise MedbenchError(
+                "a record that has been answered and written", f"record {position + 1}", "Wait for the batch to end."
+            )
+        return ids[position]
+
+    def predictions(self, positions: Sequence[int] | None = None) -> Iterator[tuple[Item, Prediction]]:
+        """Yield items with their answers, in file order; with `positions` only those."""
+        wanted = None if positions is None else set(positions)
+        for at, pair in enumerate(self.batch.predictions()):
+            if wanted is None or at in wanted:
+                yield pair
+
+    def export(self, format: str | None = None) -> bytes:
+        """Return the file with its answers and corrections, in its own format or as `format`."""
+        labels = {position: chosen for position, (chosen, _) in self.corrections().items()}
+        ending = {"json_list": ".json", "tables": ".csv"}.get(format or "", Path(self.name).suffix or ".txt")
+        with tempfile.TemporaryDirectory(dir=self.batch.folder) as folder:
+            return self.batch.write(Path(folder) / f"out{ending}", labels, format).read_bytes()
+
+
+_jobs: dict[str, Job] = {}
+_lock = threading.Lock()
+
+
+def keep(workspace: Workspace, data: BinaryIO) -> Path:
+    """Write a dropped file's bytes under their own hash, once; return where."""
+    place = workspace.data / "batches" / "files"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".", delete=False) as out:
+            while piece := data.read(1 << 20):
+                digest.update(piece)
+                out.write(piece)
+        return Path(out.name).replace(place / digest.hexdigest())
+    except OSError as error:
+        raise MedbenchError(f"room to write in {place}", str(error), "Free some disk space.") from error
+
+
+def open_job(workspace: Workspace, model_id: str, path: Path, name: str, mapping: ColumnMap | None = None) -> Job:
+    """Return the job for a file, a model and a mapping: the one at work, or one that goes on from what is done."""
+    batch = batches.open_batch(workspace, model_id, path, name, mapping)
+    with _lock:
+        key = str(batch.folder)
+        if key not in _jobs or not _jobs[key].batch.folder.exists():
+            _jobs[key] = Job(workspace, batch, done=batch.done)
+        return _jobs[key]
+
+
+def past(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return the batches of this workspace, newest first: id, name, model, mapping, path, at (Unix time)."""
+    place = workspace.data / "batches"
+    found = []
+    for card in place.glob("*/batch.json"):
+        facts = read_json(card)
+        path = place / "files" / str(facts.get("file"))
+        if path.exists():
+            mapping = ColumnMap(**{**facts["mapping"], "labels": tuple(facts["mapping"]["labels"])})
+            known = {"id": card.parent.name, "name": str(facts["name"]), "model": str(facts["model"])}
+            found.append({**known, "mapping": mapping, "path": path, "at": card.stat().st_mtime})
+    return sorted(found, key=lambda entry: float(entry["at"]), reverse=True)
+
+
+def reopen(workspace: Workspace, batch_id: str) -> Job:
+    """Return the job of an earlier batch. Raises MedbenchError when it is gone."""
+    facts = next((entry for entry in past(workspace) if entry["id"] == batch_id), None)
+    if facts is None:
+        raise MedbenchError("an earlier file", repr(batch_id), "Drop the file again.")
+    return open_job(workspace, facts["model"], facts["path"], facts["name"], facts["mapping"])
+
+
+def delete(workspace: Workspace, batch_id: str) -> None:
+    """Delete a batch, and its file unless another batch uses it. The history keeps what it has."""
+    folder = workspace.data / "batches" / checked_id(batch_id)
+    entries = past(workspace)
+    with _lock:
+        job = _jobs.pop(str(folder), None)
+    if job is not None:
+        job.stop()
+        if job._thread is not None:
+            job._thread.join(timeout=60)
+    own = next((entry for entry in entries if entry["id"] == batch_id), None)
+    if own and not any(entry["path"] == own["path"] for entry in entries if entry["id"] != batch_id):
+        own["path"].unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

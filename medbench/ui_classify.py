@@ -1,0 +1,335 @@
+"""What the parts of the Classify page share: choosing a model, and drawing an answer with all it carries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from medbench import predicting, ui
+from medbench.predicting import Loaded
+from medbench.records import Explanation, Item, LabelScore, Prediction, Span
+from medbench.workspace import Workspace
+
+FOR, AGAINST = "37, 99, 205", "200, 100, 0"  # blue and orange: told apart by every kind of colour vision
+_SHOWN = 8
+_STYLE = f"""<style>
+.mb-bars {{display: grid; grid-template-columns: minmax(6rem, 16rem) 1fr 7.5rem; gap: .3rem .8rem; align-items: center;
+  font-size: .95rem; max-width: 52rem;}}
+.mb-bars .mb-yes {{font-weight: 600;}}
+.mb-bars .mb-no {{opacity: .72;}}
+.mb-bar {{position: relative; height: .8rem; background: rgba(128, 128, 128, .18); border-radius: .2rem;}}
+.mb-bar span {{position: absolute; inset: 0 auto 0 0; border-radius: .2rem; background: rgba(128, 128, 128, .55);}}
+.mb-bar.mb-full span {{background: #0b7a86;}}
+.mb-bar i {{position: absolute; top: -.2rem; bottom: -.2rem; width: 2px; background: currentColor;}}
+.mb-text {{white-space: pre-wrap; line-height: 1.75; max-width: 56rem;}}
+.mb-text mark {{color: inherit; border-radius: .2rem; padding: .05rem .1rem;}}
+.mb-text mark.mb-against {{border-bottom: 2px dotted rgb({AGAINST});}}
+.mb-text mark.mb-for {{border-bottom: 2px solid rgb({FOR});}}
+</style>"""
+
+
+def choose_model(workspace: Workspace) -> Loaded | None:
+    """Let the user choose a model and show what it is; say what to do when there is none."""
+    cards = predicting.list_models(workspace)
+    if not cards:
+        ui.empty("There is no model yet. Train one first.", "Train a model", "pages/train.py")
+        return None
+    known = {str(card["id"]): card for card in cards}
+    asked = st.query_params.get("model")
+    if asked is not None:
+        del st.query_params["model"]
+        if asked in known:
+            st.session_state["classify_model"] = asked
+        else:
+            st.warning(f"There is no model {ui.plain(repr(asked))} here. Choose another one.")
+    if st.session_state.get("classify_model") not in known:
+        st.session_state.pop("classify_model", None)
+    chosen = st.selectbox(
+        "Model",
+        list(known),
+        format_func=lambda name: _model_words(known[name]),
+        key="classify_model",
+        help="Who answers. Newest first, shipped starter models last.",
+        persist_state="session",
+    )
+    _draw_card(known[chosen])
+    with st.spinner("Loading the model…"):
+        return predicting.load(workspace, chosen)
+
+
+def _model_words(card: dict[str, Any]) -> str:
+    name = "micro_f1" if card["answer"] == "many" else "balanced_accuracy"
+    words = {"micro_f1": "micro-F1", "balanced_accuracy": "balanced accuracy"}[name]
+    return f"{card['name']} · {len(card['labels'])} labels · {words} {ui.with_interval(card['metrics'].get(name))}"
+
+
+def _draw_card(card: dict[str, Any]) -> None:
+    dataset = card.get("dataset", {})
+    kind = "one label per text" if card["answer"] == "one" else "any number of labels per text"
+    learnt = f"Learnt from {ui.plain(str(dataset.get('name', '?')))}, {dataset.get('n_rows', 0):,} rows; {kind}."
+    st.caption(f"{learnt} Measured on {ui.plain(str(card.get('judged_on', '?')))}.")
+    with st.expander("More about this model", key="classify_card"):
+        names = card.get("label_names", {})
+        st.html(ui.chips([str(names.get(label, label)) for label in card["labels"]], quiet=True))
+        lines = [card.get("intended_use", ""), *card.get("limits", []), *card.get("notes", [])]
+        if licence := card.get("licence"):
+            lines.append(f"Data licence and terms: {licence}")
+        for line in filter(None, lines):
+            st.markdown(f"- {ui.plain(str(line))}")
+        st.caption(f"Method {card['family']} · model id `{card['id']}`")
+
+
+def draw_answer(
+    workspace: Workspace,
+    loaded: Loaded,
+    item: Item,
+    answer: Prediction,
+    key: str,
+    more: Callable[[], None] | None = None,
+) -> None:
+    """Draw one answer: flags, labels, conformal set, evidence, similar training items, and what `more` adds.
+
+    Args:
+        workspace: For the training items.
+        loaded: The model that answered.
+        item: What was asked.
+        answer: What it said.
+        key: Prefix of the widget keys.
+        more: Draws the last tab ("Correct it").
+    """
+    st.html(_STYLE)
+    if answer.problem:
+        st.warning(ui.plain(answer.problem))
+        return
+    _flags(loaded, item, answer)
+    if not answer.chosen:
+        st.markdown("**No label reaches its threshold.** The most probable ones:")
+    shown = _most_telling(answer.labels)
+    st.html(bars(shown))
+    st.caption("The upright line is the threshold of each label." if loaded.model.answer == "many" else "")
+    _conformal(loaded, answer)
+    names = ["Why", "Similar training texts", "All labels", *(["Correct it"] if more else [])]
+    tabs = st.tabs(names, key=f"{key}_tabs", on_change="rerun")
+    if tabs[0].open:
+        with tabs[0], ui.guarded():
+            _evidence(loaded, item, answer, key)
+    elif tabs[1].open:
+        with tabs[1], ui.guarded():
+            _similar(workspace, loaded, item)
+    elif tabs[2].open:
+        with tabs[2]:
+            _all_labels(answer, key)
+    elif more:
+        with tabs[3], ui.guarded():
+            more()
+
+
+def _most_telling(labels: Sequence[LabelScore]) -> list[LabelScore]:
+    """Return the decided labels, and further ones up to eight."""
+    decided = [score for score in labels if score.chosen]
+    others = [score for score in labels if not score.chosen]
+    return [*decided, *others[: max(_SHOWN - len(decided), 3)]]
+
+
+def bars(labels: Sequence[LabelScore]) -> str:
+    """Return labels as HTML bars: decided ones bold, the threshold as a tick. Everything is escaped."""
+    rows = []
+    for score in labels:
+        weight = "mb-yes" if score.chosen else "mb-no"
+        tick = f'<i style="left: {score.threshold * 100:.1f}%"></i>' if score.threshold > 0 else ""
+        said = f"{score.probability:.2f}" if score.probability >= 0.005 else "< 0.01"
+        rows.append(
+            f'<div class="{weight}">{"✓ " if score.chosen else ""}{ui.escape(score.name)}</div>'
+            f'<div class="mb-bar {"mb-full" if score.chosen else ""}">'
+            f'<span style="width: {score.probability * 100:.1f}%"></span>{tick}</div>'
+            f'<div class="{weight}">{said}</div>'
+        )
+    return f'<div class="mb-bars">{"".join(rows)}</div>'
+
+
+def _flags(loaded: Loaded, item: Item, answer: Prediction) -> None:
+    told = []
+    if answer.needs_human:
+        why = "it is unlike the training data" if answer.unlike else "the model is in doubt"
+        told.append(f"👤 **A person should read this:** {why}.")
+    if answer.unlike:
+        told.append(
+            f"🧭 **Unlike the training data:** stranger than {answer.unlikeness:.0%} of the texts it was checked on."
+        )
+    if answer.cut > 0:
+        told.append(f"✂️ **Cut:** the model does not read the last {ui.share(answer.cut)} of the words.")
+    if bool(predicting.seen_in_training(loaded, [item])[0]):
+        told.append("📚 **Seen in training:** the model learnt from this very text, so its answer proves little.")
+    if told:
+        with st.container(border=True):
+            st.markdown("  \n".join(told))
+
+
+def _conformal(loaded: Loaded, answer: Prediction) -> None:
+    if not answer.conformal or answer.coverage is None:
+        return
+    names = ", ".join(loaded.name_of(label) for label in answer.conformal)
+    if loaded.model.answer == "one":
+        words = f"In {ui.share(answer.coverage)} of texts like these the true label is in the set:"
+    else:
+        words = f"On average {ui.share(answer.coverage)} of a text's true labels are in the set:"
+    st.caption(f"{words} **{ui.plain(names)}**.")
+
+
+def _evidence(loaded: Loaded, item: Item, answer: Prediction, key: str) -> None:
+    shown = _most_telling(answer.labels)
+    names = {score.label: score.name for score in shown}
+    label = st.pills(
+        "Why this label?",
+        list(names),
+        default=shown[0].label,
+        required=True,
+        format_func=names.__getitem__,
+        key=f"{key}_why",
+        help="Marks what spoke for and against this label in the text.",
+    )
+    with st.spinner("Looking for the words that drove it…"):
+        reason = _explained(loaded, item, label)
+    st.html(f'<div class="mb-text">{marked(item.joined, reason.spans)}</div>')
+    st.html(
+        f'<div class="mb-text mb-fact"><mark class="mb-for" style="background: rgba({FOR}, .25)">speaks for it</mark> '
+        f'<mark class="mb-against" style="background: rgba({AGAINST}, .22)">speaks against it</mark> · '
+        f"{ui.escape(faithfulness(reason))}</div>"
+    )
+
+
+def _explained(loaded: Loaded, item: Item, label: str) -> Explanation:
+    """Return the explanation, kept in the session: torch families take seconds for one."""
+    kept: dict[tuple[str, Item, str], Explanation] = st.session_state.setdefault("classify_reasons", {})
+    asked = (loaded.id, item, label)
+    if asked not in kept:
+        while len(kept) > 50:
+            kept.pop(next(iter(kept)))
+        kept[asked] = predicting.explain(loaded, item, label)
+    return kept[asked]
+
+
+def faithfulness(reason: Explanation) -> str:
+    """Say in one sentence how far the marks can be believed."""
+    if not reason.spans:
+        return f"No word stands out ({reason.method})."
+    value = reason.faithfulness
+    if value is None:
+        return f"Method: {reason.method}; how faithful it is was not measured."
+    words = "the marks drive the answer" if value >= 0.1 else "the marks matter a little" if value > 0.01 else ""
+    told = f"Without the marked words the score falls {value:+.2f} more than without as many random ones"
+    if value <= 0.01:
+        return f"The marked words matter no more than random ones ({value:+.2f}): do not lean on them. {reason.method}."
+    return f"{told.replace('+', '')}: {words}. {reason.method}."
+
+
+def marked(text: str, spans: Sequence[Span]) -> str:
+    """Return the text as escaped HTML with its spans marked: blue for, orange against, deeper for more weight."""
+    largest = max((abs(span.weight) for span in spans), default=0.0) or 1.0
+    pieces, at = [], 0
+    for span in sorted(spans, key=lambda span: span.start):
+        start, end = max(span.start, at), min(span.end, len(text))
+        if end <= start or span.weight == 0:
+            continue
+        kind, colour = ("mb-for", FOR) if span.weight > 0 else ("mb-against", AGAINST)
+        depth = 0.10 + 0.40 * abs(span.weight) / largest
+        pieces.append(ui.escape(text[at:start]))
+        pieces.append(
+            f'<mark class="{kind}" style="background: rgba({colour}, {depth:.2f})" title="{span.weight:+.3f}">'
+            f"{ui.escape(text[start:end])}</mark>"
+        )
+        at = end
+    return "".join([*pieces, ui.escape(text[at:])])
+
+
+def _similar(workspace: Workspace, loaded: Loaded, item: Item) -> None:
+    with st.spinner("Looking among the training texts…"):
+        found, reason = predicting.neighbours(workspace, loaded, item)
+    if reason:
+        st.info(ui.plain(reason))
+    for one in found:
+        labels = ui.chips([loaded.name_of(label) for label in one.labels])
+        text = one.text if len(one.text) <= 400 else f"{one.text[:400]}…"
+        st.html(
+            f"<p><b>{ui.escape(one.title or one.id)}</b> <span class='mb-fact'>similarity {one.similarity:.2f}</span>"
+            f"<br>{labels}<br><span class='mb-fact'>{ui.escape(text)}</span></p>"
+        )
+
+
+def _all_labels(answer: Prediction, key: str) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "label": [score.name for score in answer.labels],
+            "probability": [score.probability for score in answer.labels],
+            "threshold": [score.threshold for score in answer.labels],
+            "decided": [score.chosen for score in answer.labels],
+        }
+    )
+    bar = st.column_config.ProgressColumn("probability", min_value=0, max_value=1, format="%.3f")
+    st.dataframe(frame, hide_index=True, key=f"{key}_all", column_config={"probability": bar})
+
+
+def as_json(pairs: Sequence[tuple[Item, Prediction]]) -> bytes:
+    """Return answers as JSON: one object for one item, else a list."""
+    rows = [{**answer.as_json(), "title": item.title, "text": item.text} for item, answer in pairs]
+    return json.dumps(rows if len(rows) != 1 else rows[0], ensure_ascii=False, indent=1).encode()
+
+
+def as_pdf(loaded: Loaded, pairs: Sequence[tuple[Item, Prediction]]) -> bytes:
+    """Return answers as a PDF report; a single one with its evidence."""
+    from medbench import reports
+
+    reasons = {}
+    if len(pairs) == 1:
+        item, answer = pairs[0]
+        reasons = {item.id: [predicting.explain(loaded, item, label) for label in answer.chosen[:5]]}
+    return reports.predictions_pdf([answer for _, answer in pairs], [item for item, _ in pairs], loaded.card, reasons)
+
+
+def draw_correction(
+    loaded: Loaded,
+    answer: Prediction,
+    standing: tuple[list[str], str] | None,
+    keep: Callable[[list[str], str], None],
+    undo: Callable[[], None],
+    key: str,
+) -> None:
+    """Draw the boxes to correct an answer, and to take a correction back.
+
+    Args:
+        loaded: The model that answered.
+        answer: What it said.
+        standing: The correction that stands: labels and note.
+        keep: Keeps a correction.
+        undo: Takes the standing one back.
+        key: Prefix of the widget keys.
+    """
+    if standing is not None:
+        labels, note = standing
+        names = ui.chips([loaded.name_of(label) for label in labels]) or "no label"
+        st.html(f"Corrected to: {names} <span class='mb-fact'>{ui.escape(note)}</span>")
+        if st.button(
+            "Undo the correction", key=f"{key}_undo", help="The model's answer, or an earlier one, counts again."
+        ):
+            undo()
+            st.rerun()
+        return
+    one = loaded.model.answer == "one"
+    chosen = st.multiselect(
+        "The right label" if one else "The right labels",
+        loaded.labels,
+        default=list(answer.chosen),
+        format_func=loaded.name_of,
+        max_selections=1 if one else None,
+        key=f"{key}_right",
+        help="What a reader says. Empty means: none of them.",
+    )
+    note = st.text_input("Note", key=f"{key}_note", help="Why, in a few words. Kept with the correction.")
+    if st.button("Keep the correction", key=f"{key}_keep", type="primary", help="Goes to the history and the exports."):
+        keep(list(chosen), note)
+        st.rerun()
