@@ -130,6 +130,7 @@ class _Gathered:
     notices: list[str] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    name_columns: set[str] = field(default_factory=set)
 
 
 def draft(
@@ -175,9 +176,16 @@ def draft(
     tell(0.35, f"Cleaning {len(gathered.rows):,} rows.")
     frame, cleaning, answer, labels = _framed(gathered)
     tell(0.45, "Looking for duplicates, conflicts and leaks.")
-    judged = verdict.judge(frame, answer, labels, say=lambda share, sentence: tell(0.45 + 0.55 * share, sentence))
-    frame["cluster"] = judged.clusters
     named = {label: gathered.names.get(label) or (label_name or str)(label) for label in labels}
+    judged = verdict.judge(
+        frame,
+        answer,
+        labels,
+        label_names=named,
+        name_columns=gathered.name_columns,
+        say=lambda share, sentence: tell(0.45 + 0.55 * share, sentence),
+    )
+    frame["cluster"] = judged.clusters
     tell(1.0, "Done.")
     return Draft(
         frame,
@@ -220,7 +228,7 @@ def _gather(
     usable = account.usable > 0
     if usable:
         mapping_of.check(used, mapping_of.columns_of(records), name)
-        _learn_names(gathered.names, used, sample, clean_label)
+        _learn_names(gathered, used, sample, clean_label)
     before = len(gathered.rows)
     gathered.rows.extend(mapping_of.apply(used, records, clean_label, reader.roles))
     gathered.files.extend([name] * (len(gathered.rows) - before))
@@ -246,7 +254,7 @@ def _source_card(path: Path, name: str, reader: Reader, source: Source, account:
 
 
 def _learn_names(
-    names: dict[str, str], mapping: ColumnMap, sample: Sequence[Record], clean_label: Callable[[str], str]
+    gathered: _Gathered, mapping: ColumnMap, sample: Sequence[Record], clean_label: Callable[[str], str]
 ) -> None:
     """Learn code -> name from a parallel column ("label_names" beside "labels") when both always have equal lengths."""
     if not mapping.labels or mapping.label_style == "columns":
@@ -264,7 +272,8 @@ def _learn_names(
         for code, text in zip(codes, texts, strict=True):
             if found.setdefault(clean_label(code), text) != text:
                 return
-    names.update({code: text for code, text in found.items() if text})
+    gathered.names.update({code: text for code, text in found.items() if text})
+    gathered.name_columns.add(beside)
 
 
 def _names_column(labels: str, columns: Sequence[str]) -> str | None:
@@ -302,7 +311,7 @@ def _framed(gathered: _Gathered) -> tuple[pd.DataFrame, list[str], AnswerKind, t
     }
     for name in dict.fromkeys(name for row in rows for name in row.extra):
         table[f"x_{name}"] = [row.extra.get(name, "") for row in rows]
-    frame = pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in table.items()})
+    frame = pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in table.items()}, copy=False)
     labels = tuple(sorted({label for row in rows for label in row.labels}, key=_natural))
     return frame, cleaner.sentences(), answer, labels
 
