@@ -10,8 +10,6 @@ from pathlib import Path
 
 import streamlit as st
 
-ROOT = Path(__file__).resolve().parent
-
 
 def frame() -> None:
     """Draw what all pages share, then the page that was asked for."""
@@ -19,19 +17,13 @@ def frame() -> None:
 
     st.set_page_config(page_title="medbench", page_icon="🩺", layout="wide")
     st.html(ui.STYLE)
-    pages = {
-        "home": ("Home", "🏠"),
-        "datasets": ("Datasets", "🗂️"),
-        "train": ("Train", "📈"),
-        "classify": ("Classify", "🏷️"),
-    }
-    chosen = st.navigation(
-        [
-            st.Page(path, title=title, icon=icon, url_path=name, default=name == "home")
-            for name, (title, icon) in pages.items()
-            if (path := ROOT / "pages" / f"{name}.py").exists()
-        ]
-    )
+    pages = [
+        st.Page("pages/home.py", title="Home", icon="🏠", default=True),
+        st.Page("pages/datasets.py", title="Datasets", icon="🗂️", url_path="datasets"),
+        st.Page("pages/train.py", title="Train", icon="📈", url_path="train"),
+        st.Page("pages/classify.py", title="Classify", icon="🏷️", url_path="classify"),
+    ]
+    chosen = st.navigation(pages)
     st.sidebar.caption(ui.NOTICE)
     chosen.run()
 
@@ -39,15 +31,13 @@ def frame() -> None:
 if __name__ == "__main__":
     frame()
 else:
-    from importlib.util import find_spec
-
     from starlette.routing import Mount
+    from streamlit.runtime.pages_manager import PagesManager
 
+    from medbench.api import create_app
     from medbench.workspace import Workspace
 
-    routes = []
-    if find_spec("medbench.api"):
-        from medbench.api import create_app
-
-        routes.append(Mount("/api", create_app(Workspace.here())))
-    app = st.App(Path(__file__).resolve(), routes=routes)
+    # Until `st.navigation` has been called once, Streamlit takes pages/ for its older kind of app and would run a page
+    # without its frame for a visitor who comes straight to /datasets. This says from the start that it is not.
+    PagesManager.uses_pages_directory = False
+    app = st.App(Path(__file__).resolve(), routes=[Mount("/api", create_app(Workspace.here()))])

@@ -26,6 +26,8 @@ NOTICE = "Research use. Not a medical device."
 SEVERITY = {"stop": ("⛔", "Results would be wrong"), "warn": ("⚠️", "Look at it"), "info": ("ℹ️", "Good to know")}
 STYLE = """<style>
 .block-container {max-width: 78rem; padding-top: 3.2rem; padding-bottom: 4rem;}
+h1 {font-size: 2.1rem !important;} h2 {font-size: 1.55rem !important;} h3 {font-size: 1.2rem !important;}
+h4 {font-size: 1.15rem !important;}
 .mb-chip {display: inline-block; padding: .06rem .5rem; margin: 0 .3rem .25rem 0; border-radius: .8rem;
   border: 1px solid rgba(11, 106, 117, .45); background: rgba(11, 106, 117, .12); font-size: .86rem;}
 .mb-chip-quiet {border-color: rgba(128, 128, 128, .45); background: transparent;}
@@ -276,7 +278,6 @@ def grid(
         "enableCellTextSelection": True,
         "suppressDragLeaveHidesColumns": True,
         "tooltipShowDelay": 400,
-        "autoSizeStrategy": {"type": "fitGridWidth"},
     }
     if selection == "one":
         options["rowSelection"] = {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True}
@@ -288,13 +289,14 @@ def grid(
     answer = AgGrid(
         shown,
         gridOptions=options,
-        height=height or 34 * max(rows, 2) + 44 + (48 if "pagination" in options else 0) + (60 if wrap else 0),
+        height=height or 34 * max(rows, 1) + 52 + (48 if "pagination" in options else 0) + (60 if wrap else 0),
         key=key,
         update_on=["selectionChanged"] if selection != "none" else [],
         data_return_mode="AS_INPUT",
         enable_enterprise_modules=False,
         show_toolbar=False,
         theme="streamlit",
+        custom_css={".ag-root-wrapper": {"--ag-font-size": "13.5px", "--ag-header-font-size": "13px"}},
     )
     picked = answer.selected_rows if selection != "none" else None
     if picked is None:
@@ -313,13 +315,15 @@ def _column(
 ) -> dict[str, Any]:
     column: dict[str, Any] = {"field": name, "headerName": heading or name, "hide": hidden}
     if values.dtype.kind in "iuf":
+        shown = f"value.toFixed({decimals[name]})" if decimals and name in decimals else "value.toLocaleString('en')"
         column |= {"type": "numericColumn", "filter": "agNumberColumnFilter"}
-        if decimals and name in decimals:
-            column["valueFormatter"] = f"x == null ? '' : Number(x).toFixed({decimals[name]})"
+        column |= {"valueFormatter": f"value == null ? '' : {shown}"}
     else:
         column |= {"filter": "agTextColumnFilter", "tooltipField": name}
     if width:
-        column |= {"initialWidth": width, "maxWidth": width} if width <= 160 else {"initialWidth": width}
+        column |= {"width": width, "suppressHeaderFilterButton": width <= 110}
+    else:
+        column |= {"flex": 1, "minWidth": 170}
     if wrapped:
         column |= {"wrapText": True, "autoHeight": True}
     return column

@@ -109,13 +109,15 @@ def draw(workspace: Workspace) -> None:
     step = next_step(stock)
     with st.container(border=True):
         st.markdown(f"#### {ui.plain(step.sentence)}")
-        with st.container(horizontal=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
             if st.button(step.label, key="home_next", type="primary", help="The next step.", shortcut="Enter"):
                 st.switch_page(step.path, query_params=dict(step.query))
             if stock.starters and step.path != "pages/classify.py":
                 ui.link("Classify an abstract now", "pages/classify.py", {"model": stock.starters[0]})
             if step.path != "pages/datasets.py":
                 ui.link("Add a dataset", "pages/datasets.py", {"add": "1"})
+    if not (stock.datasets or stock.runs or stock.own or stock.starters):
+        return
     ended = len(stock.runs) - len(stock.alive)
     ui.facts(
         {

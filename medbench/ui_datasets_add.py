@@ -1,0 +1,299 @@
+"""Adding a dataset: drop files, confirm the columns, check the records, choose splits, save."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from medbench import datasets, ui, ui_mapping, ui_plots, ui_verdict, uploads
+from medbench.datasets import Draft, SplitPlan
+from medbench.errors import MedbenchError
+from medbench.records import SPLITS, ColumnMap
+from medbench.tasks import Task, all_tasks
+from medbench.uploads import Upload
+from medbench.workspace import Workspace
+
+SAMPLE = Path(__file__).resolve().parent.parent / "data" / "samples" / "abstracts.csv"
+MEGABYTES = 1000
+PDF_TABLE = "texts from PDFs.csv"
+FORMATS = "CSV, TSV, Excel, JSON, RIS, PubMed (.nbib, XML), EndNote, BibTeX, PDF; also packed as .gz."
+
+
+@dataclass
+class Checked:
+    """A draft and what it was made from, so that a later change of the columns is noticed."""
+
+    draft: Draft
+    asked: tuple[Any, ...]
+
+    @property
+    def key(self) -> str:
+        """Tells the widgets of one draft from those of another."""
+        return f"{abs(hash(self.asked))}"
+
+
+def draw(workspace: Workspace) -> None:
+    """Draw the whole way from dropped files to a saved dataset."""
+    upload = _files(workspace)
+    if upload is None:
+        return
+    for name, error in upload.refused.items():
+        st.error(
+            f"**{ui.plain(name)}** was left out: expected {ui.plain(error.expected)}, found {ui.plain(error.found)}."
+        )
+    task = _task()
+    files, maps = _columns(upload, task)
+    if not files:
+        return
+    asked = (upload.signature, task.name, tuple(maps.items()), tuple(path.stat().st_mtime_ns for path, _ in files))
+    checked: Checked | None = st.session_state.get("add_checked")
+    fresh = checked is not None and checked.asked == asked
+    label = "Check the records" if not fresh else "Check again"
+    if st.button(
+        label,
+        key="add_check",
+        type="secondary" if fresh else "primary",
+        help="Reads every record and judges the whole.",
+    ):
+        checked = _check(files, maps, task, asked)
+        fresh = checked is not None
+    if checked is None:
+        return
+    if not fresh:
+        st.info("Files or columns have changed since the check. Check the records again.")
+        return
+    st.divider()
+    _verdict(checked, upload)
+    _save(workspace, checked.draft, upload)
+
+
+# --- files -----------------------------------------------------------------------------------------------------
+
+
+def _files(workspace: Workspace) -> Upload | None:
+    round_ = st.session_state.setdefault("add_round", 0)
+    dropped = st.file_uploader(
+        "Files",
+        accept_multiple_files=True,
+        key=f"add_files_{round_}",
+        max_upload_size=MEGABYTES,
+        help=f"{FORMATS} The format is found by content, not by name. At most {MEGABYTES:,} MB a file.",
+    )
+    upload: Upload | None = st.session_state.get("add_upload")
+    if dropped:
+        signature = uploads.signature_of(dropped)
+        if upload is None or upload.signature != signature:
+            _forget(upload)
+            bar = st.progress(0.0, "Receiving the files.")
+            upload = uploads.receive(
+                workspace, [(file, file) for file in dropped], lambda share, told: _tell(bar, share, told)
+            )
+            bar.empty()
+            st.session_state["add_upload"] = upload
+        return upload
+    if upload is not None and not upload.signature.startswith("path:"):
+        _forget(upload)
+        upload = None
+    if upload is None:
+        st.caption(FORMATS)
+        if SAMPLE.exists() and st.button(
+            "Load the sample", key="add_sample", help="Some invented abstracts with labels, to look around."
+        ):
+            st.session_state["add_upload"] = uploads.receive_path(workspace, SAMPLE)
+            st.rerun()
+    return upload
+
+
+def _forget(upload: Upload | None) -> None:
+    if upload is not None:
+        upload.forget()
+    for key in ("add_upload", "add_checked"):
+        st.session_state.pop(key, None)
+
+
+def _task() -> Task:
+    tasks = {name: task for name, task in all_tasks().items() if task.item == "text"}
+    if len(tasks) == 1:
+        return next(iter(tasks.values()))
+    name = st.selectbox(
+        "Task",
+        list(tasks),
+        format_func=lambda one: tasks[one].title,
+        key="add_task",
+        help="What is asked of each item.",
+    )
+    return tasks[name]
+
+
+# --- columns ---------------------------------------------------------------------------------------------------
+
+
+def _columns(upload: Upload, task: Task) -> tuple[list[tuple[Path, str]], dict[str, ColumnMap]]:
+    """Draw the column maps; returns the files to read with their names, and the map of each."""
+    files: list[tuple[Path, str]] = []
+    maps: dict[str, ColumnMap] = {}
+    groups = uploads.groups_of(upload)
+    for number, group in enumerate(groups):
+        key = f"{abs(hash((upload.signature, group.key)))}"
+        maps |= group.maps(ui_mapping.draw(group, key, task, expanded=number < 3))
+        files += [(look.path, look.name) for look in group.looks]
+    rows, refused = uploads.pdf_rows(upload)
+    for name, reason in refused.items():
+        st.error(f"**{ui.plain(name)}** was left out: {ui.plain(reason)}.")
+    if rows:
+        path = _pdf_table(upload, rows)
+        files.append((path, PDF_TABLE))
+        maps[PDF_TABLE] = ColumnMap("title", "text", ("labels",), "file", None, None, "separated", ";")
+    return files, maps
+
+
+def _pdf_table(upload: Upload, rows: list[dict[str, str]]) -> Path:
+    """Let the user correct what was found in the PDFs; returns the corrected table as a file."""
+    st.subheader(f"{ui.count_of(len(rows), 'PDF')}", anchor=False)
+    st.caption("This was found in the PDFs. Correct titles and texts; add labels separated by ; if you have them.")
+    edited = st.data_editor(
+        rows,
+        key=f"add_pdf_{abs(hash(upload.signature))}",
+        disabled=["file"],
+        hide_index=True,
+        row_height=70,
+        column_config={
+            "text": st.column_config.TextColumn("text", width="large"),
+            "title": st.column_config.TextColumn(width="medium"),
+        },
+    )
+    lines = [{name: str(row.get(name) or "") for name in ("file", "title", "text", "labels")} for row in edited]
+    path = upload.folder / "pdfs.csv"
+    content = _csv_text(lines)
+    if not path.exists() or path.read_text(encoding="utf-8") != content:
+        path.write_text(content, encoding="utf-8")
+    return path
+
+
+def _csv_text(rows: list[dict[str, str]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+# --- check -----------------------------------------------------------------------------------------------------
+
+
+def _check(
+    files: list[tuple[Path, str]], maps: Mapping[str, ColumnMap], task: Task, asked: tuple[Any, ...]
+) -> Checked | None:
+    st.session_state.pop("add_checked", None)
+    bar = st.progress(0.0, "Reading.")
+    try:
+        draft = datasets.draft(
+            files,
+            task_name=task.name,
+            clean_label=task.clean_label,
+            label_name=task.label_name,
+            mapping=maps,
+            say=lambda share, sentence: _tell(bar, share, sentence),
+        )
+    except MedbenchError as error:
+        ui.show_error(error)
+        return None
+    finally:
+        bar.empty()
+    checked = Checked(draft, asked)
+    st.session_state["add_checked"] = checked
+    return checked
+
+
+def _tell(bar: Any, share: float, sentence: str) -> None:
+    bar.progress(min(max(share, 0.0), 1.0), sentence)
+
+
+def _verdict(checked: Checked, upload: Upload) -> None:
+    draft = checked.draft
+    st.subheader("Records", anchor=False)
+    ui_verdict.draw_draft_account(draft, upload.refused)
+    st.subheader("Verdict", anchor=False)
+    ui_verdict.draw_findings(draft.findings, lambda rows: _rows_of(draft, rows), f"draft_{checked.key}")
+    if st.toggle("Show pictures", key="add_pictures", help="Labels, lengths, labels that go together, typical words."):
+        ui_plots.draw_draft(draft, checked.key)
+
+
+def _rows_of(draft: Draft, rows: Sequence[int]) -> list[dict[str, Any]]:
+    frame = draft.frame.iloc[list(rows)]
+    records: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
+    return [{"position": row, **record} for row, record in zip(rows, records, strict=True)]
+
+
+# --- save ------------------------------------------------------------------------------------------------------
+
+
+def _save(workspace: Workspace, draft: Draft, upload: Upload) -> None:
+    st.subheader("Save", anchor=False)
+    name = st.text_input(
+        "Name", _suggested(draft), key=f"add_name_{abs(hash(upload.signature))}", help="What you call this dataset."
+    )
+    terms = st.text_input(
+        "Licence or terms",
+        key="add_terms",
+        placeholder="for example CC BY 4.0, or: own data, not to be shared",
+        help="Kept with the dataset and with every model that learns from it.",
+    )
+    try:
+        plan = _plan(draft)
+    except MedbenchError as error:
+        ui.show_error(error)
+        return
+    if st.button(
+        "Save the dataset", key="add_save", type="primary", help="Kept under an id that depends on its content."
+    ):
+        with st.spinner("Splitting and saving."):
+            dataset_id = datasets.save(workspace, draft, name=name, plan=plan, licence=terms)
+        _forget(upload)
+        st.session_state["add_round"] += 1
+        st.session_state["dataset_saved"] = dataset_id
+        st.query_params.clear()
+        st.query_params["dataset"] = dataset_id
+        st.rerun()
+
+
+def _suggested(draft: Draft) -> str:
+    first = draft.sources[0]["name"].split(".")[0].replace("_", " ").strip() or "dataset"
+    return first if len(draft.sources) == 1 else f"{first} and {len(draft.sources) - 1} more"
+
+
+def _plan(draft: Draft) -> SplitPlan:
+    if not draft.labels:
+        st.info("There are no labels. The dataset can be classified, not trained, so it is not split.")
+        return SplitPlan()
+    own = draft.has_own_split
+    method = st.segmented_control(
+        "Splits",
+        ["file", "stratified"] if own else ["stratified"],
+        default="file" if own else "stratified",
+        required=True,
+        format_func={"file": "The file's own", "stratified": "Draw them"}.__getitem__,
+        key="add_split_method",
+        help="Drawn splits keep the share of every label, and never part rows of one group or near-duplicates.",
+    )
+    if method == "file":
+        st.caption("A missing validation split is taken out of train.")
+        return SplitPlan("file")
+    columns = st.columns([2, 2, 1])
+    validation = columns[0].slider(
+        "Validation, %", 5, 40, 15, key="add_share_validation", help="Tunes thresholds and calibration, stops training."
+    )
+    test = columns[1].slider("Test, %", 0, 40, 15, key="add_share_test", help="Looked at once, to judge the model.")
+    seed = columns[2].number_input("Seed", 0, 2**31 - 1, 0, key="add_seed", help="The same seed draws the same splits.")
+    st.caption(
+        " · ".join(
+            f"{name} {part} %" for name, part in zip(SPLITS, (100 - validation - test, validation, test), strict=True)
+        )
+    )
+    return SplitPlan("stratified", ((100 - validation - test) / 100, validation / 100, test / 100), int(seed))

@@ -1,0 +1,158 @@
+"""What a dataset has to be told about: the account of its records, cleaning, and findings that open their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from medbench import ui
+from medbench.datasets import Draft
+from medbench.errors import MedbenchError
+from medbench.readers import Account
+from medbench.records import Finding
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FetchRows = Callable[[Sequence[int]], "list[dict[str, Any]]"]
+SHOWN_ROWS = 500
+ENTRIES_SHOWN = 200
+_COLUMNS = ("position", "id", "title", "text", "labels", "split", "group", "source", "line")
+
+
+def draw_account(accounts: Mapping[str, Account], refused: Mapping[str, MedbenchError]) -> None:
+    """Show how many records were read, repaired, refused, and every one that was not read as it stands."""
+    ui.facts(
+        {
+            "Read as they stand": ui.number(sum(one.read for one in accounts.values())),
+            "Repaired": ui.number(sum(one.repaired for one in accounts.values())),
+            "Refused": ui.number(sum(one.refused for one in accounts.values())),
+            "Files": ui.number(len(accounts)),
+            **({"Files left out": ui.number(len(refused))} if refused else {}),
+        }
+    )
+    entries = [
+        {"file": name, "line": line, "what": status, "why": reason}
+        for name, account in accounts.items()
+        for line, status, reason in account.entries
+    ]
+    entries += [
+        {"file": name, "line": 0, "what": "file left out", "why": str(error)} for name, error in refused.items()
+    ]
+    if not entries:
+        return
+    with st.expander(f"{ui.count_of(len(entries), 'record')} repaired or refused: where and why"):
+        st.dataframe(entries[:ENTRIES_SHOWN], hide_index=True, key="account_entries")
+        if len(entries) > ENTRIES_SHOWN:
+            st.caption(f"The first {ENTRIES_SHOWN:,} of {len(entries):,}; the download has all.")
+        ui.download("Download the account", lambda: _csv(entries), "account.csv", "account_download", "text/csv")
+
+
+def draw_cleaning(sentences: Sequence[str], notices: Sequence[str]) -> None:
+    """List what was changed in texts and what was assumed about files."""
+    if not sentences and not notices:
+        return
+    with st.expander(f"Cleaning ({len(sentences)}) and what was assumed ({len(notices)})"):
+        if not sentences:
+            st.markdown("No text had to be cleaned.")
+        st.markdown("\n".join(f"- {ui.plain(sentence)}" for sentence in (*sentences, *notices[:100])))
+
+
+def draw_draft_account(draft: Draft, refused: Mapping[str, MedbenchError]) -> None:
+    """Show account and cleaning of a draft."""
+    draw_account(draft.account, refused)
+    draw_cleaning(draft.cleaning, draft.notices)
+
+
+def draw_findings(findings: Sequence[Finding], fetch: FetchRows, key: str) -> None:
+    """List findings, worst first; a finding opens its rows in a grid below it.
+
+    Args:
+        findings: The verdict.
+        fetch: Positions -> rows with the columns of a dataset's frame.
+        key: Tells one dataset's widgets from another's.
+    """
+    if not findings:
+        st.success("Nothing stands against this dataset.", icon="✅")
+        return
+    counts = {severity: sum(one.severity == severity for one in findings) for severity in ui.SEVERITY}
+    told = [
+        f"{icon} {counts[severity]} {word.lower()}"
+        for severity, (icon, word) in ui.SEVERITY.items()
+        if counts[severity]
+    ]
+    st.caption(" · ".join(told))
+    for number, finding in enumerate(sorted(findings, key=lambda one: list(ui.SEVERITY).index(one.severity))):
+        _finding(finding, fetch, f"{key}_{number}")
+
+
+def _finding(finding: Finding, fetch: FetchRows, key: str) -> None:
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(ui.finding_line(finding), width="stretch")
+            opened = bool(finding.rows) and st.toggle(
+                f"Rows ({len(finding.rows):,})", key=f"finding_{key}", help="Show the rows this is about."
+            )
+        if opened:
+            _finding_rows(finding, fetch, key)
+
+
+def _finding_rows(finding: Finding, fetch: FetchRows, key: str) -> None:
+    import pandas as pd
+
+    positions = list(finding.rows[:SHOWN_ROWS])
+    frame = readable(pd.DataFrame(fetch(positions)))
+    if len(finding.rows) > len(positions) or finding.count > len(finding.rows):
+        st.caption(f"{len(positions):,} of {max(finding.count, len(finding.rows)):,} rows.")
+    picked = ui.grid(frame, f"finding_grid_{key}", selection="one", page_size=12, widths=WIDTHS)
+    if picked:
+        draw_row(fetch([positions[picked[0]]])[0])
+    ui.download(
+        "Download these rows",
+        lambda: ui.csv_bytes(pd.DataFrame(fetch(list(finding.rows)))),
+        "rows.csv",
+        f"{key}_rows",
+        "text/csv",
+    )
+
+
+WIDTHS = {"position": 90, "line": 80, "id": 120, "labels": 200, "title": 260, "split": 100, "source": 140, "group": 110}
+
+
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns a reader looks at first, empty ones left out, texts cut to what fits a cell."""
+    names = [name for name in _COLUMNS if name in frame.columns]
+    names += [name for name in frame.columns if name.startswith("x_")][:4]
+    made = frame[names].copy()
+    for name in ("title", "text"):
+        if name in made:
+            made[name] = made[name].str.slice(0, 240)
+    if "labels" in made:
+        made["labels"] = ["; ".join(found) for found in made["labels"]]
+    filled = [name for name in names if name in ("position", "line") or made[name].astype(str).ne("").any()]
+    result: pd.DataFrame = made[filled]
+    if "source" in result and result["source"].nunique() == 1:
+        result = result.drop(columns="source")
+    return result
+
+
+def draw_row(row: Mapping[str, Any]) -> None:
+    """Show one row whole: title, labels, text, and what else the file says of it."""
+    with st.container(border=True):
+        st.markdown(f"**{ui.plain(str(row.get('title') or row.get('id')))}**")
+        st.html(ui.chips(row.get("labels", ())) or ui.chips(["no label"], quiet=True))
+        st.text(str(row.get("text", "")))
+        rest = {
+            name.removeprefix("x_"): value
+            for name, value in row.items()
+            if value and name not in ("title", "text", "labels", "labelled", "cluster")
+        }
+        st.caption(" · ".join(f"{ui.plain(name)}: {ui.plain(str(value)[:160])}" for name, value in rest.items()))
+
+
+def _csv(entries: Sequence[Mapping[str, Any]]) -> bytes:
+    import pandas as pd
+
+    return ui.csv_bytes(pd.DataFrame(entries))
