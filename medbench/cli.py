@@ -6,16 +6,13 @@ code 2 and one sentence; `--json` on any command prints JSON for machines.
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from medbench import __version__
+from medbench.cli_runs import Json, follow, give, note, runs_app, told
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
 
@@ -28,34 +25,14 @@ app = typer.Typer(
     help="Label medical texts, honestly: import, train, predict, evaluate. Research use, not a medical device.\n\n"
     "Data and models lie in the current folder, or in the folder that MEDBENCH_HOME names.",
 )
-runs_app = typer.Typer(rich_markup_mode=None, help="List, show, follow, cancel and resume runs.")
 app.add_typer(runs_app, name="runs", invoke_without_command=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Column = Annotated[str | None, typer.Option(metavar="COL", help="Column (or tag) of the file that plays this part.")]
 
 
 def main() -> None:
     """Run the command line."""
     app()
-
-
-@contextmanager
-def _told(as_json: bool) -> Iterator[None]:
-    """Turn a problem into one sentence (or three JSON fields) and exit code 2."""
-    try:
-        yield
-    except MedbenchError as error:
-        print(json.dumps({"error": error.parts()}) if as_json else str(error), file=sys.stderr)
-        raise typer.Exit(2) from None
-
-
-def _out(value: Any, as_json: bool, plain: Callable[[], str]) -> None:
-    print(json.dumps(value, ensure_ascii=False, default=str) if as_json else plain())
-
-
-def _note(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
 
 
 def _chosen(**roles: str | None) -> dict[str, str]:
@@ -109,8 +86,9 @@ def import_files(
     from medbench.splits import SplitPlan
     from medbench.tasks import get_task
 
-    with _told(as_json):
+    with told(as_json):
         job = get_task(task)
+        plan = SplitPlan("file" if own_split else "stratified", _shares(shares), seed)
         chosen = _chosen(title=title, abstract=abstract, text=text, labels=labels, id=id_, group=group, split=split)
         draft = drafting.draft(
             [(path, path.name) for path in files],
@@ -118,16 +96,15 @@ def import_files(
             clean_label=job.clean_label,
             label_name=job.label_name,
             columns=chosen or None,
-            say=None if as_json else lambda share, sentence: _note(f"{share:4.0%}  {sentence}"),
+            say=None if as_json else lambda share, sentence: note(f"{share:4.0%}  {sentence}"),
         )
-        plan = SplitPlan("file" if own_split else "stratified", _shares(shares), seed)
         dataset_id = datasets.save(
             Workspace.here(), draft, name=name or files[0].name.split(".")[0], plan=plan, licence=licence
         )
         card = datasets.load(Workspace.here(), dataset_id).card
     if not as_json:
         _describe(draft, card)
-    _out(card, as_json, lambda: dataset_id)
+    give(card, as_json, lambda: dataset_id)
 
 
 def _shares(text: str) -> tuple[float, float, float]:
@@ -143,15 +120,15 @@ def _shares(text: str) -> tuple[float, float, float]:
 
 def _describe(draft: Any, card: dict[str, Any]) -> None:
     for file, account in draft.account.items():
-        _note(f"{file}: {account.read:,} read, {account.repaired:,} repaired, {account.refused:,} refused")
+        note(f"{file}: {account.read:,} read, {account.repaired:,} repaired, {account.refused:,} refused")
         for line, status, reason in account.entries[:5]:
-            _note(f"  line {line}: {status}: {reason}")
+            note(f"  line {line}: {status}: {reason}")
     for sentence in [*draft.notices, *draft.cleaning]:
-        _note(sentence)
+        note(sentence)
     for finding in card["findings"]:
         if finding["severity"] != "info":
-            _note(f"[{finding['severity']}] {finding['sentence']}")
-    _note(f"{card['n_rows']:,} rows, {len(card['labels'])} labels, splits {card['splits']}")
+            note(f"[{finding['severity']}] {finding['sentence']}")
+    note(f"{card['n_rows']:,} rows, {len(card['labels'])} labels, splits {card['splits']}")
 
 
 @app.command()
@@ -176,7 +153,7 @@ def train(
     from medbench import preflight, runs
 
     workspace = Workspace.here()
-    with _told(as_json):
+    with told(as_json):
         words = list(spec or [])
         path = Path(words.pop(0)) if words and "=" not in words[0] else None
         named = _chosen(family=family, dataset=dataset)
@@ -186,114 +163,11 @@ def train(
         if outlook.problems:
             raise MedbenchError("a run that can start", " ".join(outlook.problems), "Correct this, then start again.")
         run_id = runs.start(workspace, wanted)
-        _note(f"Run {run_id} started.")
+        note(f"Run {run_id} started.")
         if detach:
-            _out({"run": run_id}, as_json, lambda: run_id)
+            give({"run": run_id}, as_json, lambda: run_id)
             return
-        _follow(workspace, run_id, as_json)
-
-
-def _follow(workspace: Workspace, run_id: str, as_json: bool) -> None:
-    from medbench import runs
-
-    try:
-        for event in runs.follow(workspace, run_id):
-            if sentence := _sentence(event):
-                _note(sentence)
-    except KeyboardInterrupt:
-        _note(f"The run goes on. Follow it with: medbench runs follow {run_id}")
-        raise typer.Exit(0) from None
-    run = runs.get(workspace, run_id)
-    if run.model is None:
-        found = str(run.last.get("sentence", f"the run is {run.state}"))
-        raise MedbenchError("a finished run", f"{run.state}: {found}", f"See {workspace.run(run_id) / 'log.txt'}.")
-    facts = {"run": run_id, "state": run.state, "model": run.model, "metrics": run.last.get("metrics", {})}
-    _out(facts, as_json, lambda: str(run.model))
-
-
-def _sentence(event: dict[str, Any]) -> str:
-    kind = event["kind"]
-    if kind == "progress":
-        parts = [f"{event.get('step', '')}/{event.get('steps', '')}", event.get("sentence", "")]
-        parts += [f"loss {event['loss']:.4f}" if event.get("loss") is not None else ""]
-        parts += [f"{event['eta']:.0f} s left" if event.get("eta") is not None else ""]
-        return "  ".join(part for part in parts if part)
-    if kind == "metric":
-        numbers = {key: value for key, value in event.items() if isinstance(value, float) and key != "t"}
-        return "  ".join([f"step {event.get('step')}", *(f"{key} {value:.4f}" for key, value in numbers.items())])
-    if kind == "waiting":
-        return str(event["reason"])
-    ending = kind in ("finished", "cancelled") and event.get("metrics")
-    shown = "".join(f"  {key} {event['metrics'][key]:.3f}" for key in ("micro_f1", "macro_f1", "ece")) if ending else ""
-    return f"{event.get('sentence', '')}{shown}"
-
-
-@runs_app.callback()
-def runs_root(context: typer.Context, as_json: Json = False) -> None:
-    """List, show, follow, cancel and resume runs; without a verb, list them."""
-    if context.invoked_subcommand is None:
-        runs_list(as_json=as_json)
-
-
-@runs_app.command("list")
-def runs_list(as_json: Json = False) -> None:
-    """List all runs, newest first. Example: medbench runs list --json."""
-    from dataclasses import asdict
-
-    from medbench import runs
-
-    with _told(as_json):
-        found = runs.list_runs(Workspace.here())
-    lines = [
-        f"{run.id}  {run.state:9}  {run.spec.get('family', ''):10}  {run.spec.get('dataset', '')}" for run in found
-    ]
-    _out([asdict(run) for run in found], as_json, lambda: "\n".join(lines) or "No runs yet: medbench train --help")
-
-
-@runs_app.command("show")
-def runs_show(run_id: str, as_json: Json = False) -> None:
-    """Show one run with its events. Example: medbench runs show ID."""
-    from dataclasses import asdict
-
-    from medbench import runs
-
-    workspace = Workspace.here()
-    with _told(as_json):
-        run = runs.get(workspace, run_id)
-        events = runs.events(workspace, run_id)[0]
-    lines = [f"{run.id} is {run.state}", *(line for event in events if (line := _sentence(event)))]
-    _out({**asdict(run), "events": events}, as_json, lambda: "\n".join(lines))
-
-
-@runs_app.command("follow")
-def runs_follow(run_id: str, as_json: Json = False) -> None:
-    """Follow a run until it ends, then print its model's id. Example: medbench runs follow ID."""
-    with _told(as_json):
-        _follow(Workspace.here(), run_id, as_json)
-
-
-@runs_app.command("cancel")
-def runs_cancel(run_id: str, as_json: Json = False) -> None:
-    """Ask a run to stop; its best checkpoint stays usable. Example: medbench runs cancel ID."""
-    from medbench import runs
-
-    with _told(as_json):
-        runs.cancel(Workspace.here(), run_id)
-    _out({"run": run_id, "asked": "stop"}, as_json, lambda: f"{run_id} was asked to stop.")
-
-
-@runs_app.command("resume")
-def runs_resume(run_id: str, detach: bool = False, as_json: Json = False) -> None:
-    """Go on with a lost, failed or cancelled run from its checkpoint. Example: medbench runs resume ID."""
-    from medbench import runs
-
-    workspace = Workspace.here()
-    with _told(as_json):
-        runs.resume(workspace, run_id)
-        if detach:
-            _out({"run": run_id}, as_json, lambda: run_id)
-        else:
-            _follow(workspace, run_id, as_json)
+        follow(workspace, run_id, as_json)
 
 
 @app.command()
@@ -301,9 +175,9 @@ def models(as_json: Json = False) -> None:
     """List the models that can answer. Example: medbench models --json."""
     from medbench import predicting
 
-    with _told(as_json):
+    with told(as_json):
         cards = predicting.list_models(Workspace.here())
-    _out(cards, as_json, lambda: "\n".join(map(_model_line, cards)) or "No models yet: medbench train --help")
+    give(cards, as_json, lambda: "\n".join(map(_model_line, cards)) or "No models yet: medbench train --help")
 
 
 def _model_line(card: dict[str, Any]) -> str:
@@ -338,11 +212,11 @@ def predict(
 
     from medbench import batches
 
-    with _told(as_json):
+    with told(as_json):
         chosen = _chosen(title=title, abstract=abstract, text=text, id=id_)
         folder = out.with_name(f"{out.name}.partial")
         batch = batches.open_batch(Workspace.here(), model, file, chosen=chosen, folder=folder)
-        tell = None if as_json else lambda done, total: _note(f"{done:,} records answered")
+        tell = None if as_json else lambda done, total: note(f"{done:,} records answered")
         batch.run(tell)
         batch.write(out, format=batches.format_for(out, batch))
         facts = {
@@ -353,7 +227,7 @@ def predict(
             "resumed_from": batch.resumed * batches.CHUNK,
         }
         shutil.rmtree(folder)
-    _out(facts, as_json, lambda: f"{facts['answered']:,} records labelled, {facts['refused']:,} refused: {out}")
+    give(facts, as_json, lambda: f"{facts['answered']:,} records labelled, {facts['refused']:,} refused: {out}")
 
 
 @app.command()
@@ -376,17 +250,38 @@ def evaluate(
     """
     from medbench import evaluating
 
-    with _told(as_json):
+    with told(as_json):
         chosen = _chosen(title=title, abstract=abstract, text=text, labels=labels, group=group)
         found = evaluating.evaluate_file(Workspace.here(), model, file, chosen=chosen, keep_seen=keep_seen)
     lines = [f"{found.judged:,} rows of {found.file} judged with {found.model}"]
     lines += [f"{name:18} {_interval(metric)}" for name, metric in found.metrics.items()]
-    _out(found.as_json(), as_json, lambda: "\n".join([*lines, *found.notes]))
+    give(found.as_json(), as_json, lambda: "\n".join([*lines, *found.notes]))
 
 
 def _interval(metric: Any) -> str:
     low, high = metric.low, metric.high
     return f"{metric.value:.4f}" + (f"  ({low:.4f} to {high:.4f})" if low is not None else "")
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="Model id; see: medbench models.")],
+    to: Annotated[str, typer.Option(help="starter: a small model to ship, without its training rows.")] = "starter",
+    name: Annotated[str, typer.Option(help="Short name, lower-case.")] = "",
+    title: Annotated[str, typer.Option(help="What users read.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Take a model out of the workspace.
+
+    For example: medbench export MODEL --to starter --name domains --title "Medical domains"
+    """
+    from medbench import exporting
+
+    with told(as_json):
+        if to != "starter":
+            raise MedbenchError("--to starter", repr(to), "Other formats come with the lesion and ICD jobs.")
+        folder = exporting.as_starter(Workspace.here(), model, name or model, title or name or model)
+    give({"folder": str(folder)}, as_json, lambda: str(folder))
 
 
 @app.command()
@@ -403,8 +298,8 @@ def serve(
     from medbench.api import mounted
 
     if host not in ("127.0.0.1", "localhost", "::1"):
-        _note(f"Anyone who can reach {host}:{port} can use this server: it asks for no password.")
-    _out(
+        note(f"Anyone who can reach {host}:{port} can use this server: it asks for no password.")
+    give(
         {"url": f"http://{host}:{port}/api"},
         as_json,
         lambda: f"The API is at http://{host}:{port}/api (docs: /api/docs)",

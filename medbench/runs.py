@@ -284,7 +284,7 @@ def read_spec(path: Path, overrides: list[str]) -> RunSpec:
 def parse_spec(text: str, overrides: list[str] | None = None, source: str = "the spec") -> RunSpec:
     """Parse YAML text into a spec, overrides merged. A bare key that is no field of the spec means `options.<key>`."""
     import yaml
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from pydantic import ValidationError
 
@@ -294,11 +294,11 @@ def parse_spec(text: str, overrides: list[str] | None = None, source: str = "the
     if bare:
         raise MedbenchError("overrides like epochs=5", ", ".join(map(repr, bare)), "Write key=value.")
     try:
-        base = OmegaConf.create(text or "{}")
+        base = OmegaConf.create(text.strip() or "{}")
+        if not isinstance(base, DictConfig):
+            raise MedbenchError(f"keys and values in {source}", repr(text[:40]), "See configs/ for examples.")
         merged = OmegaConf.to_container(OmegaConf.merge(base, OmegaConf.from_dotlist(dotted)), resolve=True)
-        if not isinstance(merged, dict):
-            raise MedbenchError(f"a mapping in {source}", type(merged).__name__, "See configs/ for examples.")
-        return RunSpec(**{str(key): value for key, value in merged.items()})
+        return RunSpec.model_validate(merged)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
         raise MedbenchError(f"a valid run spec in {source}", problems, f"Known keys: {', '.join(fields)}.") from error

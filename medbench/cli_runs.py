@@ -1,0 +1,141 @@
+"""The part of the command line that speaks of runs, and the few pieces that all commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from medbench.errors import MedbenchError
+from medbench.workspace import Workspace
+
+runs_app = typer.Typer(rich_markup_mode=None, help="List, show, follow, cancel and resume runs.")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@contextmanager
+def told(as_json: bool) -> Iterator[None]:
+    """Turn a problem into one sentence (or three JSON fields) and exit code 2."""
+    try:
+        yield
+    except MedbenchError as error:
+        print(json.dumps({"error": error.parts()}) if as_json else str(error), file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def give(value: Any, as_json: bool, plain: Callable[[], str]) -> None:
+    """Print an answer to standard output, as JSON or as `plain` words it."""
+    print(json.dumps(value, ensure_ascii=False, default=str) if as_json else plain())
+
+
+def note(sentence: str) -> None:
+    """Print a sentence to standard error."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def follow(workspace: Workspace, run_id: str, as_json: bool) -> None:
+    """Print a run's events until it ends, then its model's id; Ctrl+C leaves the run going."""
+    from medbench import runs
+
+    try:
+        for event in runs.follow(workspace, run_id):
+            if sentence := _sentence(event):
+                note(sentence)
+    except KeyboardInterrupt:
+        note(f"The run goes on. Follow it with: medbench runs follow {run_id}")
+        raise typer.Exit(0) from None
+    run = runs.get(workspace, run_id)
+    if run.model is None:
+        found = str(run.last.get("sentence", f"the run is {run.state}"))
+        raise MedbenchError("a finished run", f"{run.state}: {found}", f"See {workspace.run(run_id) / 'log.txt'}.")
+    facts = {"run": run_id, "state": run.state, "model": run.model, "metrics": run.last.get("metrics", {})}
+    give(facts, as_json, lambda: str(run.model))
+
+
+def _sentence(event: dict[str, Any]) -> str:
+    kind = event["kind"]
+    if kind == "progress":
+        parts = [f"{event.get('step', '')}/{event.get('steps', '')}", event.get("sentence", "")]
+        parts += [f"loss {event['loss']:.4f}" if event.get("loss") is not None else ""]
+        parts += [f"{event['eta']:.0f} s left" if event.get("eta") is not None else ""]
+        return "  ".join(part for part in parts if part)
+    if kind == "metric":
+        numbers = {key: value for key, value in event.items() if isinstance(value, float) and key != "t"}
+        return "  ".join([f"step {event.get('step')}", *(f"{key} {value:.4f}" for key, value in numbers.items())])
+    if kind == "waiting":
+        return str(event["reason"])
+    ending = kind in ("finished", "cancelled") and event.get("metrics")
+    shown = "".join(f"  {key} {event['metrics'][key]:.3f}" for key in ("micro_f1", "macro_f1", "ece")) if ending else ""
+    return f"{event.get('sentence', '')}{shown}"
+
+
+@runs_app.callback()
+def runs_root(context: typer.Context, as_json: Json = False) -> None:
+    """List, show, follow, cancel and resume runs; without a verb, list them."""
+    if context.invoked_subcommand is None:
+        runs_list(as_json=as_json)
+
+
+@runs_app.command("list")
+def runs_list(as_json: Json = False) -> None:
+    """List all runs, newest first. Example: medbench runs list --json."""
+    from dataclasses import asdict
+
+    from medbench import runs
+
+    with told(as_json):
+        found = runs.list_runs(Workspace.here())
+    lines = [
+        f"{run.id}  {run.state:9}  {run.spec.get('family', ''):10}  {run.spec.get('dataset', '')}" for run in found
+    ]
+    give([asdict(run) for run in found], as_json, lambda: "\n".join(lines) or "No runs yet: medbench train --help")
+
+
+@runs_app.command("show")
+def runs_show(run_id: str, as_json: Json = False) -> None:
+    """Show one run with its events. Example: medbench runs show ID."""
+    from dataclasses import asdict
+
+    from medbench import runs
+
+    workspace = Workspace.here()
+    with told(as_json):
+        run = runs.get(workspace, run_id)
+        events = runs.events(workspace, run_id)[0]
+    lines = [f"{run.id} is {run.state}", *(line for event in events if (line := _sentence(event)))]
+    give({**asdict(run), "events": events}, as_json, lambda: "\n".join(lines))
+
+
+@runs_app.command("follow")
+def runsfollow(run_id: str, as_json: Json = False) -> None:
+    """Follow a run until it ends, then print its model's id. Example: medbench runs follow ID."""
+    with told(as_json):
+        follow(Workspace.here(), run_id, as_json)
+
+
+@runs_app.command("cancel")
+def runs_cancel(run_id: str, as_json: Json = False) -> None:
+    """Ask a run to stop; its best checkpoint stays usable. Example: medbench runs cancel ID."""
+    from medbench import runs
+
+    with told(as_json):
+        runs.cancel(Workspace.here(), run_id)
+    give({"run": run_id, "asked": "stop"}, as_json, lambda: f"{run_id} was asked to stop.")
+
+
+@runs_app.command("resume")
+def runs_resume(run_id: str, detach: bool = False, as_json: Json = False) -> None:
+    """Go on with a lost, failed or cancelled run from its checkpoint. Example: medbench runs resume ID."""
+    from medbench import runs
+
+    workspace = Workspace.here()
+    with told(as_json):
+        runs.resume(workspace, run_id)
+        if detach:
+            give({"run": run_id}, as_json, lambda: run_id)
+        else:
+            follow(workspace, run_id, as_json)

@@ -1,0 +1,50 @@
+"""A model leaves the workspace: as a starter that ships with the source, without any text it learnt from."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from medbench.errors import MedbenchError
+from medbench.workspace import Workspace, checked_id, read_json, write_json
+
+# What points back at training rows stays behind: neighbours by position, judged rows by position.
+LEFT_BEHIND = ("neighbours.npz", "judged.npz", "model.json")
+LARGEST = 10_000_000
+
+
+def as_starter(workspace: Workspace, model_id: str, name: str, title: str) -> Path:
+    """Copy a model to `models/starter-<name>`: weights, trust, fingerprints of known texts, and its card.
+
+    Args:
+        workspace: Where the model lies and the starter goes.
+        model_id: The model.
+        name: What comes after "starter-".
+        title: What users read.
+
+    Returns:
+        The starter's folder.
+
+    Raises:
+        MedbenchError: When the model is missing or larger than 10 MB without its training rows.
+    """
+    starter = checked_id(f"starter-{name}")
+    source, target = workspace.model(model_id), workspace.models / starter
+    if not (source / "model.json").exists():
+        raise MedbenchError("the id of a model", repr(model_id), "List them with: medbench models.")
+    files = [path for path in source.iterdir() if path.name not in LEFT_BEHIND]
+    size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file() and path.name not in LEFT_BEHIND)
+    if size > LARGEST:
+        found = f"{size / 1e6:.1f} MB"
+        raise MedbenchError("at most 10 MB for a starter", found, "Train an adapter or a head instead of full weights.")
+    building = target.with_name(f".{starter}.partial")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    for path in files:
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, building / path.name)
+    card = read_json(source / "model.json")
+    card |= {"id": starter, "name": title, "cost": {**card["cost"], "size": size}}
+    write_json(building / "model.json", card)
+    shutil.rmtree(target, ignore_errors=True)
+    building.rename(target)
+    return target
