@@ -21,8 +21,9 @@ from medbench.events import Say
 from medbench.families import Estimate, Family, FamilyOptions, Fitting, get_family
 from medbench.records import AnswerKind, Device, Examples, Metric, RunSpec, Scores, SplitName, Truth
 from medbench.tasks import get_task
-from medbench.workspace import Workspace
+from medbench.workspace import Workspace, read_json, write_json
 
+VERSION = 1
 BASELINE_ROWS = 5_000
 _FREE_MEMORY_SHARE = 0.95
 _SPARE_DISK = 200_000_000
@@ -214,7 +215,6 @@ def graphics_cards() -> list[Device]:
 
 
 _kept_examples: OrderedDict[tuple[str, tuple[SplitName, ...]], Examples] = OrderedDict()
-_kept_baselines: dict[str, dict[str, Any]] = {}
 _reading = threading.Lock()
 
 
@@ -235,17 +235,18 @@ def baseline(dataset: Dataset) -> dict[str, Any]:
 
     "majority" gives every item the most frequent label; "keywords" is that family with its default options. Both learn
     from at most 5,000 train rows and are judged on at most 5,000 validation rows (a fifth of the train rows when there
-    is no validation split); the test split is not touched. Kept in memory by dataset id.
+    is no validation split); the test split is not touched. Kept in `baseline.json` in the dataset's folder.
 
     Returns:
-        {"majority": {name: value}, "keywords": {name: value}, "judged_on": sentence, "n": rows judged}; the values are
-        shares in 0-1 (micro_f1, macro_f1, balanced_accuracy or exact_match where they make sense).
+        {"version": 1, "majority": {name: value}, "keywords": {name: value}, "judged_on": sentence, "n": rows judged};
+        the values are shares in 0-1: micro_f1, macro_f1, balanced_accuracy, accuracy, exact_match.
 
     Raises:
         MedbenchError: The dataset has no labelled rows to learn from.
     """
-    if dataset.id in _kept_baselines:
-        return _kept_baselines[dataset.id]
+    path = dataset.folder / "baseline.json"
+    if path.exists() and (kept := read_json(path)).get("version") == VERSION:
+        return kept
     rng = np.random.default_rng(0)
     known, judged, words = _baseline_parts(dataset, rng)
     majority = np.zeros(judged.truth.shape, dtype=bool)
@@ -254,14 +255,15 @@ def baseline(dataset: Dataset) -> dict[str, Any]:
     family = get_family("keywords")
     model = family.fit(known, known.take([]), family.parse({}), Fitting(rng, Device(), Say()))
     scores = model.scores(judged.items)
-    decided = _decided(model.scores(known.items), known.truth, scores, known.answer)
+    decided = _decided(known.truth, scores, known.answer)
     found = {
+        "version": VERSION,
         "majority": _figures(judged, share, majority, rng),
         "keywords": _figures(judged, scores, decided, rng),
         "judged_on": words,
         "n": len(judged),
     }
-    _kept_baselines[dataset.id] = found
+    write_json(path, found)
     return found
 
 
@@ -284,15 +286,15 @@ def _sample(examples: Examples, rng: np.random.Generator) -> Examples:
     return examples.take(np.sort(rng.permutation(len(examples))[:BASELINE_ROWS]))
 
 
-def _decided(known: Scores, truth: Truth, scores: Scores, answer: AnswerKind) -> Truth:
-    """Decide by the most probable label, or by the threshold per label that gives its known share of rows."""
+def _decided(known: Truth, scores: Scores, answer: AnswerKind) -> Truth:
+    """Decide for the best label, or give each label to the best share of rows that it has among the known rows."""
     decided: npt.NDArray[np.bool_] = np.zeros(scores.shape, dtype=bool)
     if answer == "one":
         decided[np.arange(len(scores)), scores.argmax(axis=1)] = True
         return decided
-    for column, share in enumerate(truth.mean(axis=0)):
-        decided[:, column] = scores[:, column] >= np.quantile(known[:, column], 1 - share, method="higher")
-    return decided & (truth.any(axis=0))
+    for column, share in enumerate(known.mean(axis=0)):
+        decided[:, column] = scores[:, column] >= np.quantile(scores[:, column], 1 - share, method="higher")
+    return decided & known.any(axis=0)
 
 
 def _figures(judged: Examples, scores: Scores, decided: Truth, rng: np.random.Generator) -> dict[str, float]:
