@@ -1,0 +1,249 @@
+"""The paper a report is drawn on: A4, one font that knows most scripts, headings, tables, bars and marked text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from fpdf import FPDF
+from fpdf.enums import XPos, YPos
+
+from medbench.records import Span
+
+_FONT = "dejavu"
+_MARGIN = 18.0  # mm, as all lengths here
+_LINE = 4.6
+_ROW = 5.2
+_FOOT = 18.0
+_BAR_FROM, _BAR_WIDE = 76.0, 62.0
+Colour = tuple[int, int, int]
+_INK: Colour = (25, 30, 36)
+_GREY: Colour = (100, 107, 115)
+_PALE: Colour = (232, 236, 240)
+_DECIDED: Colour = (30, 105, 170)
+_OTHER: Colour = (168, 182, 196)
+# Blue for and orange against stay apart with every common colour blindness; "against" is underlined as well.
+_FOR: Colour = (86, 160, 220)
+_AGAINST: Colour = (240, 160, 70)
+_PIECE = re.compile(r"\n|\S+|[^\S\n]+")
+
+
+class _Paper(FPDF):
+    """Pages with a foot."""
+
+    foot = ""
+
+    def footer(self) -> None:
+        self.set_y(-13)
+        self.set_font(_FONT, "", 7)
+        self.set_text_color(*_GREY)
+        self.cell(self.epw * 0.85, 4, self.foot)
+        self.cell(0, 4, f"{self.page_no()} / {{nb}}", align="R")
+
+
+class Sheet:
+    """A document that grows from top to bottom; characters the font does not have become white squares."""
+
+    def __init__(self, foot: str) -> None:
+        """Begin an empty document with `foot` at the foot of every page."""
+        from matplotlib import get_data_path
+
+        fonts = Path(get_data_path()) / "fonts" / "ttf"
+        self._paper = paper = _Paper(format="A4")
+        paper.add_font(_FONT, "", fonts / "DejaVuSans.ttf")
+        self._glyphs = frozenset(getattr(paper.fonts[_FONT], "cmap", ()))
+        paper.add_font(_FONT, "B", fonts / "DejaVuSans-Bold.ttf")
+        paper.foot = self._known(foot)
+        paper.set_margins(_MARGIN, 16)
+        paper.c_margin = 0
+        paper.set_auto_page_break(True, margin=_FOOT)
+        paper.set_title("medbench report")
+        paper.add_page()
+
+    def done(self) -> bytes:
+        """Return the whole document."""
+        return bytes(self._paper.output())
+
+    def title(self, text: str) -> None:
+        """Draw the title of the report."""
+        self._block(text, 18, 8.5, bold=True)
+
+    def notice(self, text: str) -> None:
+        """Draw a sentence that nobody may miss, in a pale box."""
+        self._paper.ln(1.5)
+        self._paper.set_fill_color(*_PALE)
+        self._paper.c_margin = 2
+        self._block(text, 10, 8, bold=True, fill=True)
+        self._paper.c_margin = 0
+
+    def heading(self, text: str) -> None:
+        """Draw a heading, with room for what follows it on the same page."""
+        self._room(24)
+        self._paper.ln(3.5)
+        self._block(text, 13, 6.5, bold=True)
+        self._paper.ln(0.8)
+
+    def item(self, title: str, note: str) -> None:
+        """Draw the head of an item: its title and, in grey, a note."""
+        self._room(34)
+        paper = self._paper
+        paper.ln(3.5)
+        paper.set_draw_color(*_OTHER)
+        paper.line(paper.l_margin, paper.get_y(), paper.w - paper.r_margin, paper.get_y())
+        paper.ln(1.5)
+        self._block(title, 11, 5.4, bold=True)
+        self._block(note, 8, _LINE, colour=_GREY)
+
+    def text(self, text: str, *, bold: bool = False) -> None:
+        """Draw a paragraph."""
+        self._block(text, 9, _LINE, bold=bold)
+
+    def point(self, text: str) -> None:
+        """Draw one point of a list."""
+        self._pen(9)
+        self._paper.cell(4, _LINE, "•")
+        self._paper.set_x(_MARGIN + 4)
+        self._block(text, 9, _LINE, width=self._paper.epw - 4)
+
+    def facts(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Draw names with their values, the names in grey."""
+        paper = self._paper
+        for name, value in rows:
+            self._room(_LINE * 2)
+            self._pen(9, colour=_GREY)
+            paper.cell(38, _LINE, self._known(name))
+            self._block(value, 9, _LINE, width=paper.epw - 38)
+        paper.ln(1.5)
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], shares: Sequence[float]) -> None:
+        """Draw a table whose cells are clipped to one line; the head stands again on every page.
+
+        Args:
+            head: Column names.
+            rows: Rows of as many cells.
+            shares: How wide the columns are, relative to each other.
+        """
+        paper = self._paper
+        widths = [share * paper.epw / sum(shares) for share in shares]
+        self._room(3 * _ROW)
+        self._row(head, widths, bold=True)
+        for row in rows:
+            if paper.get_y() + _ROW > paper.h - _FOOT:
+                paper.add_page()
+                self._row(head, widths, bold=True)
+            self._row(row, widths)
+        paper.ln(1.5)
+
+    def bar(self, name: str, probability: float, threshold: float | None, decided: bool) -> None:
+        """Draw one label: its name, a bar from 0 to 1 with a tick at the threshold, and the number."""
+        self._room(_ROW)
+        paper = self._paper
+        self._pen(9, bold=decided)
+        paper.cell(_BAR_FROM - 2, _ROW, self._clipped(name, _BAR_FROM - 4))
+        x, y = _MARGIN + _BAR_FROM, paper.get_y() + 0.9
+        paper.set_fill_color(*_PALE)
+        paper.rect(x, y, _BAR_WIDE, _ROW - 1.8, style="F")
+        paper.set_fill_color(*(_DECIDED if decided else _OTHER))
+        paper.rect(x, y, max(_BAR_WIDE * probability, 0.2), _ROW - 1.8, style="F")
+        if threshold is not None:
+            paper.set_draw_color(*_INK)
+            paper.line(x + _BAR_WIDE * threshold, y - 0.6, x + _BAR_WIDE * threshold, y + _ROW - 1.2)
+        paper.set_x(x + _BAR_WIDE + 2)
+        limit = "" if threshold is None else f"  (limit {threshold:.2f})"
+        paper.cell(0, _ROW, f"{probability:.3f}{limit}", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+    def marked(self, text: str, spans: Sequence[Span]) -> None:
+        """Draw a text with the words of `spans` tinted: blue for the label, orange and underlined against it."""
+        paper = self._paper
+        weights = _weights(len(text), spans)
+        self._pen(9)
+        paper.ln(0.8)
+        for piece in _PIECE.finditer(text):
+            words, inside = self._known(piece[0]), weights[piece.start() : piece.end()]
+            if piece[0] == "\n":
+                paper.ln(_LINE)
+                continue
+            for word in self._fitting(words):
+                width = paper.get_string_width(word)
+                if paper.get_x() + width > paper.w - _MARGIN and paper.get_x() > _MARGIN:
+                    paper.ln(_LINE)
+                if word.isspace() and paper.get_x() == _MARGIN:
+                    continue
+                self._word(word, width, max(inside, key=abs))
+        paper.ln(_LINE + 0.8)
+
+    def _word(self, word: str, width: float, weight: float) -> None:
+        paper = self._paper
+        self._room(_LINE)
+        if weight:
+            tint = _FOR if weight > 0 else _AGAINST
+            strength = 0.25 + 0.75 * min(abs(weight), 1.0)
+            paper.set_fill_color(*(round(255 - (255 - part) * strength) for part in tint))
+        paper.set_font(_FONT, "U" if weight < 0 and not word.isspace() else "", 9)
+        paper.cell(width, _LINE, word, fill=bool(weight))
+
+    def _row(self, cells: Sequence[str], widths: Sequence[float], *, bold: bool = False) -> None:
+        paper = self._paper
+        self._pen(8, bold=bold)
+        paper.set_draw_color(*_PALE)
+        for cell, width in zip(cells, widths, strict=True):
+            paper.cell(width, _ROW, self._clipped(cell, width - 2), border="B")
+        paper.ln(_ROW)
+
+    def _block(
+        self,
+        text: str,
+        size: float,
+        line: float,
+        *,
+        bold: bool = False,
+        colour: Colour = _INK,
+        width: float = 0,
+        fill: bool = False,
+    ) -> None:
+        self._pen(size, bold=bold, colour=colour)
+        words = self._known(" ".join(text.split()))
+        self._paper.multi_cell(width, line, words, align="L", fill=fill, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+    def _pen(self, size: float, *, bold: bool = False, colour: Colour = _INK) -> None:
+        self._paper.set_font(_FONT, "B" if bold else "", size)
+        self._paper.set_text_color(*colour)
+
+    def _room(self, height: float) -> None:
+        if self._paper.get_y() + height > self._paper.h - _FOOT:
+            self._paper.add_page()
+
+    def _known(self, text: str) -> str:
+        """Return the text without control characters, and with white squares for what the font lacks."""
+        plain = (letter if letter >= " " else " " for letter in text)
+        return "".join(letter if ord(letter) in self._glyphs else "□" for letter in plain)
+
+    def _clipped(self, text: str, width: float) -> str:
+        """Return the text shortened with an ellipsis until it fits."""
+        text = self._known(" ".join(text.split()))[: int(width * 2)]
+        if self._paper.get_string_width(text) <= width:
+            return text
+        while text and self._paper.get_string_width(text + "…") > width:
+            text = text[: -max(1, len(text) // 20)]
+        return text.rstrip() + "…"
+
+    def _fitting(self, word: str) -> list[str]:
+        """Return the word in parts that fit a line each; nearly always one."""
+        most = self._paper.w - 2 * _MARGIN
+        parts = []
+        while self._paper.get_string_width(word) > most:
+            keep = max(1, int(len(word) * most / self._paper.get_string_width(word)) - 1)
+            parts.append(word[:keep])
+            word = word[keep:]
+        return [*parts, word]
+
+
+def _weights(length: int, spans: Sequence[Span]) -> list[float]:
+    """Return the weight of every character, the strongest span counting 1; 0 outside of spans."""
+    strongest = max((abs(span.weight) for span in spans), default=0.0) or 1.0
+    weights = [0.0] * length
+    for span in spans:
+        for at in range(max(span.start, 0), min(span.end, length)):
+            weights[at] = span.weight / strongest
+    return weights
