@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("0", ("errors", "records")),
     ("1", ("workspace", "events")),
     ("2a", ("readers", "cleaning", "labelcells", "splits", "calibration", "thresholds", "attribution", "privacy")),
-    ("2a", ("duplicates", "wording", "plots")),
+    ("2a", ("duplicates", "wording", "plots", "report_sheet")),
     ("2b", ("mapping", "metrics", "trust")),
     ("2c", ("verdict",)),
     ("2d", ("drafting",)),
