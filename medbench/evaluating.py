@@ -15,7 +15,7 @@ from medbench import mapping as columns
 from medbench import metrics, predicting
 from medbench.errors import MedbenchError
 from medbench.readers import Account, open_source
-from medbench.records import ColumnMap, Item, Metric
+from medbench.records import ColumnMap, Item, Metric, Truth
 from medbench.tasks import get_task
 from medbench.workspace import Workspace
 
@@ -91,22 +91,11 @@ def evaluate_file(
         raise MedbenchError(f"a label column in {source.name!r}", "none", "Name it with --labels COLUMN.")
     rows = list(columns.apply(mapped, account.watch(reader.read(source)), task.clean_label, reader.roles))
     items = [Item(row.id or str(number), row.title, row.text) for number, row in enumerate(rows, start=1)]
-    known = {label: column for column, label in enumerate(loaded.labels)}
-    unknown = Counter(label for row in rows for label in row.labels if label not in known)
+    unknown = Counter(label for row in rows for label in row.labels if label not in loaded.labels)
     seen = predicting.seen_in_training(loaded, items)
     labelled = np.array([bool(row.labels) for row in rows], dtype=bool)
     kept = np.flatnonzero(labelled & (keep_seen | ~seen))
-    truth = np.zeros((len(kept), len(known)), dtype=bool)
-    for at, index in enumerate(kept):
-        truth[at, [known[label] for label in rows[index].labels if label in known]] = True
-    if not truth.any():
-        examples = ", ".join(list(unknown)[:5]) or "none"
-        found = f"{len(kept):,} rows to judge with the labels {examples}"
-        raise MedbenchError(
-            f"rows with labels such as {', '.join(loaded.labels[:5])} that the model never saw",
-            found,
-            "Check the label column, or choose the model that was trained for these labels.",
-        )
+    truth = _truth([rows[index].labels for index in kept], loaded.labels, unknown)
     probabilities, decided = _answers(loaded, [items[index] for index in kept])
     groups = [rows[index].group for index in kept]
     measured = metrics.evaluate(
@@ -118,18 +107,34 @@ def evaluate_file(
         rng=np.random.default_rng(seed),
         n_boot=n_boot,
     )
+    n_seen = int((seen & labelled).sum())
     return Evaluation(
-        model_id,
-        source.name,
-        len(kept),
-        int((seen & labelled).sum()),
-        int((~labelled).sum()),
-        dict(unknown.most_common()),
-        account.refused,
-        measured,
-        metrics.per_label(truth, probabilities, decided, loaded.labels),
-        _notes(int((seen & labelled).sum()), keep_seen, unknown, loaded.card),
+        model=model_id,
+        file=source.name,
+        judged=len(kept),
+        seen=n_seen,
+        unlabelled=int((~labelled).sum()),
+        unknown_labels=dict(unknown.most_common()),
+        refused=account.refused,
+        metrics=measured,
+        per_label=metrics.per_label(truth, probabilities, decided, loaded.labels),
+        notes=_notes(n_seen, keep_seen, unknown, loaded.card),
     )
+
+
+def _truth(labels: list[tuple[str, ...]], known: tuple[str, ...], unknown: Counter[str]) -> Truth:
+    column = {label: at for at, label in enumerate(known)}
+    truth = np.zeros((len(labels), len(known)), dtype=bool)
+    for row, carried in enumerate(labels):
+        truth[row, [column[label] for label in carried if label in column]] = True
+    if not truth.any():
+        examples = f"{len(labels):,} rows to judge; labels it does not know: {', '.join(list(unknown)[:5]) or 'none'}"
+        raise MedbenchError(
+            f"rows with labels such as {', '.join(known[:5])} that the model never saw",
+            examples,
+            "Check the label column, or choose the model that was trained for these labels.",
+        )
+    return truth
 
 
 def _mapping(card: Mapping[str, Any], sample: list[Any], roles: Any, chosen: Mapping[str, str]) -> ColumnMap:

@@ -90,21 +90,7 @@ def judge(
         raise MedbenchError(
             "labelled rows to learn from", "an empty train split", "Save the dataset with a train share."
         )
-    if family.cheap:
-        known = held = _together(train, validation)
-        held_scores = _out_of_fold(family, options, known, fitting)
-        say("stage", name="fit", sentence=f"Fitting on {len(known):,} rows.")
-        model = family.fit(known, _nothing(known), options, fitting)
-    elif len(validation) == 0:
-        found = "none in this dataset"
-        raise MedbenchError(
-            f"a validation split for {family.title}", found, "Save the dataset with a validation share, e.g. 70/15/15."
-        )
-    else:
-        known, held = train, validation
-        model = family.fit(train, validation, options, fitting)
-        say("stage", name="calibrate", sentence="Calibrating on the validation split.")
-        held_scores = model.scores(held.items)
+    known, held, held_scores, model = _fitted(family, options, train, validation, fitting)
     confidence = trust.fit_trust(held_scores, held.truth, known.answer, None, None, fitting.rng, groups=held.groups)
     judged, raw, which, words = _what_to_judge(family, model, parts, held, held_scores, say)
     probabilities = confidence.calibrate(raw)
@@ -126,6 +112,28 @@ def judge(
         row["threshold"] = round(float(threshold), 4)
     outcome = Outcome(which, probabilities, judged.truth, decided)
     return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes)
+
+
+def _fitted(
+    family: Family[Any], options: FamilyOptions, train: Examples, validation: Examples, fitting: Fitting
+) -> tuple[Examples, Examples, Scores, Model]:
+    """Return what was learnt from, what trust is fitted on, the scores of the latter, and the model."""
+    if len(train) == 0:
+        raise MedbenchError(
+            "labelled rows to learn from", "an empty train split", "Save the dataset with a train share."
+        )
+    if family.cheap:
+        known = _together(train, validation)
+        scores = _out_of_fold(family, options, known, fitting)
+        fitting.say("stage", name="fit", sentence=f"Fitting on {len(known):,} rows.")
+        return known, known, scores, family.fit(known, _nothing(known), options, fitting)
+    if len(validation) == 0:
+        raise MedbenchError(
+            f"a validation split for {family.title}", "none", "Save the dataset with a validation share, e.g. 70/15/15."
+        )
+    model = family.fit(train, validation, options, fitting)
+    fitting.say("stage", name="calibrate", sentence="Calibrating on the validation split.")
+    return train, validation, model.scores(validation.items), model
 
 
 _NO_TEST = (

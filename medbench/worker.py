@@ -158,15 +158,7 @@ def _card(
         "label_names": facts.get("label_names", {}),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "run": run_id,
-        "dataset": {
-            "id": dataset.id,
-            "name": facts["name"],
-            "n_rows": facts["n_rows"],
-            "splits": facts["splits"],
-            "licence": facts.get("licence", ""),
-            "mapping": asdict(dataset.mapping),
-            "findings": [entry["sentence"] for entry in facts.get("findings", []) if entry["severity"] != "info"],
-        },
+        "dataset": _dataset_facts(dataset),
         "options": options,
         "seed": spec.seed,
         "device": device,
@@ -189,6 +181,12 @@ def _card(
         "licence": facts.get("licence", ""),
         "notes": judged.notes,
     }
+
+
+def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
+    facts = {key: dataset.card.get(key, "") for key in ("id", "name", "n_rows", "splits", "licence")}
+    findings = [entry["sentence"] for entry in dataset.card.get("findings", []) if entry["severity"] != "info"]
+    return {**facts, "mapping": asdict(dataset.mapping), "findings": findings}
 
 
 def _limits(facts: dict[str, Any], judged: Judged) -> list[str]:
