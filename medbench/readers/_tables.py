@@ -17,7 +17,7 @@ ROLES: Mapping[Role, tuple[str, ...]] = {
     ),
     "text": (
         "abstract", "text", "abstract note", "abstract_note", "abstracttext", "abstract_text", "ab", "description",
-        "transcription", "note_text", "note", "body", "content", "full_text", "fulltext", "document", "sentence",
+        "transcription", "note_text", "body", "content", "full_text", "fulltext", "document", "sentence",
         "medical_abstract", "report", "findings", "summary", "zusammenfassung", "résumé", "resumen",
     ),
     "labels": (
@@ -77,8 +77,10 @@ def layout_of(rows: Sequence[Sequence[str]]) -> Layout | None:
             for number, (row, reach) in enumerate(zip(rows[:_PREAMBLE], widths[:_PREAMBLE], strict=True))
             if len(row) == width and reach >= 0.6 * top and sum(map(bool, map(str.strip, row))) >= 0.5 * reach
         ),
-        0,
+        None,
     )
+    if skip is None:
+        return None
     body = [(row, reach) for row, reach in zip(rows[skip:], widths[skip:], strict=True) if reach]
     regular = sum(len(row) == width for row, _ in body) / len(body)
     header = is_header(rows[skip], [row for row in rows[skip + 1 : skip + _LOOK_AHEAD] if len(row) == width])

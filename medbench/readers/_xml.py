@@ -28,6 +28,7 @@ _STRAY = re.compile(r"&(?!#\d+;|#x[0-9A-Fa-f]+;|(?:amp|lt|gt|quot|apos);)")
 _ILLEGAL = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#(?:x(?:0?[0-8bBcCeEfF]|1[0-9a-fA-F])|[0-8]|1[124-9]|2\d|3[01]);"
 )
+_TORN = "the record is not closed: the file breaks off or is damaged here"
 _OWN = frozenset({"amp", "lt", "gt", "quot", "apos"})
 _MARKUP = re.compile(r"<!--.*?-->|<\?.*?\?>|<!DOCTYPE(?:[^\[>]|\[.*?\])*>|<(/?)([\w:.-]+)[^<>]*?(/?)>", re.DOTALL)
 _DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>\s*")
@@ -52,54 +53,70 @@ def pieces(source: Source, tags: tuple[str, ...]) -> Iterator[Piece]:
     Raises:
         MedbenchError: When the prologue declares entities.
     """
-    opening = re.compile(rf"<((?:[\w.-]+:)?(?:{'|'.join(tags)}))(?=[\s>])")
     with source.open_text() as file:
-        text, line, prologue = file.read(_CHUNK), 1, False
-        while True:
-            start = opening.search(text)
-            if start is None:
-                more = file.read(_CHUNK)
-                if not more:
-                    break
-                if prologue:
-                    line += text.count("\n", 0, max(0, len(text) - _OVERLAP))
-                    text = text[-_OVERLAP:]
-                text += more
-                continue
-            if not prologue:
-                prologue = True
-                _check(text[: start.start()], source.name)
-                yield Piece(0, text[: start.start()])
-            line += text.count("\n", 0, start.start())
-            text = text[start.start() :]
-            closing = re.compile(rf"</{re.escape(start[1])}\s*>")
-            same = re.compile(rf"<{re.escape(start[1])}(?=[\s>])")
-            end, text = _end(file.read, text, closing)
-            again = same.search(text, 1, end or len(text))
-            if end is None or again is not None:
-                stop = again.start() if again is not None else len(text)
-                yield Piece(line, text[:stop], "the record is not closed: the file breaks off or is damaged here")
-            else:
-                stop = end
-                yield Piece(line, text[:stop])
-            line += text.count("\n", 0, stop)
-            text = text[stop:]
+        window = _Window(file.read, tags)
+        first = True
+        while window.find():
+            if first:
+                first = False
+                prologue = window.text[: window.start]
+                _check(prologue, source.name)
+                yield Piece(0, prologue)
+            yield window.take()
 
 
-def _end(read: Callable[[int], str], text: str, closing: re.Pattern[str]) -> tuple[int | None, str]:
-    """Return where the closing tag ends (None when it never comes) and the text read up to there."""
-    parts, seen, tail = [text], len(text), text
-    found = closing.search(text)
-    while found is None and seen < _LONGEST and (more := read(_CHUNK)):
-        parts.append(more)
-        seen += len(more)
-        found = closing.search(tail[-_OVERLAP:] + more)
-        tail = more
-    whole = "".join(parts)
-    if found is None:
-        return None, whole
-    last = closing.search(whole, max(0, len(whole) - len(tail) - _OVERLAP))
-    return (last.end() if last is not None else None), whole
+class _Window:
+    """A stretch of the text that moves over the file; `start` is where the record element begins in it."""
+
+    def __init__(self, read: Callable[[int], str], tags: tuple[str, ...]) -> None:
+        self._read = read
+        self._opening = re.compile(rf"<((?:[\w.-]+:)?(?:{'|'.join(tags)}))(?=[\s>])")
+        self._moved = False
+        self._line = 1
+        self._place = 0
+        self._tag = ""
+        self.text = read(_CHUNK)
+        self.start = 0
+
+    def find(self) -> bool:
+        """Go to the next record element; False when there is none. Before the first one nothing is let go."""
+        while (match := self._opening.search(self.text, self._place)) is None:
+            keep = max(self._place, len(self.text) - _OVERLAP) if self._moved else 0
+            self._pass(keep)
+            more = self._read(_CHUNK)
+            if not more:
+                return False
+            self.text, self._place = self.text[keep:] + more, self._place - keep
+        self._pass(match.start())
+        self.start, self._tag, self._moved = match.start(), match[1], True
+        return True
+
+    def take(self) -> Piece:
+        """Cut out the element that was found, reading on to its end."""
+        closing = re.compile(rf"</{re.escape(self._tag)}\s*>")
+        close = closing.search(self.text, self.start)
+        if close is None:
+            parts = [self.text[self.start :]]
+            length = len(parts[0])
+            while close is None and length < _LONGEST and (more := self._read(_CHUNK)):
+                close = closing.search(parts[-1][-_OVERLAP:] + more)
+                parts.append(more)
+                length += len(more)
+            self.text, self.start, self._place = "".join(parts), 0, 0
+            if close is not None:
+                close = closing.search(self.text, max(0, length - len(parts[-1]) - _OVERLAP))
+        stop = close.end() if close is not None else len(self.text)
+        again = re.compile(rf"<{re.escape(self._tag)}(?=[\s>])").search(self.text, self.start + 1, stop)
+        stop = again.start() if again is not None else stop
+        torn = close is None or again is not None
+        line = self._line
+        self._pass(stop)
+        return Piece(line, self.text[self.start : stop], _TORN if torn else None)
+
+    def _pass(self, place: int) -> None:
+        """Count the lines up to a place and stand there."""
+        self._line += self.text.count("\n", self._place, place)
+        self._place = place
 
 
 def _check(prologue: str, name: str) -> None:
