@@ -1,0 +1,219 @@
+"""The Train page, drawn empty, full, and through a real run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from medbench import datasets, runs
+from medbench.datasets import SplitPlan
+from medbench.events import Say
+from medbench.families import families_for
+from medbench.records import RunSpec
+from medbench.runs import Run
+from medbench.tasks import get_task
+from medbench.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "data" / "samples" / "abstracts.csv"
+
+
+def open_page(tab: str = "New run", **query: str) -> AppTest:
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    page.switch_page("pages/train.py")
+    page.session_state["train_tab"] = tab
+    for name, value in query.items():
+        page.query_params[name] = value
+    return page.run()
+
+
+def words(page: AppTest) -> str:
+    """Everything the page says, as one text."""
+    parts = [*page.markdown, *page.caption, *page.info, *page.error, *page.warning, *page.subheader, *page.title]
+    return "\n".join([str(part.value) for part in parts] + [str(html.body) for html in page.get("html")])
+
+
+def healthy(page: AppTest) -> AppTest:
+    assert not page.exception
+    assert "Something went wrong" not in words(page)
+    return page
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, str, Run]]:
+    """A workspace with the sample dataset and one finished run of `keywords`; named by MEDBENCH_HOME."""
+    root = tmp_path_factory.mktemp("home")
+    place = Workspace.here(root)
+    task = get_task("literature")
+    made = datasets.draft([(SAMPLE, SAMPLE.name)], task_name=task.name, clean_label=task.clean_label)
+    dataset = datasets.save(place, made, name="sample", plan=SplitPlan())
+    run = runs.start(place, RunSpec(task="literature", family="keywords", dataset=dataset, device="cpu"))
+    for _ in runs.follow(place, run):
+        pass
+    before = os.environ.get("MEDBENCH_HOME")
+    os.environ["MEDBENCH_HOME"] = str(root)
+    yield place, dataset, runs.get(place, run)
+    if before is None:
+        del os.environ["MEDBENCH_HOME"]
+    else:
+        os.environ["MEDBENCH_HOME"] = before
+
+
+def test_an_empty_workspace_says_what_to_do(home: Workspace) -> None:
+    page = healthy(open_page())
+    assert "There is no dataset yet. Add labelled texts first." in words(page)
+
+
+def test_an_empty_list_of_runs_says_what_to_do(home: Workspace) -> None:
+    assert "There is no run yet." in words(healthy(open_page("Runs")))
+
+
+def test_the_form_shows_the_number_to_beat(full: tuple[Workspace, str, Run]) -> None:
+    page = healthy(open_page())
+    told = words(page)
+    assert "The number to beat" in told
+    assert "Always the most frequent label" in told and "Keywords learnt from the rows" in told
+    assert "Nothing stands against it" in told
+    assert page.radio(key="train_family").value == "linear"
+    assert not page.button(key="train_start").disabled
+
+
+def test_the_command_follows_the_form(full: tuple[Workspace, str, Run]) -> None:
+    page = open_page()
+    page.number_input(key="train_option_linear_C").set_value(0.5)
+    page.number_input(key="train_seed").set_value(7)
+    page.text_input(key="train_name").set_value("mine").run()
+    command = healthy(page).code[0].value
+    assert command == (
+        f"medbench train --task literature --family linear --dataset {full[1]} name=mine seed=7 options.C=0.5"
+    )
+
+
+def test_every_familys_form_gives_its_defaults(full: tuple[Workspace, str, Run]) -> None:
+    page = open_page()
+    names = [family.name for family in families_for("text", "many")]
+    assert {"keywords", "linear"} <= set(names)
+    for name in names:
+        page.radio(key="train_family").set_value(name).run()
+        command = healthy(page).code[0].value
+        assert f"--family {name}" in command
+        assert "options." not in command
+
+
+def test_the_form_is_filled_from_yaml(full: tuple[Workspace, str, Run]) -> None:
+    page = open_page()
+    text = "task: literature\nfamily: linear\ndataset: sample\nseed: 5\noptions:\n  loss: logistic\n  C: 3.5\n"
+    page.text_area(key="train_yaml_text").set_value(text).run()
+    page.button(key="train_yaml_fill").click().run()
+    command = healthy(page).code[0].value
+    assert command.endswith(f"--dataset {full[1]} seed=5 'options.loss=\"logistic\"' options.C=3.5")
+
+
+def test_a_bad_yaml_is_refused_in_words(full: tuple[Workspace, str, Run]) -> None:
+    page = open_page()
+    page.text_area(key="train_yaml_text").set_value("task: literature\nfamily: oracle\ndataset: x\n").run()
+    page.button(key="train_yaml_fill").click().run()
+    assert "'oracle'" in healthy(page).error[0].value
+
+
+def test_a_run_is_started_and_opened(full: tuple[Workspace, str, Run]) -> None:
+    place = full[0]
+    before = {run.id for run in runs.list_runs(place)}
+    page = open_page()
+    page.radio(key="train_family").set_value("keywords").run()
+    page.button(key="train_start").click().run()
+    (started,) = {run.id for run in runs.list_runs(place)} - before
+    assert healthy(page).query_params["run"] in (started, [started])
+    assert "keywords" in words(page)
+    for _ in runs.follow(place, started):
+        pass
+    assert runs.get(place, started).state == "finished"
+    page.run()
+    assert "✅ **finished**" in words(healthy(page))
+
+
+def test_a_finished_run_shows_figures_and_baselines(full: tuple[Workspace, str, Run]) -> None:
+    _, _, run = full
+    page = healthy(open_page(run=run.id))
+    told = words(page)
+    assert "This run" in told and "Always the most frequent label" in told
+    assert "Calibration error before" in told and "after fitting" in told
+    assert page.button(key="train_classify").label == "Classify with it"
+    assert len(page.dataframe[0].value) > 2
+
+
+def test_the_list_holds_the_run(full: tuple[Workspace, str, Run]) -> None:
+    assert "Runs that ended" in words(healthy(open_page("Runs")))
+
+
+def planted(place: Workspace, name: str, *events: dict[str, object]) -> str:
+    """Write a run's files as a worker that has died leaves them; returns its id."""
+    run_id = f"20260101-000000-{name}-0000"
+    folder = place.run(run_id)
+    folder.mkdir(parents=True)
+    spec = RunSpec(task="literature", family="encoder", dataset="sample", options={"batch": 16})
+    (folder / "run.yaml").write_text(runs.to_yaml(spec))
+    (folder / "lock").touch()
+    say = Say(folder / "events.jsonl")
+    say("created", spec=spec.model_dump(include={"task", "family", "dataset", "name", "seed"}))
+    say("launched", process=1)
+    for event in events:
+        say(**event)  # type: ignore[arg-type]
+    return run_id
+
+
+def test_a_failed_run_shows_its_cause_the_line_and_the_remedy(full: tuple[Workspace, str, Run]) -> None:
+    remedy = {"sentence": "Half the batch needs half the memory.", "options": {"batch": 8, "accumulation": 2}}
+    sentence = "The machine ran out of memory."
+    event = {"kind": "failed", "sentence": sentence, "line": "MemoryError: <b>", "remedy": remedy}
+    page = healthy(open_page(run=planted(full[0], "failed", event)))
+    assert [error.value for error in page.error] == [sentence.replace("(", "\\(")]
+    assert page.code[0].value == "MemoryError: <b>"
+    assert page.button(key="train_remedy").label == "Try again with batch 8, accumulation 2"
+    assert page.button(key="train_resume").label == "Resume from the newest checkpoint"
+
+
+def test_a_lost_run_can_be_resumed(full: tuple[Workspace, str, Run]) -> None:
+    event = {"kind": "progress", "step": 3, "steps": 9, "loss": 0.5}
+    page = healthy(open_page(run=planted(full[0], "lost", event)))
+    assert "The worker died without a word" in page.error[0].value
+    assert not page.button(key="train_resume").disabled
+
+
+def test_the_first_batch_and_mistakes_are_escaped(full: tuple[Workspace, str, Run]) -> None:
+    batch = {"kind": "first_batch", "rows": [{"read": "<script>x", "cut": "<i>cut", "labels": ["<b>"]}]}
+    wrong = {"label": "a", "probability": 0.9, "truth": False, "text": "<img src=x>"}
+    run = planted(
+        full[0], "escaped", batch, {"kind": "mistakes", "items": [wrong]}, {"kind": "cancelled", "model": None}
+    )
+    told = words(healthy(open_page(run=run)))
+    assert "&lt;script&gt;x" in told and "<script>" not in told
+    assert "&lt;i&gt;cut" in told and "&lt;img src=x&gt;" in told and "<img" not in told
+
+
+def test_an_unknown_run_is_told_in_words(full: tuple[Workspace, str, Run]) -> None:
+    page = healthy(open_page(run="nothing-here"))
+    assert "nothing" in page.error[0].value and "id of a run" in page.error[0].value
+
+
+def test_a_living_run_is_shown_live_and_can_be_stopped(full: tuple[Workspace, str, Run]) -> None:
+    place, dataset, _ = full
+    # The device is taken, so the run waits: it lives without computing.
+    with runs.device_turn(place, "holder", Say()) as mine:
+        assert mine
+        run = runs.start(place, RunSpec(task="literature", family="keywords", dataset=dataset))
+        deadline = time.monotonic() + 20
+        while runs.get(place, run).last["kind"] != "waiting" and time.monotonic() < deadline:
+            time.sleep(0.1)
+        page = healthy(open_page(run=run))
+        assert "🕓 **waiting**" in words(page)
+        page.button(key="train_cancel").click().run()
+        for _ in runs.follow(place, run):
+            pass
+    assert runs.get(place, run).state == "cancelled"
+    assert "Cancelled while it waited" in words(healthy(open_page(run=run)))
