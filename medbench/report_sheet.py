@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from fpdf import FPDF
@@ -42,6 +44,18 @@ class _Paper(FPDF):
         self.cell(0, 4, f"{self.page_no()} / {{nb}}", align="R")
 
 
+class _Advances(dict[str, float]):
+    """Letter -> how far it moves the pen, in mm at a font size of 1 pt; looked up once per letter."""
+
+    def __init__(self, paper: FPDF, style: str) -> None:
+        super().__init__()
+        self._widths, self._unit = paper.fonts[_FONT + style].cw, 0.001 / paper.k
+
+    def __missing__(self, letter: str) -> float:
+        self[letter] = advance = float(self._widths[ord(letter)]) * self._unit  # type: ignore[index]
+        return advance
+
+
 class Sheet:
     """A document that grows from top to bottom; characters the font does not have become white squares."""
 
@@ -54,6 +68,7 @@ class Sheet:
         paper.add_font(_FONT, "", fonts / "DejaVuSans.ttf")
         self._glyphs = frozenset(getattr(paper.fonts[_FONT], "cmap", ()))
         paper.add_font(_FONT, "B", fonts / "DejaVuSans-Bold.ttf")
+        self._advances = {style: _Advances(paper, style) for style in ("", "B")}
         paper.foot = self._known(foot)
         paper.set_margins(_MARGIN, 16)
         paper.c_margin = 0
@@ -155,40 +170,55 @@ class Sheet:
 
     def marked(self, text: str, spans: Sequence[Span]) -> None:
         """Draw a text with the words of `spans` tinted: blue for the label, orange and underlined against it."""
-        paper = self._paper
         weights = _weights(len(text), spans)
         self._pen(9)
-        paper.ln(0.8)
+        self._paper.ln(0.8)
+        line: list[tuple[str, float]] = []
+        room = self._paper.epw
         for piece in _PIECE.finditer(text):
-            words, inside = self._known(piece[0]), weights[piece.start() : piece.end()]
-            if piece[0] == "\n":
-                paper.ln(_LINE)
-                continue
-            for word in self._fitting(words):
-                width = paper.get_string_width(word)
-                if paper.get_x() + width > paper.w - _MARGIN and paper.get_x() > _MARGIN:
-                    paper.ln(_LINE)
-                if word.isspace() and paper.get_x() == _MARGIN:
-                    continue
-                self._word(word, width, max(inside, key=abs))
-        paper.ln(_LINE + 0.8)
+            weight = max(weights[piece.start() : piece.end()], key=abs)
+            for word in [""] if piece[0] == "\n" else self._fitting(self._known(piece[0])):
+                width = self._width(word)
+                if not word or width > room:
+                    self._marked_line(line)
+                    line, room = [], self._paper.epw
+                if not word.isspace() or line:
+                    line.append((word, weight))
+                    room -= width
+        self._marked_line(line)
+        self._paper.ln(0.8)
 
-    def _word(self, word: str, width: float, weight: float) -> None:
+    def _marked_line(self, line: Sequence[tuple[str, float]]) -> None:
+        """Draw words with their weights on one line, neighbours of one weight together."""
         paper = self._paper
         self._room(_LINE)
-        if weight:
-            tint = _FOR if weight > 0 else _AGAINST
-            strength = 0.25 + 0.75 * min(abs(weight), 1.0)
-            paper.set_fill_color(*(round(255 - (255 - part) * strength) for part in tint))
-        paper.set_font(_FONT, "U" if weight < 0 and not word.isspace() else "", 9)
-        paper.cell(width, _LINE, word, fill=bool(weight))
+        x, y = _MARGIN, paper.get_y()
+        for weight, group in groupby(line, key=itemgetter(1)):
+            words = "".join(word for word, _ in group)
+            width = self._width(words)
+            if weight:
+                tint = _FOR if weight > 0 else _AGAINST
+                strength = 0.25 + 0.75 * abs(weight)
+                paper.set_fill_color(*(round(255 - (255 - part) * strength) for part in tint))
+                paper.rect(x, y, width, _LINE, style="F")
+            if weight < 0:
+                paper.set_draw_color(*_INK)
+                paper.line(x, y + _LINE - 0.6, x + width, y + _LINE - 0.6)
+            if words.strip():
+                paper.text(x, y + _LINE * 0.74, words)
+            x += width
+        paper.ln(_LINE)
 
     def _row(self, cells: Sequence[str], widths: Sequence[float], *, bold: bool = False) -> None:
         paper = self._paper
         self._pen(8, bold=bold)
-        paper.set_draw_color(*_PALE)
+        x, y = _MARGIN, paper.get_y()
         for cell, width in zip(cells, widths, strict=True):
-            paper.cell(width, _ROW, self._clipped(cell, width - 2), border="B")
+            if cell:
+                paper.text(x, y + _ROW * 0.68, self._clipped(cell, width - 2))
+            x += width
+        paper.set_draw_color(*_PALE)
+        paper.line(_MARGIN, y + _ROW, x, y + _ROW)
         paper.ln(_ROW)
 
     def _block(
@@ -219,21 +249,25 @@ class Sheet:
         plain = (letter if letter >= " " else " " for letter in text)
         return "".join(letter if ord(letter) in self._glyphs else "□" for letter in plain)
 
+    def _width(self, text: str) -> float:
+        """Return how wide a text is in the pen in hand, in mm."""
+        advances = self._advances["B" if "B" in self._paper.font_style else ""]
+        return sum(advances[letter] for letter in text) * self._paper.font_size_pt
+
     def _clipped(self, text: str, width: float) -> str:
         """Return the text shortened with an ellipsis until it fits."""
         text = self._known(" ".join(text.split()))[: int(width * 2)]
-        if self._paper.get_string_width(text) <= width:
+        if self._width(text) <= width:
             return text
-        while text and self._paper.get_string_width(text + "…") > width:
+        while text and self._width(text + "…") > width:
             text = text[: -max(1, len(text) // 20)]
         return text.rstrip() + "…"
 
     def _fitting(self, word: str) -> list[str]:
         """Return the word in parts that fit a line each; nearly always one."""
-        most = self._paper.w - 2 * _MARGIN
-        parts = []
-        while self._paper.get_string_width(word) > most:
-            keep = max(1, int(len(word) * most / self._paper.get_string_width(word)) - 1)
+        most, parts = self._paper.epw, []
+        while (width := self._width(word)) > most:
+            keep = max(1, int(len(word) * most / width) - 1)
             parts.append(word[:keep])
             word = word[keep:]
         return [*parts, word]
