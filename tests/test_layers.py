@@ -22,8 +22,8 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("0", ("errors", "records")),
     ("1", ("workspace", "events")),
     ("2a", ("readers", "cleaning", "labelcells", "splits", "calibration", "thresholds", "attribution", "privacy")),
-    ("2a", ("duplicates", "wording", "plots", "report_sheet")),
-    ("2b", ("mapping", "metrics", "trust")),
+    ("2a", ("duplicates", "phrasing", "wording", "plots", "report_sheet")),
+    ("2b", ("mapping", "metrics", "trust", "leaks")),
     ("2c", ("verdict",)),
     ("2d", ("drafting",)),
     ("2e", ("datasets",)),
@@ -33,10 +33,8 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("5a", ("batch_jobs", "comparing", "review", "reports", "exporting", "cluster", "judging", "api_*")),
     ("5b", ("worker",)),
     ("6a", ("cli_*", "api", "ui")),
-    (
-        "6b",
-        ("cli", "ui_train", "ui_classify", "ui_mapping", "ui_verdict", "ui_plots"),
-    ),  # a page's shared pieces, under the page's parts
+    # What a page's parts share stands under the parts.
+    ("6b", ("cli", "ui_train", "ui_classify", "ui_mapping", "ui_verdict", "ui_plots")),
     ("6c", ("ui_*",)),
     ("7", ("__main__", "app", "pages")),
 )
@@ -163,7 +161,9 @@ def _ours(name: str) -> bool:
 def _floor_fault(module: Module, found: Import, known: dict[str, set[str]]) -> str | None:
     room, leaf = _target(found.name, known)
     if room == module.room:
-        own = leaf == "" or leaf.split(".")[-1].startswith("_") or leaf == module.leaf
+        own = leaf == "" or leaf.startswith("_") or leaf == module.leaf
+        # `_encoder_cost` is a part of the leaf `encoder`; it may name it in a type, or late.
+        own = own or (module.leaf.startswith(f"_{leaf}_") and not found.at_start)
         if own and room in SHELVES:
             return None
         return (
@@ -244,6 +244,8 @@ PLANTED = [
     ("medbench/tasks/planted.py", "from medbench.tasks.literature import TASK\n", "leaves of tasks do not know"),
     ("medbench/tasks/planted.py", "from .literature import TASK\n", "leaves of tasks do not know"),
     ("medbench/tasks/planted.py", "from medbench.tasks import literature\n", "leaves of tasks do not know"),
+    ("medbench/tasks/_literature_x.py", "from medbench.tasks.literature import TASK\n", "leaves of tasks do not know"),
+    ("medbench/families/_planted.py", "def f():\n    from medbench.families import linear\n", "leaves of families do"),
     ("medbench/runs.py", "import streamlit as st\n", "imports streamlit, which only ui"),
     ("medbench/runs.py", "def f():\n    import torch\n", "imports torch, which only families, worker may"),
     ("medbench/families/planted.py", "from torch import nn\n", "at its start; import it in a function"),
@@ -291,6 +293,10 @@ ALLOWED_SOURCES = [
     ("medbench/families/planted.py", "from medbench.families import Family\nfrom medbench.families._own import x\n"),
     ("medbench/families/planted.py", "def fit():\n    import torch\n    from medbench import metrics\n"),
     ("medbench/runs.py", "import subprocess\nfrom medbench.workspace import Workspace\nfrom medbench import events\n"),
+    (
+        "medbench/families/_planted_cost.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from medbench.families.planted import Options\n",
+    ),
     ("medbench/ui_tables.py", "import streamlit as st\nfrom medbench import runs\n"),
     ("pages/planted.py", "import streamlit as st\nfrom medbench import ui\nfrom medbench.families import get_family\n"),
 ]
@@ -298,7 +304,16 @@ ALLOWED_SOURCES = [
 
 @pytest.mark.parametrize(("path", "source"), ALLOWED_SOURCES)
 def test_what_is_allowed_is_not_blamed(tmp_path: Path, path: str, source: str) -> None:
-    for name in ("metrics", "workspace", "events", "runs", "ui", "families/__init__", "families/_own"):
+    for name in (
+        "metrics",
+        "workspace",
+        "events",
+        "runs",
+        "ui",
+        "families/__init__",
+        "families/_own",
+        "families/planted",
+    ):
         place = tmp_path / "medbench" / f"{name}.py"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()
