@@ -59,6 +59,8 @@ def follow(workspace: Workspace, run_id: str, as_json: bool) -> None:
 def _sentence(event: dict[str, Any]) -> str:
     kind = event["kind"]
     if kind == "progress":
+        if not event.get("sentence") and event.get("loss") is None:
+            return ""
         parts = [f"{event.get('step', '')}/{event.get('steps', '')}", event.get("sentence", "")]
         parts += [f"loss {event['loss']:.4f}" if event.get("loss") is not None else ""]
         parts += [f"{event['eta']:.0f} s left" if event.get("eta") is not None else ""]

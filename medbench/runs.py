@@ -37,6 +37,7 @@ State = Literal["queued", "running", "finished", "failed", "cancelled", "lost"]
 ENDS: dict[str, State] = {"finished": "finished", "failed": "failed", "cancelled": "cancelled"}
 _WAITING = {"created", "resumed", "launched", "waiting"}
 _HEAD = 8192
+_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,9 @@ def follow(workspace: Workspace, run_id: str, every: float = 0.2) -> Iterator[di
 def cancel(workspace: Workspace, run_id: str) -> None:
     """Ask the run's worker to stop; what it has learnt so far stays usable. Waiting runs end at once.
 
+    A worker that was asked over ten seconds ago is killed when it is asked again; it then shows as lost, and can be
+    resumed from its newest checkpoint.
+
     Raises MedbenchError when the run is not alive.
     """
     deadline = time.monotonic() + 5
@@ -213,7 +217,9 @@ def cancel(workspace: Workspace, run_id: str) -> None:
             raise MedbenchError("a run that is queued or running", f"{run_id} is {run.state}", "Nothing to cancel.")
         process = _worker_process(workspace, run_id)
         if process is not None and is_locked(workspace.run(run_id) / "lock"):
-            os.killpg(process, signal.SIGTERM)
+            asked = run.last["t"] if run.last["kind"] == "stopping" else None
+            patient = asked is None or time.time() - float(asked) < _PATIENCE
+            os.killpg(process, signal.SIGTERM if patient else signal.SIGKILL)
             return
         if time.monotonic() > deadline:
             raise MedbenchError("a worker that has started", f"{run_id} has not", "Try again in a few seconds.")
