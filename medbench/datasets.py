@@ -51,6 +51,7 @@ __all__ = [
 VERSION = 1
 _GROUP_ROWS = 2_000
 _USED_SHOWN = 5
+_ID = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{10}")
 
 
 @dataclass
@@ -329,9 +330,10 @@ def load(workspace: Workspace, id_or_name: str) -> Dataset:
         MedbenchError: There is none.
     """
     wanted = id_or_name.strip()
+    if _ID.fullmatch(wanted) and (workspace.datasets / wanted / "dataset.json").exists():
+        return Dataset(workspace.dataset(wanted), read_json(workspace.dataset(wanted) / "dataset.json"))
     cards = list_datasets(workspace)
-    found = next((card for card in cards if card["id"] == wanted), None)
-    found = found or next((card for card in cards if card["name"] == wanted), None)
+    found = next((card for card in cards if card["name"] == wanted), None)
     if found is None:
         known = ", ".join(str(card["id"]) for card in cards[:20])
         raise MedbenchError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medbench import mapping as mapping_of
 from medbench import verdict
 from medbench.cleaning import Cleaner
+from medbench.duplicates import words_of
 from medbench.errors import MedbenchError
 from medbench.labelcells import pieces_of
 from medbench.mapping import Row
@@ -141,6 +142,7 @@ def draft(
     label_name: Callable[[str], str] | None = None,
     mapping: ColumnMap | Mapping[str, ColumnMap] | None = None,
     columns: Mapping[str, str] | None = None,
+    merge: bool = False,
     limits: Limits | None = None,
     say: Tell | None = None,
 ) -> Draft:
@@ -153,6 +155,8 @@ def draft(
         label_name: What the user reads for a label, asked for labels the files do not name.
         mapping: A map for all files, or file name -> map; files without one are guessed.
         columns: Role -> column chosen by the user; the other roles are guessed. Not together with `mapping`.
+        merge: Make one row of the rows with the same text and give it all their labels: the remedy when articles with
+            several labels were flattened into contradictory rows.
         limits: What a file may cost.
         say: Told (share done 0-1, sentence) on the way.
 
@@ -173,6 +177,8 @@ def draft(
             f"none; the first reason: {reasons[0]}" if reasons else "none",
             "Correct the file or export it again.",
         )
+    if merge:
+        _merge(gathered)
     tell(0.35, f"Cleaning {len(gathered.rows):,} rows.")
     frame, cleaning, answer, labels = _framed(gathered)
     tell(0.45, "Looking for duplicates, conflicts and leaks.")
@@ -203,6 +209,26 @@ def draft(
     )
 
 
+def _merge(gathered: _Gathered) -> None:
+    """Keep the first row of each text, with the labels of all; blank texts are left alone."""
+    first: dict[str, int] = {}
+    rows: list[Row] = []
+    files: list[str] = []
+    for row, file in zip(gathered.rows, gathered.files, strict=True):
+        place = first.setdefault(" ".join(words_of(f"{row.title}\n{row.text}")), len(rows))
+        if place < len(rows) and (row.title or row.text):
+            labels = dict.fromkeys((*rows[place].labels, *row.labels))
+            rows[place] = replace(rows[place], labels=tuple(labels))
+        else:
+            rows.append(row)
+            files.append(file)
+    if len(rows) < len(gathered.rows):
+        gathered.notices.append(
+            f"Merged {len(gathered.rows):,} rows into {len(rows):,}: rows with the same text became one."
+        )
+    gathered.rows, gathered.files = rows, files
+
+
 def _free_name(name: str, taken: Mapping[str, Account]) -> str:
     free, number = name, 2
     while free in taken:
@@ -228,7 +254,7 @@ def _gather(
     usable = account.usable > 0
     if usable:
         mapping_of.check(used, mapping_of.columns_of(records), name)
-        _learn_names(gathered, used, sample, clean_label)
+        _learn_names(gathered, used, records, clean_label)
     before = len(gathered.rows)
     gathered.rows.extend(mapping_of.apply(used, records, clean_label, reader.roles))
     gathered.files.extend([name] * (len(gathered.rows) - before))
@@ -254,16 +280,16 @@ def _source_card(path: Path, name: str, reader: Reader, source: Source, account:
 
 
 def _learn_names(
-    gathered: _Gathered, mapping: ColumnMap, sample: Sequence[Record], clean_label: Callable[[str], str]
+    gathered: _Gathered, mapping: ColumnMap, records: Sequence[Record], clean_label: Callable[[str], str]
 ) -> None:
     """Learn code -> name from a parallel column ("label_names" beside "labels") when both always have equal lengths."""
     if not mapping.labels or mapping.label_style == "columns":
         return
-    beside = _names_column(mapping.labels[0], mapping_of.columns_of(sample))
+    beside = _names_column(mapping.labels[0], mapping_of.columns_of(records[:100]))
     if beside is None:
         return
     found: dict[str, str] = {}
-    for record in sample:
+    for record in records:
         codes = pieces_of(mapping, record.first(mapping.labels[0]))
         cell = record.first(beside).strip()
         texts = [cell] if len(codes) == 1 else _as_many(cell, len(codes))

@@ -23,6 +23,11 @@ _Words = npt.NDArray[np.int32]
 _Hashes = npt.NDArray[np.uint64]
 
 
+def words_of(text: str) -> list[str]:
+    """Return the lower-case words of a text: what has to be equal for two texts to count as the same."""
+    return _WORD.findall(text.lower())
+
+
 class Union:
     """Disjoint sets over 0..n-1 (Tarjan 1975), by path halving; the smallest member stands for its set."""
 
@@ -120,7 +125,7 @@ class _Corpus:
     @classmethod
     def read(cls, texts: Sequence[str]) -> _Corpus:
         numbers: defaultdict[str, int] = defaultdict(count().__next__)
-        pieces = [np.fromiter(map(numbers.__getitem__, _WORD.findall(text.lower())), dtype=np.int32) for text in texts]
+        pieces = [np.fromiter(map(numbers.__getitem__, words_of(text)), dtype=np.int32) for text in texts]
         start = np.zeros(len(texts) + 1, dtype=np.int64)
         np.cumsum([len(piece) for piece in pieces], out=start[1:])
         words = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int32)

@@ -93,7 +93,8 @@ def give_away_columns(frame: pd.DataFrame, names: Mapping[str, str], known: Coll
         known: Columns of the file that are known to spell the labels out.
     """
     rows = np.flatnonzero(frame["labelled"].to_numpy())
-    truth = ["\x1e".join(sorted(frame["labels"].iloc[row])) for row in rows]
+    held = [frame["labels"].array[row] for row in rows]
+    truth = ["\x1e".join(sorted(labels)) for labels in held]
     if len(set(truth)) < 2:
         return []
     found = []
@@ -101,7 +102,7 @@ def give_away_columns(frame: pd.DataFrame, names: Mapping[str, str], known: Coll
     for column in [*others, "id"]:
         values = [str(value).strip() for value in frame[column].iloc[rows]]
         shown = column.removeprefix("x_")
-        one = _by_value(values, truth) or _by_naming(values, [frame["labels"].iloc[row] for row in rows], names)
+        one = _by_value(values, truth) or _by_naming(values, held, names)
         if one is not None:
             share, how, touched = one
             sentence = (
@@ -175,8 +176,8 @@ def keyword_rule(frame: pd.DataFrame, texts: Sequence[str], labels: Sequence[str
     """
     if len(labels) != 2 or not frame["labelled"].any():
         return []
-    rows = np.flatnonzero(frame["labelled"].to_numpy())
-    positive = np.array([frame["labels"].iloc[row] == [labels[0]] for row in rows])
+    rows = np.flatnonzero(frame["labelled"].to_numpy()).tolist()
+    positive = np.array([frame["labels"].array[row] == [labels[0]] for row in rows])
     if min(positive.sum(), (~positive).sum()) < 10:
         return []
     matrix, words = _presence([texts[row] for row in rows])
@@ -194,7 +195,7 @@ def keyword_rule(frame: pd.DataFrame, texts: Sequence[str], labels: Sequence[str
         f"A keyword rule is right for {percent(best.accuracy)} of rows: {listed} → {winner}, else "
         f"{labels[1] if winner == labels[0] else labels[0]}. A model has to beat this, and may have learnt no more."
     )
-    wrong = [int(rows[index]) for index in best.wrong]
+    wrong = [rows[index] for index in best.wrong]
     return [finding("keyword_baseline", "warn", sentence, wrong, best.accuracy, words=best.words, label=winner)]
 
 
@@ -235,19 +236,17 @@ def _judged_rule(
         told[judged] = _any_of(matrix[judged], chosen)
     right = told == target
     chosen = _grow(matrix, target)
-    return _Rule(
-        [words[int(index)] for index in chosen], float(right.mean()), [int(row) for row in np.flatnonzero(~right)]
-    )
+    return _Rule([words[index] for index in chosen], float(right.mean()), [int(row) for row in np.flatnonzero(~right)])
 
 
 def _grow(matrix: csr_matrix, target: npt.NDArray[np.bool_]) -> list[int]:
-    """Add the word that mends most rows until none mends at least half a percent of them."""
+    """Add the word that mends most rows until none mends two rows and a quarter of a percent of them."""
     chosen: list[int] = []
     open_rows = np.ones(len(target), dtype=np.float32)
     while len(chosen) < _MAX_WORDS_IN_RULE:
         gain = (np.where(target, 1.0, -1.0) * open_rows) @ matrix
         best = int(np.argmax(gain)) if len(gain) else -1
-        if best < 0 or gain[best] < max(1.0, 0.005 * len(target)):
+        if best < 0 or gain[best] < max(2.0, 0.0025 * len(target)):
             break
         chosen.append(best)
         open_rows[_any_of(matrix, [best])] = 0

@@ -83,17 +83,19 @@ def guess(
     columns = columns_of(usable)
     fixed = _checked_choice(chosen or {}, columns)
     values = {name: [" ".join(record.fields.get(name, ())).strip() for record in usable] for name in columns}
-    taken = set(fixed.values())
+    taken = {column for held in fixed.values() for column in held}
     picked: dict[str, str | None] = {}
     for role in ("title", "text", "id", "group", "split"):
         if role in fixed:
-            picked[role] = fixed[role]
+            picked[role] = fixed[role][0]
             continue
         picked[role] = _by_name(reader_roles.get(role, ()), values, taken, role)
         if role == "text" and picked[role] is None:
             picked[role] = _longest(values, taken)
         taken.add(picked[role] or "")
-    labels, style, separator = _guess_labels(reader_roles.get("labels", ()), values, taken, fixed.get("labels"), usable)
+    labels, style, separator = _guess_labels(
+        reader_roles.get("labels", ()), values, taken, fixed.get("labels", ()), usable
+    )
     return ColumnMap(
         title=picked["title"],
         text=picked["text"],
@@ -191,28 +193,28 @@ def _no_column(column: str, columns: Sequence[str], name: str = "the file") -> M
     )
 
 
-def _checked_choice(chosen: Mapping[str, str], columns: Sequence[str]) -> dict[str, str]:
-    fixed: dict[str, str] = {}
+def _checked_choice(chosen: Mapping[str, str], columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    fixed: dict[str, tuple[str, ...]] = {}
     for role, column in chosen.items():
         known = "text" if role == "abstract" else role
         if known not in ("title", "text", "labels", "id", "group", "split"):
             raise MedbenchError("a part of title, abstract, text, labels, id, group, split", repr(role), "Choose one.")
-        if fixed.get(known, column) != column:
-            raise MedbenchError(
-                "one column for the text",
-                f"{fixed[known]!r} and {column!r}",
-                "Name the abstract or the text, not both.",
-            )
         names = [column] if known != "labels" or column in columns else [part.strip() for part in column.split(",")]
-        found = []
-        for name in names:
-            same = [known_name for known_name in columns if known_name == name]
-            same = same or [known_name for known_name in columns if _plain(known_name) == _plain(name)]
-            if not same:
-                raise _no_column(name, columns)
-            found.append(same[0])
-        fixed[known] = "\0".join(found)
+        found = tuple(_same_column(name, columns) for name in names)
+        if fixed.get(known, found) != found:
+            raise MedbenchError(
+                "one column for the text", f"{fixed[known][0]!r} and {column!r}", "Name the abstract or the text."
+            )
+        fixed[known] = found
     return fixed
+
+
+def _same_column(name: str, columns: Sequence[str]) -> str:
+    same = [column for column in columns if column == name]
+    same = same or [column for column in columns if _plain(column) == _plain(name)]
+    if not same:
+        raise _no_column(name, columns)
+    return same[0]
 
 
 def _plain(name: str) -> str:
@@ -264,13 +266,13 @@ def _guess_labels(
     names: Sequence[str],
     values: Mapping[str, list[str]],
     taken: set[str],
-    fixed: str | None,
+    fixed: tuple[str, ...],
     usable: Sequence[Record],
 ) -> tuple[tuple[str, ...], LabelStyle, str | None]:
-    if fixed is not None and "\0" in fixed:
-        return tuple(fixed.split("\0")), "columns", None
-    free = {column: cells for column, cells in values.items() if column not in taken or column == fixed}
-    column = fixed or _by_name(names, free, set(), "labels", whole=False)
+    if len(fixed) > 1:
+        return fixed, "columns", None
+    free = {column: cells for column, cells in values.items() if column not in taken}
+    column = fixed[0] if fixed else _by_name(names, free, set(), "labels", whole=False)
     flags = [name for name, cells in free.items() if _is_flag(cells)]
     if column is None and len(flags) >= 2:
         return tuple(flags), "columns", None

@@ -159,6 +159,7 @@ _RULES = (
         "address",
         re.compile(rf"(?<![\w:.,/-])(?P<it>\d{{1,5}}[ ](?:[NSEW]\.?[ ])?(?:{_CAPITAL}[ ]){{1,3}}{_STREET})(?!\w)"),
         tuple(f" {word}" for word in _STREET_HINTS),
+        re.compile(r"\d [A-ZÀ-Þ]"),
     ),
     _Rule(
         "name",
@@ -181,9 +182,9 @@ def find(text: str) -> list[Mark]:
     lower = text.lower()
     marks: list[Mark] = []
     for rule in _RULES:
-        if rule.hints and not any(hint in lower for hint in rule.hints):
-            continue
         if rule.glance is not None and rule.glance.search(text) is None:
+            continue
+        if rule.hints and not any(hint in lower for hint in rule.hints):
             continue
         for found in rule.pattern.finditer(text):
             mark = Mark(found.start("it"), found.end("it"), rule.kind)
