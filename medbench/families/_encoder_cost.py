@@ -1,0 +1,142 @@
+"""What fine-tuning an encoder will cost, and what to do when it failed. Imports no torch."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medbench.attribution import word_spans
+from medbench.families import Estimate
+from medbench.families._bases import MINILM, configuration, installed, reachable, unavailable
+from medbench.families._networks import longest_input
+from medbench.families._text_batches import load_reader
+from medbench.records import Device, Examples
+
+if TYPE_CHECKING:
+    from medbench.families.encoder import EncoderOptions
+
+_TOKENS_A_WORD = 1.55
+_SAMPLE = 400
+# Seconds per token of MiniLM on two CPU cores, from steps of 16 x 256 tokens; a reading forward and a trained step.
+_SECONDS_READ, _SECONDS_STEP = 0.8 / 4096, {"lora": 2.6 / 4096, "full": 4.5 / 4096}
+_GPU_FASTER = 40.0
+_MINILM_WORK = 12 * 6 * 384**2
+_PROCESS_BYTES = 900_000_000
+_BERT_BASE = {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "vocab_size": 30522}
+_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+
+
+def estimate(train: Examples, options: EncoderOptions, device: Device) -> Estimate:
+    """Estimate seconds, memory, disk and the share of cut texts; name what stands against a start."""
+    config = configuration(options.base)
+    shape = _shape(config or _BERT_BASE)
+    limit = min(options.max_tokens, longest_input(config) if config else 512)
+    lengths = token_lengths(train.items, options.base)
+    read = np.minimum(lengths, limit)
+    mean = float(read.mean()) if len(read) else 0.0
+    tokens = mean * len(train)
+    size = shape["work"] / _MINILM_WORK / (1.0 if device.name == "cpu" else _GPU_FASTER)
+    looks = 0.2 * tokens * options.evals_per_epoch
+    seconds = size * options.epochs * (tokens * _SECONDS_STEP[options.tuning] + looks * _SECONDS_READ)
+    seconds += size * tokens * _SECONDS_READ * options.head_start + 20
+    if options.max_minutes is not None:
+        seconds = min(seconds, options.max_minutes * 60 + size * looks * _SECONDS_READ + 20)
+    trained = _trained(shape, options)
+    return Estimate(
+        seconds=round(seconds, 1),
+        memory=_memory(shape, trained, options, int(read.max(initial=1))),
+        disk=3 * 12 * trained + 4 * (shape["weights"] if options.tuning == "full" else trained),
+        cut=float((lengths > limit).mean()) if len(lengths) else 0.0,
+        problems=tuple(_problems(options, device)),
+        notes=tuple(_notes(options, limit, config is None)),
+    )
+
+
+def token_lengths(texts: Sequence[str], base: str) -> npt.NDArray[np.int64]:
+    """Return the token counts of at most 400 of the texts, evenly taken; from words when the tokenizer is not here."""
+    sample = (
+        [texts[row] for row in np.unique(np.linspace(0, len(texts) - 1, _SAMPLE).astype(int))] if len(texts) else []
+    )
+    folder = installed(base)
+    if folder is not None and (folder / "tokenizer.json").exists():
+        return np.array([len(ids) for ids in load_reader(folder, 10**6, 0).ids(sample)], dtype=np.int64)
+    return np.array([round(len(word_spans(text)) * _TOKENS_A_WORD) + 2 for text in sample], dtype=np.int64)
+
+
+def _shape(config: dict[str, Any]) -> dict[str, int]:
+    """Return layers, width, heads, and the counts of weights (work: those in layers) of a BERT-like configuration."""
+    layers = int(config.get("num_hidden_layers") or config.get("n_layers") or 12)
+    width = int(config.get("hidden_size") or config.get("dim") or 768)
+    heads = int(config.get("num_attention_heads") or config.get("n_heads") or 12)
+    inner = int(config.get("intermediate_size") or config.get("hidden_dim") or 4 * width)
+    work = layers * (4 * width**2 + 2 * width * inner)
+    words = int(config.get("vocab_size") or 30522) * width
+    return {"layers": layers, "width": width, "heads": heads, "inner": inner, "work": work, "weights": work + words}
+
+
+def _trained(shape: dict[str, int], options: EncoderOptions) -> int:
+    if options.tuning == "full":
+        return shape["weights"]
+    per_layer = 4 * (2 * shape["width"]) + 2 * (shape["width"] + shape["inner"])
+    return options.lora_rank * shape["layers"] * per_layer
+
+
+def _memory(shape: dict[str, int], trained: int, options: EncoderOptions, longest: int) -> int:
+    """Weights, gradients and two AdamW moments, and what a step keeps for its way back, in float32 bytes."""
+    kept = shape["layers"] * (8 * shape["width"] + 3 * shape["inner"])
+    if options.gradient_checkpointing:
+        kept = shape["layers"] * shape["width"] + 8 * shape["width"] + 3 * shape["inner"]
+    return _PROCESS_BYTES + 4 * shape["weights"] + 12 * trained + 4 * kept * options.batch * longest
+
+
+def _problems(options: EncoderOptions, device: Device) -> list[str]:
+    problems = []
+    if not reachable(options.base):
+        problems.append(str(unavailable(options.base)))
+    if device.name == "cpu" and options.precision in ("bf16", "fp16"):
+        problems.append(f"Precision {options.precision} needs a GPU; set precision to auto or fp32.")
+    if device.name != "cpu" and not device.memory:
+        problems.append(f"The device {device.name} is not there; set device to cpu, or run where a GPU is.")
+    return problems
+
+
+def _notes(options: EncoderOptions, limit: int, guessed: bool) -> list[str]:
+    notes = []
+    if limit < options.max_tokens:
+        notes.append(f"The base reads at most {limit} tokens; max_tokens is lowered to that.")
+    if guessed:
+        notes.append(
+            "The base is not on this machine yet: it will be downloaded, and the figures assume a BERT of usual size."
+        )
+    if options.base != MINILM and options.tuning == "lora":
+        notes.append("Only the adapter is saved: the model can be used where this base is.")
+    return notes
+
+
+def remedy(error: BaseException, options: EncoderOptions) -> tuple[str, dict[str, Any]] | None:
+    """Return (a sentence, the options to change) for a failure that is known, else None."""
+    told = str(error).lower()
+    if (
+        type(error).__name__ == "OutOfMemoryError"
+        or isinstance(error, MemoryError)
+        or any(s in told for s in _NO_MEMORY)
+    ):
+        if options.batch > 1:
+            changed = {"batch": options.batch // 2, "accumulation": options.accumulation * 2}
+            return (
+                f"There was not enough memory for batches of {options.batch}; try half of that, added up twice.",
+                changed,
+            )
+        if not options.gradient_checkpointing:
+            return "There was not enough memory; try computing activations twice.", {"gradient_checkpointing": True}
+        shorter = max(options.max_tokens // 2, 8)
+        return f"There was not enough memory; try reading {shorter} tokens of each text.", {"max_tokens": shorter}
+    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "no space left" in told:
+        return "The disk is full: remove old runs or datasets, then resume this run.", {}
+    if options.base != MINILM and "hub" in told:
+        return f"The base {options.base!r} could not be had from the model hub; minilm is installed.", {"base": MINILM}
+    return None

@@ -1,0 +1,273 @@
+"""Fitting and loading the fine-tuned encoder: base, adapters, head, and what a checkpoint of it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medbench.errors import MedbenchError, Stopped
+from medbench.families import Fitting
+from medbench.families import _networks as networks
+from medbench.families._bases import MINILM, obtain, weights_sha256
+from medbench.families._imbalance import make_criterion
+from medbench.families._text_batches import Ids, TextReader, load_reader, padded
+from medbench.families._training import Training, train
+from medbench.records import Examples, Truth
+from medbench.workspace import read_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from medbench.families.encoder import EncoderOptions
+
+CARD, HEAD, WEIGHTS = "encoder.json", "head.safetensors", "model.safetensors"
+# Base and head rates by tuning; small steps for a whole network, larger ones for few new weights.
+RATES = {"full": (5e-5, 1e-3), "lora": (1e-3, 1e-3)}
+_SLICE, _SHOWN_ROWS, _SHOWN = 256, 4, 220
+Fitted = tuple[Any, TextReader, dict[str, Any], Any]
+"""Network in evaluation mode, reader, card, and the unmerged adapter (tensors, configuration) or None."""
+
+
+def fit_encoder(examples: Examples, validation: Examples, options: EncoderOptions, fitting: Fitting) -> Fitted:
+    """Fine-tune an encoder; see `Encoder.fit`."""
+    import torch
+
+    torch.manual_seed(int(fitting.rng.integers(2**31 - 1)))
+    folder = obtain(options.base)
+    network, reader = _build(folder, examples, options)
+    ids = reader.ids(examples.items)
+    _say_first_batch(examples, reader, fitting)
+    device = fitting.device.name
+    if options.head_start and not (fitting.resume and fitting.checkpoints):
+        _start_head(network.to(device), ids, examples.truth, reader.pad_id, options, fitting)
+    train(_job(network, reader, ids, examples, validation, options), options, fitting)
+    adapter = None
+    if options.tuning == "lora":
+        adapter = _taken_out(network.backbone)
+        network.backbone = network.backbone.merge_and_unload()
+    card = {
+        "version": 1,
+        "labels": list(examples.labels),
+        "answer": examples.answer,
+        "base": options.base,
+        "base_sha256": weights_sha256(folder),
+        "tuning": options.tuning,
+        "pooling": options.pooling,
+        "max_tokens": reader.max_tokens,
+        "pad_id": reader.pad_id,
+        "tokens_per_batch": options.tokens_per_batch,
+    }
+    return network.to(device).eval().requires_grad_(False), reader, card, adapter
+
+
+def _build(folder: Path, examples: Examples, options: EncoderOptions) -> tuple[Any, TextReader]:
+    backbone = networks.load_backbone(folder, options.dropout)
+    config = backbone.config.to_dict()
+    max_tokens = min(options.max_tokens, networks.longest_input(config))
+    reader = load_reader(folder, max_tokens, int(config.get("pad_token_id") or 0))
+    if options.tuning == "lora":
+        backbone = networks.with_adapters(backbone, lora_of(options), options.base)
+    if options.gradient_checkpointing:
+        backbone.gradient_checkpointing_enable({"use_reentrant": False})
+    criterion = make_criterion(options, examples.truth, examples.answer)
+    return networks.text_network(backbone, len(examples.labels), options.pooling, options.dropout, criterion), reader
+
+
+def lora_of(options: EncoderOptions) -> networks.Lora:
+    """Return the adapter settings that the options ask for."""
+    asked = [part.strip() for part in options.lora_targets.split(",") if part.strip()]
+    named = {"auto": "all", "all": "all", "attention": "attention"}
+    targets = named.get(asked[0], tuple(asked)) if len(asked) == 1 else tuple(asked)
+    return networks.Lora(options.lora_rank, options.lora_alpha, options.lora_dropout, targets)
+
+
+def _job(
+    network: Any, reader: TextReader, ids: list[Ids], examples: Examples, validation: Examples, options: EncoderOptions
+) -> Training:
+    looked = reader.ids(validation.items)
+    order = sorted(range(len(looked)), key=lambda row: -len(looked[row]))
+    usual = RATES[options.tuning]
+
+    def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        import torch
+
+        matrix, mask = padded([item["input_ids"] for item in items], reader.pad_id)
+        truth = np.stack([item["labels"] for item in items]).astype(np.float32)
+        return {
+            "input_ids": torch.from_numpy(matrix),
+            "attention_mask": torch.from_numpy(mask),
+            "labels": torch.from_numpy(truth),
+        }
+
+    return Training(
+        network=network,
+        collate=collate,
+        train=[{"input_ids": row, "labels": truth} for row, truth in zip(ids, examples.truth, strict=True)],
+        lengths=[len(row) for row in ids],
+        train_truth=examples.truth,
+        validation=[{"input_ids": looked[row], "labels": validation.truth[row]} for row in order],
+        rows=order,
+        texts=[validation.items[row] for row in order],
+        truth=validation.truth[order],
+        labels=examples.labels,
+        answer=examples.answer,
+        rates=(options.learning_rate or usual[0], options.head_learning_rate or usual[1]),
+        to_scores=lambda logits: networks.probabilities(logits, examples.answer),
+    )
+
+
+def _say_first_batch(examples: Examples, reader: TextReader, fitting: Fitting) -> None:
+    """Say the first texts as the network reads them: their beginning, the end of what is read, and what is cut."""
+    shown = [str(item) for item in examples.items[:_SHOWN_ROWS]]
+    rows = []
+    for row, (text, end) in enumerate(zip(shown, reader.read_until(shown), strict=True)):
+        read = text[:end] if end <= 2 * _SHOWN else f"{text[:_SHOWN]} … {text[end - _SHOWN : end]}"
+        labels = [name for name, true in zip(examples.labels, examples.truth[row], strict=True) if true]
+        rows.append({"read": read, "cut": text[end:][:_SHOWN], "labels": labels[:8]})
+    fitting.say("first_batch", rows=rows)
+
+
+def _start_head(
+    network: Any, ids: Sequence[Ids], truth: Truth, pad_id: int, options: EncoderOptions, fitting: Fitting
+) -> None:
+    """Fit the head on the vectors of the unchanged base, so that training does not begin by spoiling it.
+
+    Linear probing, then fine-tuning (Kumar et al. 2022).
+    """
+    sentence = f"Reading {len(ids):,} texts once with the unchanged base to start the output layer."
+    fitting.say("stage", name="head_start", sentence=sentence)
+    network.eval()
+    parts = []
+    for at in range(0, len(ids), _SLICE):
+        if fitting.say.stopping:
+            raise Stopped
+        device = fitting.device.name
+        parts.append(networks.pool_texts(network, ids[at : at + _SLICE], pad_id, device, options.tokens_per_batch))
+    _fit_head(network, np.concatenate(parts), truth)
+
+
+def _fit_head(network: Any, vectors: npt.NDArray[np.float32], truth: Truth, decay: float = 3e-3) -> None:
+    """Minimise the network's own loss over its head by L-BFGS on standardised vectors; `decay` pulls weights to 0."""
+    import torch
+
+    head = network.head
+    device = head.weight.device
+    inputs = torch.from_numpy(vectors).to(device)
+    target = torch.from_numpy(truth.astype(np.float32)).to(device)
+    mean, spread = inputs.mean(0), inputs.std(0, unbiased=False).clamp(min=1e-3)
+    inputs = (inputs - mean) / spread
+    weight = torch.zeros_like(head.weight, requires_grad=True)
+    bias = torch.zeros_like(head.bias, requires_grad=True)
+    solver: Any = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        solver.zero_grad()
+        value = network.criterion(inputs @ weight.T + bias, target) + decay * weight.square().sum() / len(weight)
+        value.backward()
+        return value  # type: ignore[no-any-return]
+
+    solver.step(loss)
+    with torch.no_grad():
+        head.weight.copy_(weight / spread)
+        head.bias.copy_(bias - (weight / spread) @ mean)
+
+
+def _taken_out(backbone: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return the adapter's tensors on the CPU and its configuration, JSON-ready."""
+    from peft import get_peft_model_state_dict
+
+    tensors = {
+        name: part.detach().cpu().contiguous().clone() for name, part in get_peft_model_state_dict(backbone).items()
+    }
+    config = backbone.peft_config["default"].to_dict()
+    config["target_modules"] = sorted(config["target_modules"])
+    return tensors, json.loads(json.dumps(config, default=str))
+
+
+def load_encoder(folder: Path, device: str) -> Fitted:
+    """Load what `EncoderModel.save` wrote; see `Encoder.load`."""
+    card = _read_card(folder)
+    head = _tensors(folder / HEAD)
+    adapter = None
+    if card["tuning"] == "lora":
+        base = _checked_base(card)
+        backbone, adapter = _adapted(networks.load_backbone(base), folder)
+    else:
+        base = obtain(MINILM) if card["base"] == MINILM else folder
+        backbone = networks.empty_backbone(_existing(folder / "config.json").parent)
+        _fill(backbone, _tensors(folder / WEIGHTS), folder / WEIGHTS)
+    tokenizer = base if card["base"] == MINILM else _existing(folder / "tokenizer.json").parent
+    reader = load_reader(tokenizer, card["max_tokens"], card["pad_id"])
+    network = networks.text_network(backbone, len(card["labels"]), card["pooling"])
+    _fill(network.head, head, folder / HEAD)
+    return network.to(device).eval().requires_grad_(False), reader, card, adapter
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    card = read_json(_existing(folder / CARD))
+    known = {"labels", "answer", "base", "base_sha256", "tuning", "pooling", "max_tokens", "pad_id", "tokens_per_batch"}
+    if missing := known - set(card):
+        raise _damaged(folder / CARD, f"one without {', '.join(sorted(missing))}")
+    return card
+
+
+def _checked_base(card: dict[str, Any]) -> Path:
+    base = obtain(card["base"])
+    if weights_sha256(base) != card["base_sha256"]:
+        raise MedbenchError(
+            f"the base {card['base']!r} with the weights this adapter was trained on",
+            f"other weights in {base}",
+            "Put the original base back, or train the model again on this one.",
+        )
+    return base
+
+
+def _adapted(backbone: Any, folder: Path) -> tuple[Any, tuple[dict[str, torch.Tensor], dict[str, Any]]]:
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+
+    config = read_json(_existing(folder / networks.ADAPTER_CONFIG))
+    tensors = _tensors(folder / networks.ADAPTER_FILE)
+    settings = LoraConfig(
+        r=config["r"],
+        lora_alpha=config["lora_alpha"],
+        target_modules=config["target_modules"],
+        task_type="FEATURE_EXTRACTION",
+    )
+    adapted = get_peft_model(backbone, settings)
+    try:
+        set_peft_model_state_dict(adapted, tensors)
+    except RuntimeError as error:
+        raise _damaged(folder / networks.ADAPTER_FILE, "weights of other shapes") from error
+    return adapted.merge_and_unload(), (tensors, config)
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise _damaged(path, "no such file")
+    return path
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(_existing(path))
+    except SafetensorError as error:
+        raise _damaged(path, f"a damaged file ({error})") from error
+
+
+def _fill(module: Any, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise _damaged(path, "weights of another network") from error
+
+
+def _damaged(path: Path, found: str) -> MedbenchError:
+    return MedbenchError(f"{path.name} of a saved encoder", found, f"Restore the folder {path.parent} or train again.")

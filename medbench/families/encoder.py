@@ -1,0 +1,214 @@
+"""A fine-tuned transformer encoder: the whole network, or low-rank adapters (LoRA) on it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, field_validator
+
+from medbench.attribution import evidence, faithfulness
+from medbench.errors import MedbenchError
+from medbench.families import Estimate, Family, Fitting, Model
+from medbench.families import _encoder_cost as cost
+from medbench.families._bases import MINILM, SUGGESTIONS
+from medbench.families._text_batches import TextReader, VectorMemory
+from medbench.families._training_options import EXPERT, TrainingOptions
+from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores
+from medbench.workspace import write_json
+
+_CARD, _HEAD, _WEIGHTS = "encoder.json", "head.safetensors", "model.safetensors"
+_MEMORY_BYTES = 16 * 2**20
+
+
+class EncoderOptions(TrainingOptions):
+    """Options of the fine-tuned encoder."""
+
+    base: str = Field(
+        MINILM,
+        min_length=1,
+        description="The encoder to start from: minilm, a hub name, or the path of a folder on this machine.",
+        json_schema_extra={"suggestions": {**SUGGESTIONS}},
+    )
+    tuning: Literal["full", "lora"] = Field(
+        "lora",
+        description="Train all weights (full), or small adapters beside frozen ones (lora): less time and memory.",
+    )
+    max_tokens: int = Field(
+        256, ge=8, le=8192, description="Most tokens read of a text; English medical text has about 1.5 tokens a word."
+    )
+    pooling: Literal["mean", "cls"] = Field(
+        "mean", description="How tokens become one vector: their mean, or the first token's.", json_schema_extra=EXPERT
+    )
+    dropout: float = Field(
+        0.1, ge=0, lt=1, description="Share of values silenced while training, 0-1.", json_schema_extra=EXPERT
+    )
+    head_start: bool = Field(
+        True,
+        description="Fit the output layer on the unchanged base first, which costs one more reading of the texts.",
+        json_schema_extra=EXPERT,
+    )
+    lora_rank: int = Field(8, ge=1, le=256, description="Rank of the adapters, a count.", json_schema_extra=EXPERT)
+    lora_alpha: int = Field(
+        16,
+        ge=1,
+        le=1024,
+        description="Scale of the adapters, a number that is divided by the rank.",
+        json_schema_extra=EXPERT,
+    )
+    lora_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of adapter inputs silenced while training, 0-1.", json_schema_extra=EXPERT
+    )
+    lora_targets: str = Field(
+        "auto",
+        description="Where adapters go: auto or all (every linear layer), attention, or module names with commas.",
+        json_schema_extra=EXPERT,
+    )
+    tokens_per_batch: int = Field(
+        2048, ge=16, le=2**20, description="Most tokens in a batch when answering, a count.", json_schema_extra=EXPERT
+    )
+
+    @field_validator("lora_targets")
+    @classmethod
+    def _names(cls, value: str) -> str:
+        if not any(part.strip() for part in value.split(",")):
+            raise ValueError("name at least one module, or write auto")
+        return value
+
+
+class EncoderModel(Model):
+    """A fitted encoder with its head; adapters are merged into it."""
+
+    def __init__(
+        self, network: Any, reader: TextReader, card: dict[str, Any], device: str, adapter: Any = None
+    ) -> None:
+        """Take a text network in evaluation mode on `device`, its reader, its card and its unmerged adapter.
+
+        The adapter is (tensors by name, peft configuration), or None for a fully tuned network.
+        """
+        self.labels: tuple[str, ...] = tuple(card["labels"])
+        self.answer: AnswerKind = card["answer"]
+        self._network, self._reader, self._card, self._device, self._adapter = network, reader, card, device, adapter
+        self._memory = VectorMemory(_MEMORY_BYTES)
+        self._lock = threading.Lock()
+
+    def _encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        from medbench.families._networks import pool_texts
+
+        ids = self._reader.ids(texts)
+        with self._lock:
+            return pool_texts(self._network, ids, self._reader.pad_id, self._device, self._card["tokens_per_batch"])
+
+    def _pooled(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
+        return self._memory.get(items, self._network.head.in_features, self._encode)
+
+    def _score(self, vectors: npt.NDArray[np.float32]) -> Scores:
+        from medbench.families._networks import probabilities
+
+        weight, bias = (
+            part.detach().float().cpu().numpy() for part in (self._network.head.weight, self._network.head.bias)
+        )
+        return probabilities((vectors @ weight.T + bias).astype(np.float32), self.answer)
+
+    def scores(self, items: Sequence[str]) -> Scores:
+        """Return (n, n_labels) float32 scores in [0, 1]."""
+        return self._score(self._pooled(items))
+
+    def embed(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return (n, d) float32 sentence vectors of length 1."""
+        pooled = self._pooled(items)
+        unit: npt.NDArray[np.float32] = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
+        return unit
+
+    def cut(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return (n,) float32, the share of each text's words beyond `max_tokens`, 0-1."""
+        return self._reader.cut(items)
+
+    def reasons(self, item: str, label: str) -> Explanation:
+        """Explain a label by leaving out sentences, then words; costs about 50 readings of the text."""
+        if label not in self.labels:
+            raise MedbenchError(
+                f"one of the model's {len(self.labels)} labels", repr(label), "Choose one of its labels."
+            )
+        column = self.labels.index(label)
+
+        def score(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+            found: npt.NDArray[np.float32] = self._score(self._encode(texts))[:, column]
+            return found
+
+        spans = evidence(score, item)
+        trusted = faithfulness(score, item, spans, np.random.default_rng(0))
+        return Explanation(label, "occlusion", spans, faithfulness=trusted)
+
+    def save(self, folder: Path) -> None:
+        """Write encoder.json, head.safetensors and the adapter, or all weights with config.json.
+
+        A base that is not MiniLM brings its tokenizer.json; a base under an adapter is not copied.
+        """
+        from safetensors.torch import save_file
+
+        from medbench.families import _networks as networks
+
+        head = {name: part.detach().cpu().contiguous() for name, part in self._network.head.state_dict().items()}
+        save_file(head, folder / _HEAD)
+        if self._adapter is not None:
+            tensors, config = self._adapter
+            save_file(tensors, folder / networks.ADAPTER_FILE)
+            write_json(folder / networks.ADAPTER_CONFIG, config)
+        else:
+            state = self._network.backbone.state_dict()
+            save_file({name: part.detach().cpu().contiguous() for name, part in state.items()}, folder / _WEIGHTS)
+            write_json(folder / "config.json", json.loads(self._network.backbone.config.to_json_string()))
+        if self._card["base"] != MINILM:
+            (folder / "tokenizer.json").write_text(self._reader.definition, encoding="utf-8")
+        write_json(folder / _CARD, self._card)
+
+
+class Encoder(Family[EncoderOptions]):
+    """Fine-tuned transformer encoders."""
+
+    name = "encoder"
+    title = "Fine-tuned encoder"
+    summary = "A transformer that learns your labels: choose it when minutes to hours of training may buy accuracy."
+    items: ClassVar[frozenset[ItemKind]] = frozenset({"text"})
+    answers: ClassVar[frozenset[AnswerKind]] = frozenset({"one", "many"})
+    Options = EncoderOptions
+
+    def fit(self, train: Examples, validation: Examples, options: EncoderOptions, fitting: Fitting) -> EncoderModel:
+        """Fine-tune on `train`, keep what was best on `validation`; a stop keeps the best so far.
+
+        Raises:
+            MedbenchError: When the base cannot be had or read, or device and precision do not fit.
+            Stopped: When the user stopped it before the first step.
+        """
+        from medbench.families._encoder_fit import fit_encoder
+
+        network, reader, card, adapter = fit_encoder(train, validation, options, fitting)
+        return EncoderModel(network, reader, card, fitting.device.name, adapter)
+
+    def load(self, folder: Path, device: Device) -> EncoderModel:
+        """Load a saved encoder, its adapter merged.
+
+        Raises:
+            MedbenchError: When a file is missing or damaged, or the base is not the one it was trained on.
+        """
+        from medbench.families._encoder_fit import load_encoder
+
+        network, reader, card, adapter = load_encoder(folder, device.name)
+        return EncoderModel(network, reader, card, device.name, adapter)
+
+    def estimate(self, train: Examples, options: EncoderOptions, device: Device) -> Estimate:
+        """Say what a fit would cost; tokens are counted on a sample, seconds rest on measured steps of MiniLM."""
+        return cost.estimate(train, options, device)
+
+    def remedy(self, error: BaseException, options: EncoderOptions) -> tuple[str, dict[str, Any]] | None:
+        """Know three failures: out of memory, disk full, base not to be had."""
+        return cost.remedy(error, options)
+
+
+FAMILY = Encoder()
