@@ -23,6 +23,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +158,8 @@ def reopen(workspace: Workspace, prediction_id: str) -> Item:
         MedbenchError: When there is no such prediction.
     """
     line = _prediction_line(workspace, prediction_id)
-    kept = _text_line(workspace, line.get("text_id"))
+    text_id = line.get("text_id") or ""
+    kept = _lines_of_ids(workspace.history / "texts", [text_id]).get(text_id, {})
     return Item(str(line["item"]), str(kept.get("title", "")), str(kept.get("text", "")))
 
 
@@ -232,8 +235,9 @@ def _tidied(workspace: Workspace, frame: pd.DataFrame, texts: bool) -> pd.DataFr
         frame[name] = frame[name].fillna(False).astype(bool)
     text_ids = frame.pop("text_id")
     if texts:
-        kept = [str(_text_line(workspace, text_id).get("text", "")) for text_id in text_ids]
-        frame["text"] = pd.Series(kept, dtype=object, index=frame.index)
+        kept = _lines_of_ids(workspace.history / "texts", [text_id for text_id in text_ids if isinstance(text_id, str)])
+        cells = [str(kept.get(text_id, {}).get("text", "")) for text_id in text_ids]
+        frame["text"] = pd.Series(cells, dtype=object, index=frame.index)
     return frame
 
 
@@ -360,25 +364,33 @@ def _seconds(moment: Moment | None, default: float, *, whole_day: bool = False) 
 
 
 def _prediction_line(workspace: Workspace, prediction_id: str) -> dict[str, Any]:
-    line = _line_of_id(workspace.history, prediction_id)
+    line = _lines_of_ids(workspace.history, [prediction_id]).get(prediction_id, {})
     if line.get("kind") != "prediction":
         raise MedbenchError("the id of a prediction in the history", repr(prediction_id), "Open it from the history.")
     return line
 
 
-def _text_line(workspace: Workspace, text_id: Any) -> dict[str, Any]:
-    return _line_of_id(workspace.history / "texts", text_id) if isinstance(text_id, str) else {}
+def _lines_of_ids(folder: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the lines with these ids, each read at the byte its id names; those that are not there are left out."""
+    places = sorted((found["file"], int(found["at"], 16), found[0]) for entry in ids if (found := _ID.fullmatch(entry)))
+    lines = {}
+    for name, group in groupby(places, key=itemgetter(0)):
+        path = folder / f"{name}.jsonl"
+        if not path.exists():
+            continue
+        with path.open("rb") as file:
+            for _, at, line_id in group:
+                file.seek(at)
+                line = _parsed(file.readline())
+                if line.get("id") == line_id:
+                    lines[line_id] = line
+    return lines
 
 
-def _line_of_id(folder: Path, line_id: str) -> dict[str, Any]:
-    """Return the line with this id, read at the byte the id names; an empty one when it is not there."""
-    found = _ID.fullmatch(line_id)
-    if found is None:
-        return {}
+def _parsed(data: bytes) -> dict[str, Any]:
+    """Return the object of a line; an empty one for a torn line."""
     try:
-        with (folder / f"{found['file']}.jsonl").open("rb") as file:
-            file.seek(int(found["at"], 16))
-            line = json.loads(file.readline())
-    except (FileNotFoundError, ValueError):  # deleted, or torn
+        line = json.loads(data)
+    except ValueError:
         return {}
-    return line if isinstance(line, dict) and line.get("id") == line_id else {}
+    return line if isinstance(line, dict) else {}
