@@ -199,6 +199,7 @@ def save(workspace: Workspace, draft: Draft, *, name: str, plan: SplitPlan | Non
         draft: The draft; it is not changed.
         name: What the user calls it.
         plan: How to split; stratified 70/15/15 when None. Unlabelled rows belong to no split.
+        licence: Licence or terms of the data in the user's words; kept with every model that learns from it.
         licence: Licence or terms of the data in the user's words; kept on every card made from it.
 
     Returns:
@@ -297,12 +298,15 @@ def _as_frame(table: Any) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _card(draft: Draft, frame: pd.DataFrame, plan: SplitPlan, name: str, dataset_id: str) -> dict[str, Any]:
+def _card(
+    draft: Draft, frame: pd.DataFrame, plan: SplitPlan, name: str, dataset_id: str, licence: str
+) -> dict[str, Any]:
     per_split = frame["split"].value_counts()
     return {
         "version": VERSION,
         "id": dataset_id,
         "name": name,
+        "licence": licence.strip(),
         "task": draft.task,
         "item": "text",
         "answer": draft.answer,

@@ -171,18 +171,26 @@ def draft(
         tell(0.35 * number / len(files), f"Reading {name}.")
         _gather(gathered, path, _free_name(name, gathered.account), mapping, columns, limits, clean_label)
     if not gathered.rows:
-        reasons = [entry[2] for account in gathered.account.values() for entry in account.entries]
-        raise MedbenchError(
-            "at least one record that can be used",
-            f"none; the first reason: {reasons[0]}" if reasons else "none",
-            "Correct the file or export it again.",
-        )
+        raise _nothing_usable(gathered)
     if merge:
         _merge(gathered)
+    return _drafted(gathered, task_name, label_name or str, tell)
+
+
+def _nothing_usable(gathered: _Gathered) -> MedbenchError:
+    reasons = [entry[2] for account in gathered.account.values() for entry in account.entries]
+    return MedbenchError(
+        "at least one record that can be used",
+        f"none; the first reason: {reasons[0]}" if reasons else "none",
+        "Correct the file or export it again.",
+    )
+
+
+def _drafted(gathered: _Gathered, task_name: str, label_name: Callable[[str], str], tell: Tell) -> Draft:
     tell(0.35, f"Cleaning {len(gathered.rows):,} rows.")
     frame, cleaning, answer, labels = _framed(gathered)
     tell(0.45, "Looking for duplicates, conflicts and leaks.")
-    named = {label: gathered.names.get(label) or (label_name or str)(label) for label in labels}
+    named = {label: gathered.names.get(label) or label_name(label) for label in labels}
     judged = verdict.judge(
         frame,
         answer,
