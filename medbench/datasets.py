@@ -200,7 +200,6 @@ def save(workspace: Workspace, draft: Draft, *, name: str, plan: SplitPlan | Non
         name: What the user calls it.
         plan: How to split; stratified 70/15/15 when None. Unlabelled rows belong to no split.
         licence: Licence or terms of the data in the user's words; kept with every model that learns from it.
-        licence: Licence or terms of the data in the user's words; kept on every card made from it.
 
     Returns:
         The dataset's id.
@@ -223,8 +222,7 @@ def save(workspace: Workspace, draft: Draft, *, name: str, plan: SplitPlan | Non
         write_json(
             building / "findings.json", {"version": VERSION, "findings": [asdict(one) for one in draft.findings]}
         )
-        card = {**_card(draft, frame, plan, name.strip(), dataset_id), "licence": licence.strip()}
-        write_json(building / "dataset.json", card)
+        write_json(building / "dataset.json", _card(draft, frame, plan, name.strip(), dataset_id, licence))
         building.chmod(0o755)
         _move(building, folder)
     finally:

@@ -18,9 +18,30 @@ _NOT_LABELS = frozenset(
     (
         *("year", "date", "day", "month", "journal", "source", "language", "country", "type", "database", "publisher"),
         *("volume", "issue", "pages", "page", "author", "authors", "issn", "isbn", "url", "link", "status", "version"),
-        *("notes", "location", "place", "num", "number", "count"),
+        *("notes", "location", "place", "num", "number", "count", "archive", "language", "format", "oa", "access"),
     )
 )
+_NOT_TEXT = frozenset(
+    (
+        *("author", "authors", "citation", "references", "affiliation", "affiliations", "address", "addresses", "url"),
+        *(
+            "link",
+            "links",
+            "keywords",
+            "keyword",
+            "mesh",
+            "terms",
+            "journal",
+            "source",
+            "publication",
+            "funding",
+            "doi",
+        ),
+        *("creators", "editors", "contributors", "institutions", "names"),
+    )
+)
+_NOT_FLAG_LABELS = ("is_", "has_", "was_")
+_MIN_ROWS_FOR_REPEATS = 30
 _NOT_LABELS_PREFIX = ("n_", "num_", "nr_")
 _MIN_TEXT_WORDS = 8
 
@@ -82,6 +103,7 @@ def guess(
     usable = [record for record in records_sample if record.refused is None]
     columns = columns_of(usable)
     fixed = _checked_choice(chosen or {}, columns)
+    tagged = any(record.order for record in usable)
     values = {name: [" ".join(record.fields.get(name, ())).strip() for record in usable] for name in columns}
     taken = {column for held in fixed.values() for column in held}
     picked: dict[str, str | None] = {}
@@ -90,7 +112,7 @@ def guess(
             picked[role] = fixed[role][0]
             continue
         picked[role] = _by_name(reader_roles.get(role, ()), values, taken, role)
-        if role == "text" and picked[role] is None:
+        if role == "text" and picked[role] is None and not tagged:
             picked[role] = _longest(values, taken)
         taken.add(picked[role] or "")
     labels, style, separator = _guess_labels(
@@ -256,7 +278,7 @@ def _longest(values: Mapping[str, list[str]], taken: set[str]) -> str | None:
     lengths = {
         column: sum(len(cell.split()) for cell in cells) / max(len(cells), 1)
         for column, cells in values.items()
-        if column not in taken
+        if column not in taken and not set(_words(column)) & _NOT_TEXT
     }
     best = max(lengths, key=lengths.__getitem__, default=None)
     return best if best is not None and lengths[best] >= _MIN_TEXT_WORDS else None
@@ -273,17 +295,21 @@ def _guess_labels(
         return fixed, "columns", None
     free = {column: cells for column, cells in values.items() if column not in taken}
     column = fixed[0] if fixed else _by_name(names, free, set(), "labels", whole=False)
-    flags = [name for name, cells in free.items() if _is_flag(cells)]
+    # Tags of reference formats have fixed meanings, so their contents are not searched for labels.
+    table = not any(record.order for record in usable)
+    flags = [name for name, cells in free.items() if _is_flag(name, cells)] if table else []
     if column is None and len(flags) >= 2:
         return tuple(flags), "columns", None
-    column = column or _by_name(names, free, set(), "labels") or (_by_repeats(free) if names else None)
+    column = column or _by_name(names, free, set(), "labels") or (_by_repeats(free) if table else None)
     if column is None:
         return (), "one", None
     style, separator = guess_labels(column, usable)
     return (column,), style, separator
 
 
-def _is_flag(cells: Sequence[str]) -> bool:
+def _is_flag(name: str, cells: Sequence[str]) -> bool:
+    if "." in name or name.lower().startswith(_NOT_FLAG_LABELS):
+        return False
     found = {cell.lower() for cell in cells if cell}
     return 0 < len(found) <= 2 and found <= _BINARY and sum(map(bool, cells)) >= 0.9 * len(cells)
 
@@ -294,7 +320,7 @@ def _by_repeats(values: Mapping[str, list[str]]) -> str | None:
     for column, cells in values.items():
         some = [cell for cell in cells if cell]
         plain = set(_words(column))
-        if len(some) < 10 or plain & _NOT_LABELS or column.lower().startswith(_NOT_LABELS_PREFIX):
+        if len(some) < _MIN_ROWS_FOR_REPEATS or plain & _NOT_LABELS or column.lower().startswith(_NOT_LABELS_PREFIX):
             continue
         counts = Counter(some)
         short = sum(len(cell.split()) for cell in counts) <= 5 * len(counts)
