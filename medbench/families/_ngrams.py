@@ -7,8 +7,9 @@ seconds. On disk the whole vocabulary is a JSON list of terms in column order.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count, repeat
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from medbench.attribution import word_spans
+from medbench.records import AnswerKind, Span
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 WORD = r"\w+"
 SLICE = 2048
+_MARKS = 40
+_UNKNOWN, _SKIPPED = -1, -2
+_LONGEST_TITLE = 60
+# Words that carry grammar, not matter. Negations (no, not, without) are not among them: they carry matter.
+FUNCTION_WORDS = frozenset(
+    re.findall(
+        WORD,
+        "a about above after again against all also although am among an and another any are as at be because "
+        "been before being below between both but by can could did do does doing done due during each either "
+        "et for from further had has have having he her here hers him his how however i if in into is it its "
+        "itself just may me might more most must my now of off on once only or other our out over own per "
+        "same she should since so some such than that the their them then there therefore these they this "
+        "those through thus to together too under until up upon us using very via was we were what when where "
+        "whether which while who whom whose why will with within would you your",
+    )
+)
+Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 
@@ -31,14 +52,17 @@ class Ngrams:
     Attributes:
         terms: Groups of 1 to 3 words, each joined by single spaces, in column order.
         pieces: Pieces of words (a space marks the word's edge); their columns follow those of the terms.
-        title_weight: How often a word of the first line counts when more text follows; 1 for no difference.
+        title_weight: How often a word of the first line counts when more text follows and the line has at most 60
+            words; 1 for no difference.
         pattern: The regular expression that finds words in lower-cased text.
+        skipped: Words that are passed over: what stands before and after them counts as neighbours.
     """
 
     terms: list[str]
     pieces: list[str] = field(default_factory=list)
     title_weight: float = 1.0
     pattern: str = WORD
+    skipped: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._find = re.compile(self.pattern)
@@ -46,6 +70,7 @@ class Ngrams:
         self.words = list(dict.fromkeys(chain.from_iterable(groups)))
         self._number = {word: number for number, word in enumerate(self.words)}
         self._keys, self._columns = _index(groups, self._number)
+        self._number |= dict.fromkeys(self.skipped, _SKIPPED)
         self._piece = {piece: number for number, piece in enumerate(self.pieces)}
         sizes = [len(piece) for piece in self.pieces]
         self._piece_sizes = range(min(sizes, default=1), max(sizes, default=0) + 1)
@@ -61,8 +86,8 @@ class Ngrams:
         tokens, sizes, weight = self._read(texts)
         row = np.repeat(np.arange(len(texts)), sizes)
         found = list(self._found(tokens, row))
-        columns = np.concatenate([column for _, column in found] or [np.empty(0, np.int64)])
-        starts = np.concatenate([start for start, _ in found] or [np.empty(0, np.int64)])
+        columns = np.concatenate([column for _, _, column in found])
+        starts = np.concatenate([first for first, _, _ in found])
         shape = (len(texts), len(self.terms))
         counted = csr_matrix((weight[starts], (row[starts], columns)), shape=shape, dtype=np.float32)
         if not self.pieces:
@@ -79,21 +104,24 @@ class Ngrams:
         if self.title_weight != 1:
             begin = 0
             for text, size in zip(texts, sizes.tolist(), strict=True):
-                if (line := text.find("\n")) >= 0:
-                    weight[begin : begin + len(find(text[:line]))] = self.title_weight
+                if (line := text.find("\n")) >= 0 and (title := len(find(text[:line]))) <= _LONGEST_TITLE:
+                    weight[begin : begin + title] = self.title_weight
                 begin += size
         return list(chain.from_iterable(lists)), sizes, weight
 
-    def _found(self, tokens: Sequence[str], row: Ints) -> Iterator[tuple[Ints, Ints]]:
-        """Yield, for one word, two words, three words: (index of the first word, column) of every term found."""
-        number = np.fromiter(map(self._number.get, tokens, repeat(-1)), np.int64, len(tokens))
+    def _found(self, tokens: Sequence[str], row: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """Yield, for one word, two words, three words: (first word, last word, column) of every term found."""
+        number = np.fromiter(map(self._number.get, tokens, repeat(_UNKNOWN)), np.int64, len(tokens))
+        kept = np.flatnonzero(number != _SKIPPED)
+        number, row = number[kept], row[kept]
         start = np.flatnonzero(number >= 0)
         entry = number[start]
         for length, columns in enumerate(self._columns, start=1):
             if length > 1:
                 start, entry = self._longer(start, entry, number, row, length)
             column = columns[entry]
-            yield start[column >= 0], column[column >= 0]
+            last = start[column >= 0] + length - 1
+            yield kept[start[column >= 0]], kept[last], column[column >= 0]
 
     def _longer(self, start: Ints, entry: Ints, number: Ints, row: Ints, length: int) -> tuple[Ints, Ints]:
         last = start + length - 1
@@ -117,21 +145,18 @@ class Ngrams:
             [at for piece in pieces_of(word, self._piece_sizes) if (at := self._piece.get(piece)) is not None]
             for word in numbers
         ]
-        ends = np.cumsum([0, *map(len, inside)]) if inside else np.zeros(2, dtype=np.int64)
-        columns = np.fromiter(chain.from_iterable(inside), np.int64, int(ends[-1]))
-        shape = (len(ends) - 1, len(self.pieces))
-        return by_word @ csr_matrix((np.ones(len(columns), np.float32), columns, ends), shape=shape)
+        return by_word @ _table(inside or [[]], len(self.pieces))
 
     def places(self, text: str) -> list[tuple[int, int, int]]:
         """Return (start, end, column) of every term found in `text`, in characters of the original text."""
         # Lower-casing can change a text's length (İ becomes two characters): find words one by one in the original.
         stretches = [match.span() for match in self._find.finditer(text)]
         tokens = [text[start:end].lower() for start, end in stretches]
-        found = []
-        for length, (start, column) in enumerate(self._found(tokens, np.zeros(len(tokens), dtype=np.int64)), start=1):
-            for first, at in zip(start.tolist(), column.tolist(), strict=True):
-                found.append((stretches[first][0], stretches[first + length - 1][1], at))
-        return found
+        return [
+            (stretches[first][0], stretches[last][1], column)
+            for found in self._found(tokens, np.zeros(len(tokens), dtype=np.int64))
+            for first, last, column in zip(*(part.tolist() for part in found), strict=True)
+        ]
 
     def piece_places(self, text: str) -> list[tuple[int, int, int]]:
         """Return (start, end, column) of every known piece in `text`; start and end are those of its whole word."""
@@ -149,6 +174,7 @@ class Ngrams:
             "pieces": self.pieces,
             "title_weight": self.title_weight,
             "pattern": self.pattern,
+            "skipped": self.skipped,
         }
 
 
@@ -179,7 +205,7 @@ def _index(groups: Sequence[tuple[str, ...]], number: dict[str, int]) -> tuple[l
 
 
 def learn_terms(
-    texts: Sequence[str], longest: int, min_texts: int, most: int, pattern: str = WORD
+    texts: Sequence[str], longest: int, min_texts: int, most: int, skipped: Collection[str] = (), pattern: str = WORD
 ) -> tuple[list[str], Ints]:
     """Choose the terms to count.
 
@@ -188,6 +214,7 @@ def learn_terms(
         longest: Longest group of words, 1 to 3.
         min_texts: A term must stand in at least this many texts.
         most: Keep at most this many terms, those in most texts.
+        skipped: Words to pass over, as in `Ngrams`.
         pattern: The regular expression of a word.
 
     Returns:
@@ -204,6 +231,8 @@ def learn_terms(
     number = np.concatenate(parts or [np.empty(0, np.int64)])
     words = np.array(list(numbers), dtype=object)
     row = np.repeat(np.arange(len(texts)), sizes)
+    kept = np.fromiter((word not in skipped for word in words), np.bool_, len(words))[number]
+    number, row = number[kept], row[kept]
     start, entry = np.arange(len(number)), number
     names, frequency = [], []
     shorter = words
@@ -216,9 +245,9 @@ def learn_terms(
             entry = entry * len(words) + number[last]
         distinct, in_texts, entry = _in_texts(entry, row[start])
         kept = in_texts >= min_texts
-        group = words
+        group = words[distinct % len(words)]
         if length > 1:
-            group = shorter[distinct // len(words)] + " " + words[distinct % len(words)]
+            group = shorter[distinct // len(words)] + " " + group
         names.append(group[kept])
         frequency.append(in_texts[kept])
         # Only what is frequent can begin something frequent: number the survivors anew.
@@ -233,11 +262,11 @@ def learn_terms(
 def _in_texts(entry: Ints, row: Ints) -> tuple[Ints, Ints, Ints]:
     """Return the distinct entries, in how many texts each stands, and each entry's position among the distinct."""
     distinct, at = np.unique(entry, return_inverse=True)
-    order = np.lexsort((row, at))
-    at_sorted, row_sorted = at[order], row[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (at_sorted[1:] != at_sorted[:-1]) | (row_sorted[1:] != row_sorted[:-1])
-    return distinct, np.bincount(at_sorted[first], minlength=len(distinct)), at
+    n_rows = int(row[-1]) + 1 if len(row) else 1
+    pairs = np.sort(at * n_rows + row)
+    first = np.ones(len(pairs), dtype=bool)
+    first[1:] = pairs[1:] != pairs[:-1]
+    return distinct, np.bincount(pairs[first] // n_rows, minlength=len(distinct)), at
 
 
 def learn_pieces(texts: Sequence[str], sizes: range, min_texts: int, most: int, pattern: str = WORD) -> list[str]:
@@ -245,14 +274,75 @@ def learn_pieces(texts: Sequence[str], sizes: range, min_texts: int, most: int, 
     find = re.compile(pattern).findall
     known: dict[str, list[int]] = {}
     numbers: defaultdict[str, int] = defaultdict(count().__next__)
-    in_texts = np.zeros(1 << 20, dtype=np.int64)
-    for text in texts:
-        words = set(find(text.lower()))
-        for word in words - known.keys():
-            known[word] = [numbers[piece] for piece in pieces_of(word, sizes)]
-        if len(in_texts) < len(numbers):
-            in_texts = np.append(in_texts, np.zeros(2 * len(numbers), dtype=np.int64))
-        in_texts[list(set(chain.from_iterable(known[word] for word in words)))] += 1
+    in_texts = np.zeros(0, dtype=np.int64)
+    for begin in range(0, len(texts), SLICE):
+        lists = [set(find(text.lower())) for text in texts[begin : begin + SLICE]]
+        words = sorted(set().union(*lists))
+        for word in words:
+            if word not in known:
+                known[word] = [numbers[piece] for piece in pieces_of(word, sizes)]
+        column = {word: at for at, word in enumerate(words)}
+        by_word = _table([[column[word] for word in sorted(found)] for found in lists], len(words))
+        product: csr_matrix = by_word @ _table([known[word] for word in words], len(numbers))
+        seen = np.bincount(product.indices, minlength=len(numbers))
+        seen[: len(in_texts)] += in_texts
+        in_texts = seen
     names = list(numbers)
-    order = np.argsort(-in_texts[: len(names)], kind="stable")[:most]
+    order = np.argsort(-in_texts, kind="stable")[:most]
     return [names[at] for at in order if in_texts[at] >= min_texts]
+
+
+def _table(columns: Sequence[Sequence[int]], width: int) -> csr_matrix:
+    """Return a CSR matrix with a 1 at every listed column of every row (repeats add up)."""
+    from scipy.sparse import csr_matrix
+
+    ends = np.cumsum([0, *map(len, columns)])
+    flat = np.fromiter(chain.from_iterable(columns), np.int64, int(ends[-1]))
+    return csr_matrix((np.ones(len(flat), np.float32), flat, ends), shape=(len(columns), width))
+
+
+def squashed(margins: Floats, answer: AnswerKind, slope: float) -> Floats:
+    """Return (n, L) float32 scores from margins: logistic per label for "many", softmax over labels for "one"."""
+    if answer == "many":
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * slope * margins)), dtype=np.float32)
+    power = np.exp(slope * (margins - margins.max(axis=1, keepdims=True)))
+    return np.asarray(power / power.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def spread_over_words(text: str, places: Sequence[tuple[int, int, int]], worth: dict[int, float]) -> tuple[Span, ...]:
+    """Share what each term is worth equally among its places and their words; join neighbours that a term spans.
+
+    Args:
+        text: The original text.
+        places: (start, end, column) of every term found.
+        worth: What a column adds to the margin, all its places together.
+
+    Returns:
+        The strongest 40 spans in text order.
+    """
+    units = word_spans(text)
+    starts = [start for start, _ in units]
+    times: dict[int, int] = {}
+    for _, _, column in places:
+        times[column] = times.get(column, 0) + 1
+    weight = np.zeros(len(units))
+    bound = np.zeros(len(units))
+    for start, end, column in places:
+        first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1) - 1
+        if first < 0:
+            continue
+        share = worth[column] / times[column]
+        weight[first : last + 1] += share / (last + 1 - first)
+        bound[first:last] += share  # what holds a word to the next one
+    spans: list[Span] = []
+    strong = set(np.argsort(-np.abs(weight), kind="stable")[:_MARKS].tolist())
+    for at in sorted(strong):
+        if not weight[at]:
+            continue
+        start, end = units[at]
+        joined = at - 1 in strong and weight[at - 1] * weight[at] > 0 and bound[at - 1] * weight[at] > 0
+        if joined:
+            spans[-1] = Span(spans[-1].start, end, spans[-1].weight + float(weight[at]))
+        else:
+            spans.append(Span(start, end, float(weight[at])))
+    return tuple(spans)

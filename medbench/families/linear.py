@@ -10,7 +10,6 @@ Files in a model's folder, all written by `LinearModel.save`:
 from __future__ import annotations
 
 import zlib
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +20,19 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from medbench.attribution import faithfulness, word_spans
+from medbench.attribution import faithfulness
 from medbench.errors import MedbenchError, Stopped
 from medbench.families import Estimate, Family, FamilyOptions, Fitting, Model
-from medbench.families._ngrams import SLICE, Ngrams, learn_pieces, learn_terms
-from medbench.records import AnswerKind, Device, Examples, Explanation, Scores, Span
+from medbench.families._ngrams import (
+    FUNCTION_WORDS,
+    SLICE,
+    Ngrams,
+    learn_pieces,
+    learn_terms,
+    spread_over_words,
+    squashed,
+)
+from medbench.records import AnswerKind, Device, Examples, Explanation, Scores, Truth
 from medbench.workspace import read_json, replacing, write_json
 
 if TYPE_CHECKING:
@@ -36,25 +43,31 @@ Floats = npt.NDArray[np.float32]
 _SLOPE = {"svm": 2.0, "logistic": 1.0}
 _CELLS = 40_000_000
 _KEPT_SLICES = 8
-_MARKS = 40
 _PIECE_SIZES = range(3, 6)
 _EMBEDDED_TERMS = 20_000
+_FLOOR = 0.25
 
 
 class LinearOptions(FamilyOptions):
     """Options of `linear`."""
 
     loss: Literal["svm", "logistic"] = Field("svm", description="svm (squared hinge) or logistic regression.")
-    C: float = Field(1.0, gt=0, le=1e4, description="How closely to follow the training data; smaller is smoother.")
+    C: float = Field(0.5, gt=0, le=1e4, description="How closely to follow the training data; smaller is smoother.")
     class_weight: Literal["none", "balanced", "half"] = Field(
         "none", description="Weight of positive items: none, balanced (by rarity) or half (its square root)."
+    )
+    emphasis: bool = Field(
+        True, description="Emphasise, for each label, the terms that tell it apart in the training data (log-odds)."
+    )
+    skip_function_words: bool = Field(
+        True, description="Pass over English function words (of, the, with); negations are kept."
     )
     words: int = Field(2, ge=1, le=3, description="Longest group of words that counts as a term, in words.")
     min_texts: int = Field(2, ge=1, description="A term must stand in at least this many training texts.")
     max_features: int = Field(150_000, ge=100, le=2_000_000, description="At most this many terms are kept.")
     pieces: bool = Field(False, description="Also count pieces of words, 3 to 5 letters: robust to spelling, slower.")
     title_weight: float = Field(
-        1.0, ge=1, le=10, description="How often a word of the title counts.", json_schema_extra={"expert": True}
+        3.0, ge=1, le=10, description="How often a word of the title counts.", json_schema_extra={"expert": True}
     )
     dimensions: int = Field(
         64,
@@ -101,7 +114,7 @@ class LinearModel(Model):
         scores = np.empty((len(items), len(self.labels)), dtype=np.float32)
         for begin in range(0, len(items), SLICE):
             table = self._table(items[begin : begin + SLICE])
-            part = _squashed(table @ self.weights + self.intercepts, self.answer, _SLOPE[self.loss])
+            part = squashed(table @ self.weights + self.intercepts, self.answer, _SLOPE[self.loss])
             part[np.diff(table.indptr) == 0] = self.prior
             scores[begin : begin + SLICE] = part
         return scores
@@ -169,52 +182,6 @@ def tfidf(counts: csr_matrix, idf: Floats) -> csr_matrix:
     norm = np.sqrt(np.bincount(rows, weights=counts.data.astype(np.float64) ** 2, minlength=counts.shape[0]))
     counts.data = (counts.data / norm[rows]).astype(np.float32)
     return counts
-
-
-def _squashed(margins: Floats, answer: AnswerKind, slope: float) -> Floats:
-    if answer == "many":
-        return np.asarray(0.5 * (1 + np.tanh(0.5 * slope * margins)), dtype=np.float32)
-    power = np.exp(slope * (margins - margins.max(axis=1, keepdims=True)))
-    return np.asarray(power / power.sum(axis=1, keepdims=True), dtype=np.float32)
-
-
-def spread_over_words(text: str, places: Sequence[tuple[int, int, int]], worth: dict[int, float]) -> tuple[Span, ...]:
-    """Share what each term is worth equally among its places and their words; join neighbours that a term spans.
-
-    Args:
-        text: The original text.
-        places: (start, end, column) of every term found.
-        worth: What a column adds to the margin, all its places together.
-
-    Returns:
-        The strongest 40 spans in text order.
-    """
-    units = word_spans(text)
-    starts = [start for start, _ in units]
-    times: dict[int, int] = {}
-    for _, _, column in places:
-        times[column] = times.get(column, 0) + 1
-    weight = np.zeros(len(units))
-    bound = np.zeros(len(units))
-    for start, end, column in places:
-        first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1) - 1
-        if first < 0:
-            continue
-        share = worth[column] / times[column]
-        weight[first : last + 1] += share / (last + 1 - first)
-        bound[first:last] += share  # what holds a word to the next one
-    spans: list[Span] = []
-    strong = set(np.argsort(-np.abs(weight), kind="stable")[:_MARKS].tolist())
-    for at in sorted(strong):
-        if not weight[at]:
-            continue
-        start, end = units[at]
-        joined = at - 1 in strong and weight[at - 1] * weight[at] > 0 and bound[at - 1] * weight[at] > 0
-        if joined:
-            spans[-1] = Span(spans[-1].start, end, spans[-1].weight + float(weight[at]))
-        else:
-            spans.append(Span(start, end, float(weight[at])))
-    return tuple(spans)
 
 
 class Linear(Family[LinearOptions]):
@@ -297,14 +264,15 @@ def _allowed(options: LinearOptions, n_labels: int) -> int:
 
 def _vocabulary(train: Examples, options: LinearOptions) -> Ngrams:
     most = _allowed(options, len(train.labels))
+    skipped = sorted(FUNCTION_WORDS) if options.skip_function_words else []
     for min_texts in (options.min_texts, 1):  # a handful of texts may share no word: then every word counts
-        terms, _ = learn_terms(train.items, options.words, min_texts, most)
+        terms, _ = learn_terms(train.items, options.words, min_texts, most, skipped)
         if terms:
             break
     else:
         raise MedbenchError("training texts with words in them", f"{len(train)} without any", "Check the text column.")
     pieces = learn_pieces(train.items, _PIECE_SIZES, min_texts + 1, most) if options.pieces else []
-    return Ngrams(terms, pieces, options.title_weight)
+    return Ngrams(terms, pieces, options.title_weight, skipped=skipped)
 
 
 def _counted(ngrams: Ngrams, texts: Sequence[str]) -> csr_matrix:
@@ -320,20 +288,49 @@ def _fit_labels(table: csr_matrix, train: Examples, options: LinearOptions, fitt
     weights = np.zeros((table.shape[1], len(train.labels)), dtype=np.float32)
     intercepts = np.zeros(len(train.labels), dtype=np.float32)
     table = table.astype(np.float64)  # what the solver works in: convert once, not once per label
+    emphasis = _Emphasis(table, train.truth) if options.emphasis else None
     for at, label in enumerate(train.labels):
         if fitting.say.stopping:
             raise Stopped
         truth = train.truth[:, at]
         positives = int(truth.sum())
         if 0 < positives < len(truth):
-            fitted = _classifier(options, positives, len(truth), fitting.rng).fit(table, truth)
-            weights[:, at] = fitted.coef_[0]
+            scale = emphasis.scale(at) if emphasis else np.ones(table.shape[1])
+            scaled = table.copy()
+            scaled.data *= scale[scaled.indices]
+            fitted = _classifier(options, positives, len(truth), fitting.rng).fit(scaled, truth)
+            weights[:, at] = fitted.coef_[0] * scale
             intercepts[at] = fitted.intercept_[0]
         else:  # nothing to tell apart: the label's share in the training data, smoothed
             share = (positives + 0.5) / (len(truth) + 1)
             intercepts[at] = np.log(share / (1 - share)) / _SLOPE[options.loss]
         fitting.say("progress", step=at + 1, steps=len(train.labels), label=label)
     return weights.astype(np.float16).astype(np.float32), intercepts
+
+
+class _Emphasis:
+    """How much each term is emphasised for a label: the size of its log-odds ratio (after Wang & Manning 2012).
+
+    They multiply binary features by the signed ratio; here TF-IDF is multiplied by a quarter plus three quarters of its
+    absolute value, and the rows are brought back to a mean squared length of 1, so that C keeps its meaning.
+    """
+
+    def __init__(self, table: csr_matrix, truth: Truth) -> None:
+        present = table.copy()
+        present.data[:] = 1
+        self._truth = truth
+        self._transposed = present.T.tocsr()
+        self._everywhere = np.asarray(present.sum(axis=0)).ravel()
+        self._squares = np.asarray(table.multiply(table).mean(axis=0)).ravel()
+
+    def scale(self, label: int) -> npt.NDArray[np.float64]:
+        """Return (F,) factors for a label (its column in `truth`)."""
+        inside = self._truth[:, label]
+        within = self._transposed @ inside.astype(np.float64)
+        here = (within + 1) / (inside.sum() + 2)
+        there = (self._everywhere - within + 1) / ((~inside).sum() + 2)
+        factor = _FLOOR + (1 - _FLOOR) * np.abs(np.log(here / there))
+        return np.asarray(factor / np.sqrt((self._squares * factor**2).sum()))
 
 
 def _classifier(options: LinearOptions, positives: int, n_items: int, rng: np.random.Generator) -> Any:

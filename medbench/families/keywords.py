@@ -1,0 +1,299 @@
+"""A lexicon learnt from the data: a few telling terms per label, each with a weight that a person can read and edit.
+
+Files in a model's folder, both written by `KeywordModel.save`:
+
+    lexicon.json     labels, answer and, per label, its share in the training data, slope, bias and {term: weight}
+    projection.npz   the random projection of `embed`, (terms, d), half precision
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from medbench.attribution import faithfulness
+from medbench.calibration import fit_lines, logistic
+from medbench.errors import MedbenchError, Stopped
+from medbench.families import Estimate, Family, FamilyOptions, Fitting, Model
+from medbench.families._ngrams import FUNCTION_WORDS, SLICE, WORD, Ngrams, learn_terms, spread_over_words, squashed
+from medbench.records import AnswerKind, Device, Examples, Explanation, Scores, Truth
+from medbench.workspace import read_json, replacing, write_json
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+Floats = npt.NDArray[np.float32]
+Lexicon = dict[str, dict[str, float]]
+# Pseudo-texts of the prior that draws a term's odds in a label towards its odds in all texts (Monroe 2008).
+_PRIOR_TEXTS = 50.0
+_MOST_TERMS = 50_000
+_DIMENSIONS = 64
+
+
+class KeywordOptions(FamilyOptions):
+    """Options of `keywords`."""
+
+    terms: int = Field(60, ge=1, le=2000, description="Terms to learn per label.")
+    words: int = Field(2, ge=1, le=3, description="Longest term, in words.")
+    min_texts: int = Field(3, ge=1, description="A term must stand in at least this many training texts.")
+    learn: bool = Field(True, description="Learn terms from the data; off to use only the lexicon below.")
+    lexicon: Lexicon = Field(
+        default_factory=dict,
+        description="Your own terms, label → {term: weight}: added to the learnt ones and stronger than them; "
+        "weight 0 removes a term, a negative weight speaks against the label.",
+    )
+
+
+@dataclass
+class KeywordModel(Model):
+    """A fitted lexicon.
+
+    Attributes:
+        labels: L label names.
+        answer: "one" or "many".
+        lexicon: label -> {term: weight}; terms in lower case, words joined by single spaces.
+        slope: (L,) float32 and
+        bias: (L,) float32: the score is logistic(slope x sum of the weights of the terms present + bias).
+        prior: (L,) float32, each label's share in the training data: the answer to a text without words.
+        projection: (terms, d) float32 for `embed`, rows in the order of the lexicon's distinct terms.
+    """
+
+    labels: tuple[str, ...]
+    answer: AnswerKind
+    lexicon: Lexicon
+    slope: Floats
+    bias: Floats
+    prior: Floats
+    projection: Floats
+
+    def __post_init__(self) -> None:
+        terms = distinct_terms(self.lexicon)
+        column = {term: at for at, term in enumerate(terms)}
+        self._ngrams = Ngrams(terms)
+        self._weights = np.zeros((len(terms), len(self.labels)), dtype=np.float32)
+        for at, label in enumerate(self.labels):
+            for term, weight in self.lexicon.get(label, {}).items():
+                self._weights[column[term], at] = weight
+
+    def scores(self, items: Sequence[str]) -> Scores:
+        """Return (n, L) float32 scores."""
+        scores = np.empty((len(items), len(self.labels)), dtype=np.float32)
+        for begin in range(0, len(items), SLICE):
+            texts = items[begin : begin + SLICE]
+            margins = (presence(self._ngrams, texts) @ self._weights) * self.slope + self.bias
+            part = squashed(margins, self.answer, 1.0)
+            part[[re.search(WORD, text) is None for text in texts]] = self.prior
+            scores[begin : begin + SLICE] = part
+        return scores
+
+    def embed(self, items: Sequence[str]) -> Floats:
+        """Return (n, d) float32 projections of the terms present, length 1; 0 for a text without a term."""
+        vectors = np.zeros((len(items), self.projection.shape[1]), dtype=np.float32)
+        for begin in range(0, len(items), SLICE):
+            part = presence(self._ngrams, items[begin : begin + SLICE]) @ self.projection
+            norm = np.linalg.norm(part, axis=1, keepdims=True)
+            vectors[begin : begin + SLICE] = np.divide(part, norm, out=np.zeros_like(part), where=norm > 1e-12)
+        return vectors
+
+    def reasons(self, item: str, label: str) -> Explanation:
+        """Mark the label's terms with what they add to its margin; a term's places share its weight."""
+        at = self.labels.index(label)
+        weights = self._weights[:, at] * self.slope[at]
+        places = [place for place in self._ngrams.places(item) if weights[place[2]]]
+        worth = {column: float(weights[column]) for _, _, column in places}
+        spans = spread_over_words(item, places, worth)
+        rng = np.random.default_rng(zlib.crc32(item.encode()))  # the same text is always measured the same way
+        measured = faithfulness(lambda texts: self.scores(texts)[:, at], item, spans, rng)
+        return Explanation(label, "keywords", spans, faithfulness=measured)
+
+    def save(self, folder: Path) -> None:
+        """Write projection.npz and lexicon.json."""
+        with replacing(folder / "projection.npz") as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, projection=self.projection.astype(np.float16))
+        rows = zip(self.labels, self.prior.tolist(), self.slope.tolist(), self.bias.tolist(), strict=True)
+        entries = {
+            label: {"share": share, "slope": slope, "bias": bias, "terms": self.lexicon.get(label, {})}
+            for label, share, slope, bias in rows
+        }
+        write_json(folder / "lexicon.json", {"answer": self.answer, "labels": entries})
+
+
+def distinct_terms(lexicon: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return every term of the lexicon once, in alphabetical order: the rows of the projection."""
+    return sorted({term for terms in lexicon.values() for term in terms})
+
+
+def presence(ngrams: Ngrams, texts: Sequence[str]) -> csr_matrix:
+    """Return (n, terms) float32 CSR: 1 where the term stands in the text."""
+    table = ngrams.counts(texts)
+    table.data[:] = 1
+    return table
+
+
+class Keywords(Family[KeywordOptions]):
+    """Terms that tell the labels apart, with weights a person can edit."""
+
+    name = "keywords"
+    title = "Keywords"
+    summary = "Learns a short list of telling terms per label that you can read and edit; takes a second."
+    items = frozenset({"text"})
+    answers = frozenset({"one", "many"})
+    cheap = True
+    Options = KeywordOptions
+
+    def fit(self, train: Examples, validation: Examples, options: KeywordOptions, fitting: Fitting) -> KeywordModel:
+        """Learn the lexicon, put the user's own terms over it, and fit one slope and bias per label.
+
+        Raises:
+            MedbenchError: When the user's lexicon names an unknown label or holds a term without letters.
+            Stopped: When the user cancelled.
+        """
+        own = checked_lexicon(options.lexicon, train.labels)
+        lexicon = _learnt(train, options, fitting) if options.learn else {label: {} for label in train.labels}
+        for label, entries in own.items():
+            lexicon[label] = {term: weight for term, weight in (lexicon[label] | entries).items() if weight}
+        if fitting.say.stopping:
+            raise Stopped
+        ones = np.ones(len(train.labels), dtype=np.float32)
+        share = train.truth.mean(axis=0) if train.answer == "one" else (train.truth.sum(0) + 0.5) / (len(train) + 1)
+        terms = distinct_terms(lexicon)
+        axes = fitting.rng.standard_normal((len(terms), _DIMENSIONS)) / math.sqrt(_DIMENSIONS)
+        projection = axes.astype(np.float16).astype(np.float32)
+        draft = KeywordModel(train.labels, "many", lexicon, ones, 0 * ones, share.astype(np.float32), projection)
+        slope, bias = _fitted_lines(draft, train)
+        return KeywordModel(train.labels, train.answer, lexicon, slope, bias, draft.prior, projection)
+
+    def load(self, folder: Path, device: Device) -> KeywordModel:
+        """Rebuild the model. Raises MedbenchError when a file is missing or damaged."""
+        try:
+            facts = read_json(folder / "lexicon.json")
+            with np.load(folder / "projection.npz", allow_pickle=False) as file:
+                projection = file["projection"].astype(np.float32)
+            entries = facts["labels"]
+            slope, bias, share = (
+                np.array([entry[name] for entry in entries.values()], dtype=np.float32)
+                for name in ("slope", "bias", "share")
+            )
+            lexicon: Lexicon = {label: entry["terms"] for label, entry in entries.items()}
+            if len(projection) != len(distinct_terms(lexicon)):
+                raise ValueError("the lexicon was edited by hand; give the edited terms to a new run as `lexicon`")
+            return KeywordModel(tuple(entries), facts["answer"], lexicon, slope, bias, share, projection)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise MedbenchError(
+                "the files of a keyword model", f"{type(error).__name__}: {error}", f"Train again; damaged: {folder}."
+            ) from error
+
+    def estimate(self, train: Examples, options: KeywordOptions, device: Device) -> Estimate:
+        """Estimate from the number of words, with constants measured on two cores."""
+        words = sum(text.count(" ") + 1 for text in train.items)
+        disk = len(train.labels) * options.terms * (40 + 2 * _DIMENSIONS)
+        return Estimate(seconds=1 + 4e-6 * words * options.words, memory=int(3e8 + 60 * words), disk=disk)
+
+
+def checked_lexicon(lexicon: Mapping[str, Mapping[str, float]], labels: Sequence[str]) -> Lexicon:
+    """Return the lexicon with terms in their one spelling (lower case, single spaces).
+
+    Raises:
+        MedbenchError: When it names a label that is not in `labels`, or a term without letters or digits.
+    """
+    unknown = [label for label in lexicon if label not in labels]
+    if unknown:
+        raise MedbenchError(
+            f"labels of the dataset in the lexicon ({', '.join(labels)})",
+            ", ".join(map(repr, unknown)),
+            "Correct the label names in the lexicon.",
+        )
+    checked: Lexicon = {}
+    for label, terms in lexicon.items():
+        checked[label] = {}
+        for term, weight in terms.items():
+            spelled = " ".join(re.findall(WORD, term.lower()))
+            if not spelled or not math.isfinite(weight):
+                raise MedbenchError(
+                    "terms with letters and finite weights", f"{term!r}: {weight}", f"Correct the lexicon of {label!r}."
+                )
+            checked[label][spelled] = float(weight)
+    return checked
+
+
+def _learnt(train: Examples, options: KeywordOptions, fitting: Fitting) -> Lexicon:
+    for min_texts in (options.min_texts, 1):  # a handful of texts may share no word: then every word may count
+        terms, _ = learn_terms(train.items, options.words, min_texts, _MOST_TERMS)
+        terms = [term for term in terms if _telling(term)]
+        if terms:
+            break
+    ngrams = Ngrams(terms)
+    lexicon: Lexicon = {}
+    table = presence_of_all(ngrams, train.items)
+    everywhere = np.asarray(table.sum(axis=0), dtype=np.float64).ravel()
+    within = np.asarray(table.T @ train.truth.astype(np.float32), dtype=np.float64)
+    for at, label in enumerate(train.labels):
+        weight, certainty = log_odds(within[:, at], everywhere, train.truth[:, at])
+        best = np.argsort(-certainty, kind="stable")[: options.terms]
+        # 1.96: a term counts when chance alone would not explain it.
+        lexicon[label] = {terms[t]: round(float(weight[t]), 4) for t in best if certainty[t] > 1.96}
+        fitting.say("progress", step=at + 1, steps=len(train.labels), label=label)
+    return lexicon
+
+
+def _telling(term: str) -> bool:
+    """Return whether a term neither begins nor ends with a function word, and holds a letter."""
+    words = term.split(" ")
+    return FUNCTION_WORDS.isdisjoint((words[0], words[-1])) and any(letter.isalpha() for letter in term)
+
+
+def presence_of_all(ngrams: Ngrams, texts: Sequence[str]) -> csr_matrix:
+    """Return `presence` of any number of texts, slice by slice."""
+    from scipy.sparse import vstack
+
+    parts = [presence(ngrams, texts[begin : begin + SLICE]) for begin in range(0, len(texts), SLICE)]
+    table: csr_matrix = vstack(parts, format="csr", dtype=np.float32)
+    return table
+
+
+def log_odds(
+    within: npt.NDArray[np.float64], everywhere: npt.NDArray[np.float64], inside: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return each term's log-odds ratio between a label's texts and the others, and its z-score.
+
+    Log-odds with an informative Dirichlet prior (Monroe, Colaresi & Quinn 2008, equations 15 and 22), on the number
+    of texts that hold the term; the prior is its share in all texts, worth 50 texts.
+
+    Args:
+        within: (terms,) in how many of the label's texts each term stands.
+        everywhere: (terms,) in how many of all texts.
+        inside: (n,) which texts have the label.
+    """
+    n_inside, n_all = float(inside.sum()), float(len(inside))
+    prior = _PRIOR_TEXTS * (everywhere + 0.5) / (n_all + 1)
+    here, there = within + prior, everywhere - within + prior
+    odds = np.log(here / (n_inside + _PRIOR_TEXTS - here + 0.5)) - np.log(
+        there / (n_all - n_inside + _PRIOR_TEXTS - there + 0.5)
+    )
+    return odds, odds / np.sqrt(1 / here + 1 / there)
+
+
+def _fitted_lines(draft: KeywordModel, train: Examples) -> tuple[Floats, Floats]:
+    """Return slope and bias per label: a logistic regression on the summed weights."""
+    sums = np.concatenate(
+        [
+            presence(draft._ngrams, train.items[begin : begin + SLICE]) @ draft._weights
+            for begin in range(0, len(train), SLICE)
+        ]
+    )
+    scale = np.maximum(np.abs(sums).max(axis=0, initial=0), 1.0) / 10  # keeps the logit inside its clipping
+    truth: Truth = train.truth
+    lines = fit_lines(logistic(sums / scale).astype(np.float64), truth, np.zeros(len(train.labels), dtype=bool))
+    return (lines.slope / scale).astype(np.float32), lines.intercept.astype(np.float32)
+
+
+FAMILY = Keywords()
