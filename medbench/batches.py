@@ -8,13 +8,16 @@ A batch is a folder (`data/batches/<id>/`, or `<out>.partial/` for the command l
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import itertools
+import json
+import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 CHUNK = 1000
 SAMPLE = 200
 SHOWN_SCORES = 5
+PLAIN = ("tables", "json_list", "jsonl")  # formats that records of any other format can go out in
 _ARRAYS = ("probabilities", "decided", "conformal", "unlikeness", "unlike", "cut", "empty", "doubt", "needs_human")
 Tell = Callable[[int, "int | None"], None]
 
@@ -129,11 +133,31 @@ class Batch:
             `out`.
         """
         writer = get_reader(format) if format else (self.reader if self.reader.writes else get_reader("tables"))
+        answered = self._with_answers(corrections or {})
         with replacing(out) as temporary, temporary.open("wb") as file:
-            delimiter = "\t" if out.suffix.lower() in (".tsv", ".tab") else ","
-            source = self.source if writer is self.reader else Source(out, out.name, delimiter=delimiter)
-            writer.write(self._with_answers(corrections or {}), file, source)
+            if writer is self.reader:
+                writer.write(answered, file, self.source)
+            elif writer.name in PLAIN:
+                self._write_plain(writer, answered, file, out)
+            else:
+                raise MedbenchError(
+                    f"{self.reader.title}, CSV or JSON to write answers to", writer.title, "Choose one of these."
+                )
         return out
+
+    def _write_plain(
+        self, writer: Reader, answered: Iterator[tuple[Record, dict[str, str]]], file: BinaryIO, out: Path
+    ) -> None:
+        """Write the readable records in a format that any record fits: one column or key per field of the file."""
+        names = columns.columns_of(itertools.islice(self.reader.read(self.source), SAMPLE))
+        delimiter = "\t" if out.suffix.lower() in (".tsv", ".tab") else ","
+        with tempfile.TemporaryDirectory() as folder:
+            # Tables are written under the column names of a file; here those names are the whole of it.
+            head = Path(folder) / "head"
+            with head.open("w", encoding="utf-8", newline="") as lines:
+                csv.writer(lines, delimiter=delimiter).writerow(names)
+            rows = ((_plain(record, names), added) for record, added in answered if record.refused is None)
+            writer.write(rows, file, Source(head, out.name, delimiter=delimiter))
 
     def _with_answers(self, corrections: Mapping[int, list[str]]) -> Iterator[tuple[Record, dict[str, str]]]:
         position = 0
@@ -207,6 +231,13 @@ class Batch:
 
 
 _ROW = ("labels", "top", "probability", "doubt", "needs_human", "unlike", "cut", "problem")
+
+
+def _plain(record: Record, names: Sequence[str]) -> Record:
+    """Return the record with one value per field, several joined by "; ", and the same as a JSON object."""
+    cells = {name: "; ".join(record.fields.get(name, ())) for name in names}
+    as_json = json.dumps(cells, ensure_ascii=False)
+    return Record(record.line, {name: (cell,) for name, cell in cells.items()}, order=(("json", as_json),))
 
 
 def _row(answers: Answers, row: int) -> dict[str, Any]:

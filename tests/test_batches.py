@@ -129,3 +129,22 @@ def test_a_file_without_text_is_refused(trained: tuple[Workspace, str], tmp_path
     (tmp_path / "n.csv").write_text("a,b\n1,2\n3,4\n")
     with pytest.raises(MedbenchError, match="a column with a title or a text"):
         batches.open_batch(trained[0], trained[1], tmp_path / "n.csv", folder=tmp_path / "work")
+
+
+def test_any_file_goes_out_as_a_table_or_as_json(trained: tuple[Workspace, str], tmp_path: Path) -> None:
+    place, model = trained
+    file = tmp_path / "a.ris"
+    file.write_text(RIS + "\nTY  - JOUR\nKW  - one\nKW  - two\nTI  - =cmd()\nER  -\n")
+    batch = batches.open_batch(place, model, file, folder=tmp_path / "chunks")
+    batch.run()
+    with batch.write(tmp_path / "a.csv", format="tables").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert [row["TI"] for row in rows] == ["Stents after myocardial infarction", "Seizure and cortex", "'=cmd()"]
+    assert (rows[0]["ID"], rows[1]["ZZ"], rows[2]["KW"]) == ("77", "a tag nobody knows", "one; two")
+    objects = json.loads(batch.write(tmp_path / "a.json", format="json_list").read_text())
+    lines = [json.loads(line) for line in batch.write(tmp_path / "a.jsonl", format="jsonl").read_text().splitlines()]
+    assert objects == lines
+    assert [row["medbench_labels"] for row in objects] == [row["medbench_labels"] for row in rows]
+    with pytest.raises(MedbenchError, match="CSV or JSON to write answers to"):
+        batch.write(tmp_path / "a.nbib", format="medline")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.json", "a.jsonl", "a.ris", "chunks"]
