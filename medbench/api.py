@@ -7,6 +7,7 @@ that the event loop, which the pages share, stays free. The pages under /docs lo
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import mimetypes
 import shutil
@@ -34,7 +35,9 @@ from medbench.api_guard import Guard, RefusedError, TooLargeError, problem
 from medbench.api_page import page
 from medbench.batches import Batch
 from medbench.errors import MedbenchError
+from medbench.mapping import guess
 from medbench.predicting import Loaded
+from medbench.readers import open_source
 from medbench.records import ColumnMap, Item, Prediction, Span
 from medbench.workspace import Workspace, read_json
 
@@ -193,7 +196,7 @@ def _add_answers(app: FastAPI, workspace: Workspace) -> None:
         request: Request,
         file: Annotated[UploadFile, File(description="CSV, JSON, Excel, RIS, NBIB, XML, BibTeX, ... by content.")],
         model: Annotated[str, Form(description="Model id.")],
-        mapping: Annotated[ColumnMap | None, Depends(_mapping)],
+        chosen: Annotated[dict[str, str], Depends(_columns)],
         format: Annotated[
             Literal["same", "csv", "json"], Query(description="same: the file back in its own format, labels added.")
         ] = "same",
@@ -202,17 +205,18 @@ def _add_answers(app: FastAPI, workspace: Workspace) -> None:
         stop = threading.Event()
         watcher = asyncio.create_task(_watch(request, stop))
         try:
-            return await work(lambda: _answered_file(workspace, file, model, mapping, format, stop))
+            return await work(lambda: _answered_file(workspace, file, model, chosen, format, stop))
         finally:
             watcher.cancel()
 
 
-def _mapping(
-    title: Annotated[str | None, Form(description="Column of the title; guessed when no column is named.")] = None,
-    text: Annotated[str | None, Form(description="Column of the abstract or text.")] = None,
-    id: Annotated[str | None, Form(description="Column of the item's id.")] = None,
-) -> ColumnMap | None:
-    return ColumnMap(title=title, text=text, id=id) if title or text else None
+def _columns(
+    title: Annotated[str | None, Form(description="Column of the title; guessed when left out.")] = None,
+    text: Annotated[str | None, Form(description="Column of the abstract or text; guessed when left out.")] = None,
+    id: Annotated[str | None, Form(description="Column of the item's id; guessed when left out.")] = None,
+) -> dict[str, str]:
+    named = {"title": title, "text": text, "id": id}
+    return {role: column for role, column in named.items() if column}
 
 
 async def _watch(request: Request, stop: threading.Event) -> None:
@@ -273,7 +277,7 @@ def _answered_file(
     workspace: Workspace,
     file: UploadFile,
     model_id: str,
-    mapping: ColumnMap | None,
+    chosen: dict[str, str],
     format: Literal["same", "csv", "json"],
     stop: threading.Event,
 ) -> Response:
@@ -286,6 +290,7 @@ def _answered_file(
         upload = folder / "upload"
         with upload.open("wb") as out:
             shutil.copyfileobj(file.file, out, 1 << 20)
+        mapping = _mapped(upload, name, chosen) if chosen else None
         batch = batches.open_batch(workspace, model_id, upload, name, mapping, folder / "chunks")
         batch.run(None, stop)
         if stop.is_set():
@@ -299,13 +304,19 @@ def _answered_file(
     return FileResponse(out_path, filename=out_name, media_type=kind, background=clean_up)
 
 
+def _mapped(upload: Path, name: str, chosen: dict[str, str]) -> ColumnMap:
+    """Return the column map with the columns the caller named; the others are guessed."""
+    reader, source = open_source(upload, name)
+    return guess(reader.roles, list(itertools.islice(reader.read(source), batches.SAMPLE)), chosen)
+
+
 def _written(batch: Batch, folder: Path, name: Path, format: Literal["same", "csv", "json"]) -> tuple[Path, str]:
     if format == "json":
         path = folder / "answers.json"
         with path.open("w", encoding="utf-8") as file:
             file.writelines(_json_parts(batch))
         return path, f"{name.stem}-medbench.json"
-    same = format == "same" and batch.reader.writes
+    same = batch.reader.writes and (format == "same" or batch.reader.name == "tables")
     suffix = "".join(name.suffixes[-1:]) if same else ".csv"
     path = batch.write(folder / f"answers{suffix}", None, None if same else "tables")
     return path, f"{name.stem}-medbench{suffix}"
@@ -313,13 +324,17 @@ def _written(batch: Batch, folder: Path, name: Path, format: Literal["same", "cs
 
 def _json_parts(batch: Batch) -> Iterator[str]:
     """Yield the JSON of a batch piece by piece, so that a long file needs no more memory than a short one."""
-    yield f'{{"model": {json.dumps(batch.loaded.id)}, "predictions": ['
+    counts = batch.account
+    account = {
+        "read": counts.read,
+        "repaired": counts.repaired,
+        "refused": counts.refused,
+        "entries": [dict(zip(("line", "what", "reason"), entry, strict=True)) for entry in counts.entries],
+    }
+    yield f'{{"model": {json.dumps(batch.loaded.id)}, "account": {json.dumps(account)}, "predictions": ['
     for number, (_, prediction) in enumerate(batch.predictions()):
         yield (",\n" if number else "\n") + json.dumps(prediction.as_json(), ensure_ascii=False)
-    counts = batch.account
-    told = {"read": counts.read, "repaired": counts.repaired, "refused": counts.refused}
-    entries = [dict(zip(("line", "what", "reason"), entry, strict=True)) for entry in counts.entries]
-    yield f'], "account": {json.dumps({**told, "entries": entries}, ensure_ascii=False)}}}\n'
+    yield "]}\n"
 
 
 def _json(value: Any) -> Response:
