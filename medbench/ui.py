@@ -31,6 +31,7 @@ h4 {font-size: 1.15rem !important;}
 .mb-chip {display: inline-block; padding: .06rem .5rem; margin: 0 .3rem .25rem 0; border-radius: .8rem;
   border: 1px solid rgba(11, 106, 117, .45); background: rgba(11, 106, 117, .12); font-size: .86rem;}
 .mb-chip-quiet {border-color: rgba(128, 128, 128, .45); background: transparent;}
+.mb-facts {display: flex; flex-wrap: wrap; gap: .7rem 2.6rem;}
 .mb-fact {font-size: .84rem; opacity: .78;}
 .mb-value {font-size: 1.35rem; font-weight: 600; line-height: 1.3;}
 </style>"""
@@ -174,12 +175,11 @@ def chips(labels: Iterable[str], quiet: bool = False) -> str:
 
 def facts(pairs: Mapping[str, str]) -> None:
     """Show short facts side by side: a small name over a value."""
-    with st.container(horizontal=True, gap="large"):
-        for name, value in pairs.items():
-            st.html(
-                f'<div class="mb-fact">{escape(name)}</div><div class="mb-value">{escape(value)}</div>',
-                width="content",
-            )
+    boxes = (
+        f'<div><div class="mb-fact">{escape(name)}</div><div class="mb-value">{escape(value)}</div></div>'
+        for name, value in pairs.items()
+    )
+    st.html(f'<div class="mb-facts">{"".join(boxes)}</div>')
 
 
 def with_interval(entry: Mapping[str, Any] | None) -> str:

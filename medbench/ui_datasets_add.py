@@ -22,6 +22,8 @@ from medbench.workspace import Workspace
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "samples" / "abstracts.csv"
 MEGABYTES = 1000
 PDF_TABLE = "texts from PDFs.csv"
+OPEN_GROUPS = 3
+LEFT_OUT_SHOWN = 20
 FORMATS = "CSV, TSV, Excel, JSON, RIS, PubMed (.nbib, XML), EndNote, BibTeX, PDF; also packed as .gz."
 
 
@@ -43,12 +45,11 @@ def draw(workspace: Workspace) -> None:
     upload = _files(workspace)
     if upload is None:
         return
-    for name, error in upload.refused.items():
-        st.error(
-            f"**{ui.plain(name)}** was left out: expected {ui.plain(error.expected)}, found {ui.plain(error.found)}."
-        )
     task = _task()
-    files, maps = _columns(upload, task)
+    files, maps, left_out = _columns(upload, task)
+    if left_out:
+        lines = [f"- **{ui.plain(name)}**: {ui.plain(reason)}" for name, reason in left_out.items()]
+        st.warning("\n".join([f"{ui.count_of(len(lines), 'file')} left out:", "", *lines[:LEFT_OUT_SHOWN]]))
     if not files:
         return
     asked = (upload.signature, task.name, tuple(maps.items()), tuple(path.stat().st_mtime_ns for path, _ in files))
@@ -69,7 +70,7 @@ def draw(workspace: Workspace) -> None:
         st.info("Files or columns have changed since the check. Check the records again.")
         return
     st.divider()
-    _verdict(checked, upload)
+    _verdict(checked, left_out)
     _save(workspace, checked.draft, upload)
 
 
@@ -134,23 +135,24 @@ def _task() -> Task:
 # --- columns ---------------------------------------------------------------------------------------------------
 
 
-def _columns(upload: Upload, task: Task) -> tuple[list[tuple[Path, str]], dict[str, ColumnMap]]:
-    """Draw the column maps; returns the files to read with their names, and the map of each."""
+def _columns(upload: Upload, task: Task) -> tuple[list[tuple[Path, str]], dict[str, ColumnMap], dict[str, str]]:
+    """Draw the column maps; returns the files to read with their names, the map of each, and what is left out why."""
     files: list[tuple[Path, str]] = []
     maps: dict[str, ColumnMap] = {}
-    groups = uploads.groups_of(upload)
-    for number, group in enumerate(groups):
+    left_out = {name: f"expected {error.expected}, found {error.found}" for name, error in upload.refused.items()}
+    for number, group in enumerate(uploads.groups_of(upload)):
         key = f"{abs(hash((upload.signature, group.key)))}"
-        maps |= group.maps(ui_mapping.draw(group, key, task, expanded=number < 3))
-        files += [(look.path, look.name) for look in group.looks]
+        chosen = ui_mapping.draw(group, key, task, expanded=number < OPEN_GROUPS)
+        maps |= group.maps(chosen)
+        left_out |= group.without_text(chosen)
+        files += [(look.path, look.name) for look in group.looks if look.name in maps]
     rows, refused = uploads.pdf_rows(upload)
-    for name, reason in refused.items():
-        st.error(f"**{ui.plain(name)}** was left out: {ui.plain(reason)}.")
+    left_out |= refused
     if rows:
         path = _pdf_table(upload, rows)
         files.append((path, PDF_TABLE))
         maps[PDF_TABLE] = ColumnMap("title", "text", ("labels",), "file", None, None, "separated", ";")
-    return files, maps
+    return files, maps, left_out
 
 
 def _pdf_table(upload: Upload, rows: list[dict[str, str]]) -> Path:
@@ -215,10 +217,11 @@ def _tell(bar: Any, share: float, sentence: str) -> None:
     bar.progress(min(max(share, 0.0), 1.0), sentence)
 
 
-def _verdict(checked: Checked, upload: Upload) -> None:
+def _verdict(checked: Checked, left_out: Mapping[str, str]) -> None:
     draft = checked.draft
     st.subheader("Records", anchor=False)
-    ui_verdict.draw_draft_account(draft, upload.refused)
+    ui_verdict.draw_account(draft.account, left_out)
+    ui_verdict.draw_cleaning(draft.cleaning, draft.notices)
     st.subheader("Verdict", anchor=False)
     ui_verdict.draw_findings(draft.findings, lambda rows: _rows_of(draft, rows), f"draft_{checked.key}")
     if st.toggle("Show pictures", key="add_pictures", help="Labels, lengths, labels that go together, typical words."):

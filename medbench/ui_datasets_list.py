@@ -31,16 +31,21 @@ def draw(workspace: Workspace) -> None:
         st.rerun()
     frame = _table(cards)
     st.caption(f"{ui.count_of(len(cards), 'dataset')}. Click one to open it.")
-    picked = ui.grid(
+    picked = st.dataframe(
         frame,
-        "datasets_grid",
-        selection="one",
-        page_size=15,
-        names={"n_labels": "labels", "splits": "train / validation / test"},
-        widths={"task": 100, "rows": 90, "n_labels": 80, "splits": 200, "⛔": 56, "⚠️": 56, "created": 125},
+        key="datasets_list",
+        hide_index=True,
+        on_select="rerun",
+        selection_mode=["single-row", "single-cell"],
+        column_config={
+            "rows": st.column_config.NumberColumn(format="localized"),
+            "⛔": st.column_config.NumberColumn(help=ui.SEVERITY["stop"][1]),
+            "⚠️": st.column_config.NumberColumn(help=ui.SEVERITY["warn"][1]),
+        },
     )
-    if picked:
-        st.query_params["dataset"] = str(cards[picked[0]]["id"])
+    chosen = [*picked.selection.rows, *(row for row, _ in picked.selection.cells)]
+    if chosen:
+        st.query_params["dataset"] = str(cards[chosen[0]]["id"])
         st.rerun()
     ui.download("Download this list", lambda: ui.csv_bytes(frame), "datasets.csv", "list_download", "text/csv")
 
@@ -49,13 +54,14 @@ def _table(cards: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     titles = {name: task.title.split(":")[0] for name, task in all_tasks().items()}
+    tasks = [titles.get(str(card["task"]), str(card["task"])) for card in cards]
     return pd.DataFrame(
         {
             "name": [str(card["name"]) for card in cards],
-            "task": [titles.get(str(card["task"]), str(card["task"])) for card in cards],
+            **({"task": tasks} if len(set(tasks)) > 1 else {}),
             "rows": [int(card["n_rows"]) for card in cards],
-            "n_labels": [len(card["labels"]) for card in cards],
-            "splits": [splits_told(card) for card in cards],
+            "labels": [len(card["labels"]) for card in cards],
+            "train / validation / test": [splits_told(card) for card in cards],
             "⛔": [_found(card, "stop") for card in cards],
             "⚠️": [_found(card, "warn") for card in cards],
             "created": [ui.when(str(card["created"])) for card in cards],

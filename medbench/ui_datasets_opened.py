@@ -49,24 +49,25 @@ def draw(workspace: Workspace, dataset_id: str) -> None:
 
 def _facts(dataset: Dataset) -> None:
     card, words = dataset.card, dataset.profile["words"]
-    kinds = {"one": "one label each", "many": f"{dataset.profile['labels_per_row']:.1f} labels each"}
+    card, words = dataset.card, dataset.profile["words"]
+    each = f" · {dataset.profile['labels_per_row']:.1f} a row" if dataset.answer == "many" else " · one a row"
     ui.facts(
         {
             "Rows": ui.number(len(dataset)),
-            "Labels": f"{len(dataset.labels):,} · {kinds[dataset.answer]}" if dataset.labels else "none",
+            "Labels": f"{len(dataset.labels):,}{each}" if dataset.labels else "none",
             **(
-                {name.capitalize(): ui.number(count) for name, count in dataset.counts.items()}
+                {"Train / validation / test": " / ".join(map(ui.number, dataset.counts.values()))}
                 if dataset.labels
                 else {}
             ),
             "Words, median": ui.number(words[50]),
-            "Created": ui.when(str(card["created"])),
         }
     )
     st.code(dataset.id, language=None)
     split = card["split"]
     how = "the file's own" if split["method"] == "file" else f"stratified, seed {card['seed']}"
     told = [
+        f"Created {ui.when(str(card['created']))}",
         f"Splits: {how}" if dataset.labels else "No labels: it can be classified, not trained",
         f"From: {', '.join(source['name'] for source in card['sources'][:5])}",
         f"Licence or terms: {card.get('licence') or 'not stated'}",
@@ -141,7 +142,7 @@ def _rows(dataset: Dataset) -> None:
     )
     rows = dataset.rows(shown)
     picked = ui.grid(
-        ui_verdict.readable(pd.DataFrame(rows)), "rows_grid", selection="one", widths=ui_verdict.WIDTHS, height=520
+        ui_verdict.readable(pd.DataFrame(rows)), "rows_grid", selection="one", widths=ui_verdict.WIDTHS, height=480
     )
     if picked:
         ui_verdict.draw_row(rows[picked[0]])

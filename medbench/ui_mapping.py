@@ -15,6 +15,7 @@ from medbench.uploads import Group
 
 ROWS = 6
 CUT = 300
+LOOKED_AT = 2_000
 STYLES: dict[LabelStyle, str] = {
     "one": "one label in a cell",
     "separated": "several, with a separator",
@@ -27,8 +28,8 @@ SEPARATORS = {";": "; semicolon", "|": "| bar", ",": ", comma", "/": "/ slash", 
 def draw(group: Group, key: str, task: Task, *, expanded: bool) -> ColumnMap:
     """Draw one group of files with its map; returns the map as the user has it now."""
     look = group.first
-    records = look.preview.n_records
-    known = f"{'first ' if records >= 2000 else ''}{ui.count_of(records, 'record')}"
+    some = any(one.preview.n_records >= LOOKED_AT for one in group.looks)
+    known = f"{'more than ' if some else ''}{ui.count_of(group.n_records, 'record')}"
     names = ui.plain(look.name) if len(group.looks) == 1 else ui.count_of(len(group.looks), "file")
     encoding = f" · {look.encoding}" if look.encoding else ""
     size = ui.size(sum(one.path.stat().st_size for one in group.looks))
@@ -41,6 +42,8 @@ def draw(group: Group, key: str, task: Task, *, expanded: bool) -> ColumnMap:
             st.error("No record of this file can be used. The account below says why.")
             return look.preview.mapping
         chosen = _boxes(group, key)
+        if chosen.title is None and chosen.text is None:
+            st.warning("Choose the column that holds the title or the text.")
         st.markdown("\n".join(f"- {ui.plain(sentence)}" for sentence in _sentences(group, chosen)))
         _rows(group, chosen, task, key)
     return chosen

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from medbench import ui
-from medbench.datasets import Draft
-from medbench.errors import MedbenchError
 from medbench.readers import Account
 from medbench.records import Finding
 
@@ -19,10 +17,10 @@ if TYPE_CHECKING:
 FetchRows = Callable[[Sequence[int]], "list[dict[str, Any]]"]
 SHOWN_ROWS = 500
 ENTRIES_SHOWN = 200
-_COLUMNS = ("position", "id", "title", "text", "labels", "split", "group", "source", "line")
+_COLUMNS = ("position", "id", "title", "labels", "text", "split", "group", "source", "line")
 
 
-def draw_account(accounts: Mapping[str, Account], refused: Mapping[str, MedbenchError]) -> None:
+def draw_account(accounts: Mapping[str, Account], left_out: Mapping[str, str]) -> None:
     """Show how many records were read, repaired, refused, and every one that was not read as it stands."""
     ui.facts(
         {
@@ -30,7 +28,7 @@ def draw_account(accounts: Mapping[str, Account], refused: Mapping[str, Medbench
             "Repaired": ui.number(sum(one.repaired for one in accounts.values())),
             "Refused": ui.number(sum(one.refused for one in accounts.values())),
             "Files": ui.number(len(accounts)),
-            **({"Files left out": ui.number(len(refused))} if refused else {}),
+            **({"Files left out": ui.number(len(left_out))} if left_out else {}),
         }
     )
     entries = [
@@ -38,9 +36,7 @@ def draw_account(accounts: Mapping[str, Account], refused: Mapping[str, Medbench
         for name, account in accounts.items()
         for line, status, reason in account.entries
     ]
-    entries += [
-        {"file": name, "line": 0, "what": "file left out", "why": str(error)} for name, error in refused.items()
-    ]
+    entries += [{"file": name, "line": 0, "what": "left out", "why": reason} for name, reason in left_out.items()]
     if not entries:
         return
     with st.expander(f"{ui.count_of(len(entries), 'record')} repaired or refused: where and why"):
@@ -58,12 +54,6 @@ def draw_cleaning(sentences: Sequence[str], notices: Sequence[str]) -> None:
         if not sentences:
             st.markdown("No text had to be cleaned.")
         st.markdown("\n".join(f"- {ui.plain(sentence)}" for sentence in (*sentences, *notices[:100])))
-
-
-def draw_draft_account(draft: Draft, refused: Mapping[str, MedbenchError]) -> None:
-    """Show account and cleaning of a draft."""
-    draw_account(draft.account, refused)
-    draw_cleaning(draft.cleaning, draft.notices)
 
 
 def draw_findings(findings: Sequence[Finding], fetch: FetchRows, key: str) -> None:
@@ -90,11 +80,13 @@ def draw_findings(findings: Sequence[Finding], fetch: FetchRows, key: str) -> No
 
 def _finding(finding: Finding, fetch: FetchRows, key: str) -> None:
     with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(ui.finding_line(finding), width="stretch")
-            opened = bool(finding.rows) and st.toggle(
-                f"Rows ({len(finding.rows):,})", key=f"finding_{key}", help="Show the rows this is about."
-            )
+        said, button = st.columns([6, 1], vertical_alignment="center")
+        said.markdown(ui.finding_line(finding))
+        opened = bool(finding.rows) and button.toggle(
+            "Rows",
+            key=f"finding_{key}",
+            help=f"Show the {ui.count_of(finding.count or len(finding.rows), 'row')} this is about.",
+        )
         if opened:
             _finding_rows(finding, fetch, key)
 
@@ -118,7 +110,7 @@ def _finding_rows(finding: Finding, fetch: FetchRows, key: str) -> None:
     )
 
 
-WIDTHS = {"position": 90, "line": 80, "id": 120, "labels": 200, "title": 260, "split": 100, "source": 140, "group": 110}
+WIDTHS = {"position": 84, "line": 76, "id": 104, "labels": 170, "split": 96, "source": 140, "group": 110}
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from medbench.workspace import Workspace
 
 STALE_SECONDS = 24 * 3600
 PDF = "pdf"
+WITHOUT_ENCODING = (PDF, "workbook")
 
 
 class Dropped(Protocol):
@@ -89,9 +90,28 @@ class Group:
             seen.update(dict.fromkeys(look.preview.columns))
         return list(seen)
 
+    @property
+    def n_records(self) -> int:
+        """Records looked at in all files of the group."""
+        return sum(look.preview.n_records for look in self.looks)
+
     def maps(self, chosen: ColumnMap) -> dict[str, ColumnMap]:
-        """Return file name -> map: the chosen one, without the columns that a file does not have."""
-        return {look.name: _fitted(chosen, look.preview) for look in self.looks}
+        """Return file name -> the chosen map, as far as the file has its columns; files without text are left out."""
+        fitted = {look.name: _fitted(chosen, look.preview) for look in self.looks}
+        return {name: one for name, one in fitted.items() if one.title is not None or one.text is not None}
+
+    def without_text(self, chosen: ColumnMap) -> dict[str, str]:
+        """Return file name -> why it cannot be used with this map."""
+        kept = self.maps(chosen)
+        return {look.name: _why(look.preview) for look in self.looks if look.name not in kept}
+
+
+def _why(look: Preview) -> str:
+    """Return why a file gives nothing to classify: the reason of its first refused record, else its columns."""
+    reasons = [record.refused for record in look.sample if record.refused is not None]
+    if not look.columns and reasons:
+        return f"no record can be used; the first reason: {reasons[0]}"
+    return f"there is no title or text in it, only {', '.join(look.columns[:8])}"
 
 
 def _fitted(chosen: ColumnMap, look: Preview) -> ColumnMap:
@@ -149,7 +169,7 @@ def _look(upload: Upload, path: Path, name: str) -> None:
     except MedbenchError as error:
         upload.refused[name] = error
         return
-    encoding = "" if reader.name in (PDF, "xlsx") else source.encoding
+    encoding = "" if reader.name in WITHOUT_ENCODING else source.encoding
     upload.looks.append(Look(name, path, reader, encoding, found))
 
 
