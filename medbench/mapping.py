@@ -271,6 +271,8 @@ def _fits(role: str, cells: Sequence[str]) -> bool:
         return sum(len(cell.split()) for cell in some) / len(some) >= (2 if role == "title" else 5)
     if role == "id":
         return len(set(some)) > 0.9 * len(some) and not any(" " in cell for cell in some)
+    if any(cell.startswith(("http://", "https://")) for cell in some):
+        return False
     return 1 < len(set(some)) < len(some) and all(len(cell.split()) <= MAX_LABEL_WORDS * 4 for cell in some)
 
 

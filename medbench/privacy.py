@@ -13,7 +13,7 @@ from dataclasses import dataclass
 LIMITS = "Rules find common patterns only. A text without findings can still identify a person."
 _ROWS_KEPT = 1_000
 
-_CAPITAL = r"(?:[A-ZÀ-Þ][a-zà-ÿ]+(?:['’-][A-ZÀ-Þ]?[a-zà-ÿ]+)*|[A-ZÀ-Þ]{2,}(?:['’-][A-ZÀ-Þ]+)*)"
+_CAPITAL = r"(?:(?:[OD]['’]|Mc|Mac)?[A-ZÀ-Þ][a-zà-ÿ]+(?:['’-][A-ZÀ-Þ]?[a-zà-ÿ]+)*|[A-ZÀ-Þ]{2,}(?:['’-][A-ZÀ-Þ]+)*)"
 _NAME = rf"{_CAPITAL}(?:[ ]+(?:[A-Z]\.[ ]+)?{_CAPITAL}){{0,2}}"
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?"
 _DATE = (
@@ -125,7 +125,7 @@ _RULES = (
     _Rule("email", re.compile(r"(?P<it>[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{2,63})+)"), ("@",)),
     _Rule(
         "ssn",
-        re.compile(r"(?<![\d-])(?P<it>(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4})(?![\d-])"),
+        re.compile(r"(?<![\w./-])(?P<it>(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4})(?![\w-])"),
         (),
         re.compile(r"\d-\d\d-\d"),
     ),
