@@ -63,11 +63,12 @@ class Batch:
     resumed: int = 0
     account: Account = field(default_factory=Account)
     _chunks: dict[int, Answers] = field(default_factory=dict)
+    _lengths: dict[int, int] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
         """Records answered so far."""
-        return sum(len(self._chunk(number)) for number in range(self._finished()))
+        return sum(self._length(number) for number in range(self._finished()))
 
     @property
     def complete(self) -> bool:
@@ -84,7 +85,7 @@ class Batch:
         finished = self.resumed = self._finished()
         self.account = Account()
         answered = 0
-        for number, chunk in enumerate(_chunked(self._items(), CHUNK)):
+        for number, chunk in enumerate(_chunked(self._items(self.account), CHUNK)):
             if stop is not None and stop.is_set():
                 return
             answered += len(chunk)
@@ -194,8 +195,10 @@ class Batch:
             "medbench_flags": "; ".join(flags),
         }
 
-    def _items(self) -> Iterator[Item]:
-        records = self.account.watch(self.reader.read(self.source))
+    def _items(self, account: Account | None = None) -> Iterator[Item]:
+        records = self.reader.read(self.source)
+        if account is not None:
+            records = account.watch(records)
         rows = columns.apply(self.mapping, records, str, self.reader.roles)
         for position, row in enumerate(rows):
             yield Item(row.id or str(position + 1), row.title, row.text)
@@ -209,10 +212,15 @@ class Batch:
 
     def _finished(self) -> int:
         """Return how many chunks are on disk, without a gap from the first."""
-        number = 0
-        while number in self._chunks or (self.folder / f"{number:05d}.npz").exists():
+        number = len(self._lengths)
+        while (self.folder / f"{number:05d}.npz").exists():
             number += 1
         return number
+
+    def _length(self, number: int) -> int:
+        if number not in self._lengths:
+            self._lengths[number] = len(self._chunk(number))
+        return self._lengths[number]
 
     def _chunk(self, number: int) -> Answers:
         if number not in self._chunks:
@@ -225,6 +233,7 @@ class Batch:
         return self._chunks[number]
 
     def _store(self, number: int, answers: Answers) -> None:
+        """Write one chunk; chunks are stored in order, so the lengths known are those of the first chunks."""
         arrays = {name: getattr(answers, name) for name in _ARRAYS}
         with replacing(self.folder / f"{number:05d}.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, ids=np.array(answers.ids, dtype=np.str_), **arrays)
