@@ -26,12 +26,15 @@ def record_of_object(line: int, value: Any, raw: str, repairs: tuple[str, ...] =
     return Record(line, fields, repairs, refused, (("json", raw),))
 
 
-def with_additions(record: Record, additions: Mapping[str, str]) -> Any:
-    """Return the record's own object with the additions as further keys."""
-    value = json.loads(record.order[0][1])
-    if record.refused is None and isinstance(value, dict):
-        value.update(additions)
-    return value
+def with_additions(record: Record, additions: Mapping[str, str]) -> str:
+    """Return the record's own JSON text with the additions as further keys; its numbers keep their look."""
+    raw = record.order[0][1]
+    if record.refused is not None or not additions:
+        return raw
+    if any(name in record.fields for name in additions):  # an earlier export of ours: the new values replace the old
+        return json.dumps({**json.loads(raw), **additions}, ensure_ascii=False)
+    more = json.dumps(dict(additions), ensure_ascii=False)[1:-1]
+    return f"{raw.rstrip().removesuffix('}').rstrip()}, {more}}}"
 
 
 def _cell(entry: Any) -> str:

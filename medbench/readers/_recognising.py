@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medbench.errors import MedbenchError
-from medbench.readers._decoding import HEAD_BYTES, TornError, guess_encoding, is_gzip
+from medbench.readers._decoding import HEAD_BYTES, guess_encoding, is_gzip
 from medbench.readers._source import Limits, Source
 
 if TYPE_CHECKING:
@@ -101,29 +101,10 @@ def _check_file(path: Path, name: str, limits: Limits) -> None:
 
 
 def _head(source: Source) -> bytes:
-    try:
-        with source.open_bytes() as stream:
-            head = stream.read(HEAD_BYTES)
-    except TornError:
-        head = _salvaged(source)
+    head = source.head(HEAD_BYTES)
     if not head.strip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n\f"):
         raise MedbenchError(_READABLE, f"nothing but white space in {source.name!r}", "Export it again.")
     return head
-
-
-def _salvaged(source: Source) -> bytes:
-    """Return what a damaged gzip file still yields, piece by piece."""
-    head = bytearray()
-    with source.open_bytes() as stream:
-        while len(head) < HEAD_BYTES:
-            try:
-                piece = stream.read(1)
-            except TornError:
-                break
-            if not piece:
-                break
-            head += piece
-    return bytes(head)
 
 
 def _refuse_foreign(head: bytes, source: Source) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
-from medbench.readers._decoding import Unpacked
+from medbench.readers._decoding import TornError, Unpacked
 
 _ALWAYS_FINE = 10_000_000  # bytes; no ratio makes a bomb of something this small
 
@@ -71,6 +71,17 @@ class Source:
         cap = max(_ALWAYS_FINE, self.path.stat().st_size * self.limits.max_ratio)
         unpacked = Unpacked(raw, self.name, min(cap, self.limits.max_unpacked))
         return cast(BinaryIO, io.BufferedReader(unpacked, 1 << 18))
+
+    def head(self, limit: int) -> bytes:
+        """Return the first unpacked bytes, fewer where the file ends or is damaged before that."""
+        head = bytearray()
+        with self.open_bytes() as stream:
+            try:
+                while len(head) < limit and (piece := cast(io.BufferedReader, stream).read1(limit - len(head))):
+                    head += piece
+            except TornError:
+                return bytes(head)  # `Reader.read` reports the damage when it gets there
+        return bytes(head)
 
     def open_text(self) -> TextIO:
         """Open the content as text; bytes that do not decode become U+FFFD, newlines are kept as they are."""

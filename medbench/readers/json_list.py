@@ -49,8 +49,7 @@ class JsonList(Reader):
         for record, additions in rows:
             if not record.order or record.order[0][0] != "json":
                 continue
-            text = json.dumps(with_additions(record, additions), ensure_ascii=False)
-            out.write(separator + text.encode("utf-8", "replace"))
+            out.write(separator + with_additions(record, additions).encode("utf-8", "replace"))
             separator = b",\n"
         out.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
 

@@ -41,11 +41,7 @@ class JsonLines(Reader):
     def write(self, rows: Iterable[tuple[Record, Mapping[str, str]]], out: BinaryIO, source: Source) -> None:
         """Write every object on a line with the additions as further keys; refused lines pass as they were."""
         for record, additions in rows:
-            if record.refused is not None or not additions:
-                text = record.order[0][1]
-            else:
-                text = json.dumps(with_additions(record, additions), ensure_ascii=False)
-            out.write(text.encode("utf-8", "replace") + b"\n")
+            out.write(with_additions(record, additions).encode("utf-8", "replace") + b"\n")
 
 
 def _is_object(line: bytes) -> bool:

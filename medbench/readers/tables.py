@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -58,9 +59,9 @@ class Tables(Reader):
 
     def prepare(self, source: Source) -> Source:
         """Settle delimiter, rows before the column names, and whether there are column names."""
-        with source.open_text() as file:
-            text = file.read(_HEAD)
-        found = _best(text, len(text) >= _HEAD)
+        head = source.head(_HEAD)
+        text = head.decode(source.encoding, "replace")
+        found = _best(text, len(head) >= _HEAD)
         if found is None:
             return replace(source, delimiter=",")
         delimiter, layout, rows = found
@@ -85,18 +86,26 @@ class Tables(Reader):
         additions says which columns are added.
         """
         names = _names_of(source)
-        text = io.TextIOWrapper(out, encoding="utf-8-sig" if source.bom else "utf-8", newline="", write_through=False)
-        writer = csv.writer(text, delimiter=source.delimiter or ",", lineterminator=newline_of(source))
+        newline = newline_of(source)
+        # The writer always ends rows with CR LF, because it puts quotes only around line ends that it uses itself.
+        line = io.StringIO(newline="")
+        writer = csv.writer(line, delimiter=source.delimiter or ",", lineterminator="\r\n")
+
+        def put(cells: Iterable[str]) -> None:
+            writer.writerow([neutral(cell) for cell in cells])
+            out.write((line.getvalue()[:-2] + newline).encode("utf-8", "replace"))
+            line.seek(0)
+            line.truncate()
+
         extra, rows = added_columns(rows, names)
         columns = (*names, *extra)
-        writer.writerow([neutral(name) for name in columns])
+        out.write(codecs.BOM_UTF8 if source.bom else b"")
+        put(columns)
         for record, additions in rows:
             if record.refused is not None and record.order:
-                writer.writerow([neutral(cell) for _, cell in record.order])
-                continue
-            writer.writerow([neutral(additions.get(name) or record.first(name)) for name in columns])
-        text.flush()
-        text.detach()
+                put(cell for _, cell in record.order)
+            else:
+                put(additions.get(name) or record.first(name) for name in columns)
 
 
 def _best(text: str, cut: bool) -> tuple[str, Layout, list[list[str]]] | None:
@@ -163,6 +172,7 @@ class _Rows:
             self._line += 1
         self._reader = self._fresh()
         self._mending = False
+        self.names: tuple[str, ...] = ()
         first = self._next()
         cells = first[1] if first is not None else []
         self.names, _ = column_names(cells, len(cells), source.header)
@@ -221,12 +231,13 @@ class _Rows:
         """Read a row whose quotation marks do not match; give back the lines that it wrongly swallowed."""
         taken, self._reader = self._row, self._fresh()
         line = self._line - len(taken) + 1
-        width = len(self.names) if hasattr(self, "names") else 0
+        width = len(self.names)
         loose = list(csv.reader(taken, delimiter=self._delimiter))
-        if len(loose) == 1 and len(loose[0]) == width and (not self._ended or len(taken) == 1):
-            return line, loose[0], (_STRAY,), None
-        if self._ended and len(loose) == 1 and not any(self._whole(part, width) for part in taken[1:]):
-            return line, loose[0], (_TORN,), None
+        if len(loose) == 1 and not any(self._whole(part, width) for part in taken[1:]):
+            if self._ended and len(taken) > 1:
+                return line, loose[0], (_TORN,), None
+            if len(loose[0]) == width:
+                return line, loose[0], (_TORN if self._ended else _STRAY,), None
         self._again.extend(reversed(taken[1:]))
         self._line -= len(taken) - 1
         self._row, self._ended = taken[:1], False
