@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from medbench import batches, history
 from medbench.batches import CHUNK, Batch
 from medbench.errors import MedbenchError
-from medbench.readers import account
+from medbench.readers import account, get_reader
 from medbench.records import ColumnMap, Item, Prediction
 from medbench.workspace import Workspace, checked_id, read_json, write_json
 
@@ -189,11 +189,22 @@ class Job:
                 yield pair
 
     def export(self, format: str | None = None) -> bytes:
-        """Return the file with its answers and corrections, in its own format or as `format`."""
+        """Return the file with its answers and corrections, in its own format or as `format` (a reader's name)."""
         labels = {position: chosen for position, (chosen, _) in self.corrections().items()}
-        ending = {"json_list": ".json", "tables": ".csv"}.get(format or "", Path(self.name).suffix or ".txt")
         with tempfile.TemporaryDirectory(dir=self.batch.folder) as folder:
-            return self.batch.write(Path(folder) / f"out{ending}", labels, format).read_bytes()
+            return self.batch.write(Path(folder) / f"out{self.ending(format)}", labels, format).read_bytes()
+
+    def ending(self, format: str | None = None) -> str:
+        """Return the file name ending of an export; files that came in compressed go out plain."""
+        if format is not None:
+            return get_reader(format).extensions[0]
+        own = Path(self.name.removesuffix(".gz")).suffix
+        return own or self.batch.reader.extensions[0] if self.batch.reader.writes else ".csv"
+
+    @property
+    def stem(self) -> str:
+        """The file's name without its ending."""
+        return Path(self.name.removesuffix(".gz")).stem
 
 
 _jobs: dict[str, Job] = {}
@@ -241,6 +252,10 @@ def past(workspace: Workspace) -> list[dict[str, Any]]:
 
 def reopen(workspace: Workspace, batch_id: str) -> Job:
     """Return the job of an earlier batch. Raises MedbenchError when it is gone."""
+    with _lock:
+        job = _jobs.get(str(workspace.data / "batches" / checked_id(batch_id)))
+    if job is not None and job.batch.folder.exists():
+        return job
     facts = next((entry for entry in past(workspace) if entry["id"] == batch_id), None)
     if facts is None:
         raise MedbenchError("an earlier file", repr(batch_id), "Drop the file again.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -15,6 +15,8 @@ from medbench.workspace import Workspace
 
 FOR, AGAINST = "37, 99, 205", "200, 100, 0"  # blue and orange: told apart by every kind of colour vision
 _SHOWN = 8
+_PROBABLE = 0.05
+_FAINT = 0.08  # marks weaker than this share of the strongest are left out
 _STYLE = f"""<style>
 .mb-bars {{display: grid; grid-template-columns: minmax(6rem, 16rem) 1fr 7.5rem; gap: .3rem .8rem; align-items: center;
   font-size: .95rem; max-width: 52rem;}}
@@ -109,7 +111,8 @@ def draw_answer(
         st.markdown("**No label reaches its threshold.** The most probable ones:")
     shown = _most_telling(answer.labels)
     st.html(bars(shown))
-    st.caption("The upright line is the threshold of each label." if loaded.model.answer == "many" else "")
+    if loaded.model.answer == "many":
+        st.caption("The upright line is the threshold of each label.")
     _conformal(loaded, answer)
     names = ["Why", "Similar training texts", "All labels", *(["Correct it"] if more else [])]
     tabs = st.tabs(names, key=f"{key}_tabs", on_change="rerun")
@@ -128,10 +131,12 @@ def draw_answer(
 
 
 def _most_telling(labels: Sequence[LabelScore]) -> list[LabelScore]:
-    """Return the decided labels, and further ones up to eight."""
+    """Return the decided labels and the probable others: at least three in all, rarely more than eight."""
     decided = [score for score in labels if score.chosen]
     others = [score for score in labels if not score.chosen]
-    return [*decided, *others[: max(_SHOWN - len(decided), 3)]]
+    probable = [score for score in others if score.probability >= _PROBABLE]
+    count = min(max(len(probable), 3 - len(decided)), max(_SHOWN - len(decided), 0))
+    return [*decided, *others[:count]]
 
 
 def bars(labels: Sequence[LabelScore]) -> str:
@@ -140,7 +145,7 @@ def bars(labels: Sequence[LabelScore]) -> str:
     for score in labels:
         weight = "mb-yes" if score.chosen else "mb-no"
         tick = f'<i style="left: {score.threshold * 100:.1f}%"></i>' if score.threshold > 0 else ""
-        said = f"{score.probability:.2f}" if score.probability >= 0.005 else "< 0.01"
+        said = _said(score.probability)
         rows.append(
             f'<div class="{weight}">{"✓ " if score.chosen else ""}{ui.escape(score.name)}</div>'
             f'<div class="mb-bar {"mb-full" if score.chosen else ""}">'
@@ -148,6 +153,12 @@ def bars(labels: Sequence[LabelScore]) -> str:
             f'<div class="{weight}">{said}</div>'
         )
     return f'<div class="mb-bars">{"".join(rows)}</div>'
+
+
+def _said(probability: float) -> str:
+    if 0.005 <= probability < 0.995:
+        return f"{probability:.2f}"
+    return "&lt; 0.01" if probability < 0.5 else "&gt; 0.99"
 
 
 def _flags(loaded: Loaded, item: Item, answer: Prediction) -> None:
@@ -173,10 +184,10 @@ def _conformal(loaded: Loaded, answer: Prediction) -> None:
         return
     names = ", ".join(loaded.name_of(label) for label in answer.conformal)
     if loaded.model.answer == "one":
-        words = f"In {ui.share(answer.coverage)} of texts like these the true label is in the set:"
+        words = f"This set holds the true label of {ui.share(answer.coverage)} of such texts"
     else:
-        words = f"On average {ui.share(answer.coverage)} of a text's true labels are in the set:"
-    st.caption(f"{words} **{ui.plain(names)}**.")
+        words = f"This set holds on average {ui.share(answer.coverage)} of a text's true labels"
+    st.caption(f"{words}: **{ui.plain(names)}**.")
 
 
 def _evidence(loaded: Loaded, item: Item, answer: Prediction, key: str) -> None:
@@ -213,17 +224,16 @@ def _explained(loaded: Loaded, item: Item, label: str) -> Explanation:
 
 
 def faithfulness(reason: Explanation) -> str:
-    """Say in one sentence how far the marks can be believed."""
+    """Say in one or two sentences how far the marks can be believed."""
+    method, value = f"Method: {reason.method}.", reason.faithfulness
     if not reason.spans:
-        return f"No word stands out ({reason.method})."
-    value = reason.faithfulness
+        return f"No word stands out. {method}"
     if value is None:
-        return f"Method: {reason.method}; how faithful it is was not measured."
-    words = "the marks drive the answer" if value >= 0.1 else "the marks matter a little" if value > 0.01 else ""
-    told = f"Without the marked words the score falls {value:+.2f} more than without as many random ones"
+        return f"How faithful the marks are was not measured. {method}"
     if value <= 0.01:
-        return f"The marked words matter no more than random ones ({value:+.2f}): do not lean on them. {reason.method}."
-    return f"{told.replace('+', '')}: {words}. {reason.method}."
+        return f"The marked words matter no more than random ones ({value:+.2f}): do not lean on them. {method}"
+    words = "the marks drive the answer" if value >= 0.1 else "the marks matter a little"
+    return f"Without the marked words the score falls {value:.2f} more than without random ones: {words}. {method}"
 
 
 def marked(text: str, spans: Sequence[Span]) -> str:
@@ -232,7 +242,7 @@ def marked(text: str, spans: Sequence[Span]) -> str:
     pieces, at = [], 0
     for span in sorted(spans, key=lambda span: span.start):
         start, end = max(span.start, at), min(span.end, len(text))
-        if end <= start or span.weight == 0:
+        if end <= start or abs(span.weight) < _FAINT * largest:
             continue
         kind, colour = ("mb-for", FOR) if span.weight > 0 else ("mb-against", AGAINST)
         depth = 0.10 + 0.40 * abs(span.weight) / largest
@@ -280,15 +290,26 @@ def as_json(pairs: Sequence[tuple[Item, Prediction]]) -> bytes:
     return json.dumps(rows if len(rows) != 1 else rows[0], ensure_ascii=False, indent=1).encode()
 
 
-def as_pdf(loaded: Loaded, pairs: Sequence[tuple[Item, Prediction]]) -> bytes:
-    """Return answers as a PDF report; a single one with its evidence."""
+def as_pdf(
+    loaded: Loaded,
+    pairs: Sequence[tuple[Item, Prediction]],
+    corrections: Mapping[int, Sequence[str]] | None = None,
+) -> bytes:
+    """Return answers as a PDF report; a single one with its evidence.
+
+    Args:
+        loaded: The model that answered.
+        pairs: Items with their answers.
+        corrections: Position in `pairs` -> labels a reader decided on.
+    """
     from medbench import reports
 
     reasons = {}
     if len(pairs) == 1:
         item, answer = pairs[0]
         reasons = {item.id: [predicting.explain(loaded, item, label) for label in answer.chosen[:5]]}
-    return reports.predictions_pdf([answer for _, answer in pairs], [item for item, _ in pairs], loaded.card, reasons)
+    items, answers = [item for item, _ in pairs], [answer for _, answer in pairs]
+    return reports.predictions_pdf(answers, items, loaded.card, reasons, corrections)
 
 
 def draw_correction(

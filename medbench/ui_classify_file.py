@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from medbench.workspace import Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
+Corrections = dict[int, tuple[list[str], str]]  # position -> labels and note
 _ROWS_SHOWN = 2_000
 _PDF_ROWS = 2_000
 _EVERY = 1.0
@@ -193,13 +195,13 @@ def _results(job: Job) -> None:
         shown,
         f"classify_grid_{job.id}",
         selection="one",
-        hide=("position", "unlike", "cut", "problem"),
-        names={"needs_human": "a person?", "top": "most probable", "labels": "labels decided"},
-        widths={"id": 110, "probability": 110, "doubt": 90, "needs_human": 110, "corrected": 110},
+        hide=("position", "top", "unlike", "cut", "problem"),
+        names={"needs_human": "a person?", "labels": "labels decided"},
+        widths={"id": 100, "probability": 105, "doubt": 85, "needs_human": 105, "corrected": 105},
         decimals={"probability": 2, "doubt": 2},
         page_size=15,
     )
-    _downloads(job, frame)
+    _downloads(job, frame, corrections)
     if not picked:
         st.caption("Most doubtful first. Click a row to see why, and to correct it.")
         return
@@ -225,7 +227,7 @@ def _summary(job: Job, frame: pd.DataFrame, corrected: int) -> None:
             ui.download("The whole list", "\n".join(told), "account.txt", "classify_account_all")
 
 
-def _filtered(job: Job, frame: pd.DataFrame, corrections: dict[int, tuple[list[str], str]]) -> pd.DataFrame:
+def _filtered(job: Job, frame: pd.DataFrame, corrections: Corrections) -> pd.DataFrame:
     """Draw the filters; return the rows they leave, most doubtful first, corrections put in."""
     shown = frame.copy()
     names = {at: "; ".join(map(job.batch.loaded.name_of, labels)) for at, (labels, _) in corrections.items()}
@@ -262,7 +264,7 @@ def _filtered(job: Job, frame: pd.DataFrame, corrections: dict[int, tuple[list[s
     return shown[keep].sort_values(order, ascending=[False, False, True], ignore_index=True)
 
 
-def _one(job: Job, position: int, corrections: dict[int, tuple[list[str], str]]) -> None:
+def _one(job: Job, position: int, corrections: Corrections) -> None:
     item, answer = job.batch.item(position), job.batch.prediction(position)
     st.divider()
     st.subheader(ui.plain(item.title or item.id), anchor=False)
@@ -286,26 +288,29 @@ def _corrector(job: Job, position: int, standing: tuple[list[str], str] | None) 
     return draw
 
 
-def _downloads(job: Job, frame: pd.DataFrame) -> None:
-    stem, own = Path(job.name).stem, job.batch.reader
-    ending = Path(job.name).suffix if own.writes else ".csv"
-    title = own.title if own.writes else "CSV"
+def _downloads(job: Job, frame: pd.DataFrame, corrections: Corrections) -> None:
+    own = job.batch.reader
     with st.container(horizontal=True):
         ui.download(
-            f"{title}, with answers",
+            f"{own.title}, with answers" if own.writes else "CSV, with answers",
             job.export,
-            f"{stem}-medbench{ending}",
+            f"{job.stem}-medbench{job.ending()}",
             "classify_out_own",
             "application/octet-stream",
             help="The file as it came in, with labels, scores, model and flags added.",
         )
-        ui.download("CSV", lambda: job.export("tables"), f"{stem}-medbench.csv", "classify_out_csv", "text/csv")
-        ui.download("JSON", lambda: job.export("json_list"), f"{stem}-medbench.json", "classify_out_json")
+        others = {"tables": ("CSV", "text/csv"), "json_list": ("JSON", "application/json")}
+        for format, (title, mime) in others.items():
+            if format != own.name and (own.writes or format != "tables"):
+                name = f"{job.stem}-medbench{job.ending(format)}"
+                ui.download(title, partial(job.export, format), name, f"classify_out_{format}", mime)
         few = range(min(len(frame), _PDF_ROWS))
         ui.download(
             "PDF report",
-            lambda: as_pdf(job.batch.loaded, list(job.predictions(few))),
-            f"{stem}-medbench.pdf",
+            lambda: as_pdf(
+                job.batch.loaded, list(job.predictions(few)), {at: one[0] for at, one in corrections.items()}
+            ),
+            f"{job.stem}-medbench.pdf",
             "classify_out_pdf",
             "application/pdf",
             help=f"The first {_PDF_ROWS:,} records."

@@ -36,13 +36,14 @@ def draw_history(workspace: Workspace) -> None:
     names = _label_names(workspace)
     if len(frame) == _LIMIT:
         st.caption(f"The newest {_LIMIT:,} are shown; the CSV holds all.")
-    st.altair_chart(_distribution(frame), key="history_chart")
+    st.altair_chart(_distribution(frame), key="history_chart", height=250)
     shown = _shown(frame, names)
     picked = ui.grid(
         shown,
         "history_grid",
         selection="one",
-        widths={"when": 140, "probability": 110, "doubt": 90, "a person?": 110, "corrected": 110},
+        hide=("doubt", "note", "model"),
+        widths={"when": 135, "item": 100, "probability": 105, "a person?": 105, "corrected": 105},
         decimals={"probability": 2, "doubt": 2},
         page_size=15,
     )
@@ -57,11 +58,13 @@ def draw_history(workspace: Workspace) -> None:
 def _filters(workspace: Workspace) -> dict[str, Any]:
     """Draw the filters; return them as `history.read` takes them."""
     names = _label_names(workspace)
+    models = {str(card["id"]): str(card["name"]) for card in predicting.list_models(workspace)}
     first, second = st.columns([2, 2, 1, 1]), st.columns([3, 1, 1])
     model = first[0].selectbox(
         "Model",
-        [str(card["id"]) for card in predicting.list_models(workspace)],
+        list(models),
         index=None,
+        format_func=lambda name: f"{models[name]} · {name}",
         placeholder="any",
         key="history_model",
         help="Only its answers.",
@@ -93,7 +96,7 @@ def _filters(workspace: Workspace) -> dict[str, Any]:
 
 @st.cache_data(max_entries=16, show_spinner="Reading the history…")
 def _read(place: str, stamp: str, _workspace: Workspace, asked: dict[str, Any]) -> pd.DataFrame:
-    return history.read(_workspace, **asked, limit=_LIMIT)
+    return history.read(_workspace, **asked, texts=True, limit=_LIMIT)
 
 
 def _label_names(workspace: Workspace) -> dict[str, str]:
@@ -111,7 +114,7 @@ def _shown(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
         {
             "when": frame["t"].dt.tz_convert(None).dt.strftime("%Y-%m-%d %H:%M").astype(object),
             "item": frame["item"],
-            "title": frame["title"],
+            "title": [title or text[:120] for title, text in zip(frame["title"], frame["text"], strict=True)],
             "labels": ["; ".join(names.get(label, label) for label in labels) for labels in frame["labels"]],
             "probability": frame["probability"].astype(float),
             "doubt": frame["doubt"].astype(float),
@@ -136,7 +139,7 @@ def _distribution(frame: pd.DataFrame) -> altair.Chart:
         parts.append(pd.DataFrame({"from": edges[:-1], "to": edges[1:], "answers": counts, "kind": words}))
     colours = altair.Scale(domain=["sure enough", "for a person"], range=["#0b7a86", "#d98a29"])
     chart: altair.Chart = (
-        altair.Chart(pd.concat(parts), title="Probability of the most probable label", height=170)
+        altair.Chart(pd.concat(parts), title="Probability of the most probable label")
         .mark_bar()
         .encode(
             x=altair.X("from:Q", title=None, bin="binned", scale=altair.Scale(domain=[0, 1])),

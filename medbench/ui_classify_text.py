@@ -29,7 +29,7 @@ def draw_text(workspace: Workspace, loaded: Loaded) -> None:
     st.text_area(
         "Abstract or text",
         key="classify_text",
-        height=200,
+        height=160,
         help="What is read and classified. It stays on this machine.",
         placeholder="Paste an abstract here.",
         persist_state="session",
@@ -51,10 +51,15 @@ def draw_text(workspace: Workspace, loaded: Loaded) -> None:
     if item.title != st.session_state["classify_title"] or item.text != st.session_state["classify_text"]:
         st.caption("The answer below belongs to the text as it was before your last change.")
     draw_answer(workspace, loaded, item, answer, "classify_one", _corrector(workspace, loaded, answer, history_id))
+    standing = st.session_state.get("classify_corrected")
     with st.container(horizontal=True):
         ui.download("JSON", lambda: as_json([(item, answer)]), "answer.json", "classify_one_json", "application/json")
         ui.download(
-            "PDF report", lambda: as_pdf(loaded, [(item, answer)]), "answer.pdf", "classify_one_pdf", "application/pdf"
+            "PDF report",
+            lambda: as_pdf(loaded, [(item, answer)], {0: standing[0]} if standing else None),
+            "answer.pdf",
+            "classify_one_pdf",
+            "application/pdf",
         )
 
 

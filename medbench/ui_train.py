@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import ui
+from medbench import datasets, ui
+from medbench.workspace import Workspace
 
 TITLES = {
     "micro_f1": "Micro-F1",
@@ -29,6 +30,7 @@ _STYLE = """<style>
 .mb-table th {text-align: right; font-weight: 500; opacity: .75; padding: .15rem .6rem;}
 .mb-table td {text-align: right; padding: .25rem .6rem; border-top: 1px solid rgba(128, 128, 128, .25);
   font-variant-numeric: tabular-nums;}
+.mb-table small {opacity: .7; white-space: nowrap; font-weight: 400;}
 .mb-table td:first-child, .mb-table th:first-child {text-align: left; padding-left: 0;}
 .mb-table tr.mb-ours td {font-weight: 600;}
 </style>"""
@@ -41,6 +43,19 @@ def open_run(run_id: str | None) -> None:
     else:
         st.query_params["run"] = run_id
     st.rerun()
+
+
+def run_name(workspace: Workspace, spec: Mapping[str, Any]) -> str:
+    """Return what the user reads for a run: its own name, else method and dataset name."""
+    if spec.get("name"):
+        return str(spec["name"])
+    dataset = str(spec.get("dataset", "?"))
+    return f"{spec.get('family', 'run')} on {dataset_names(workspace).get(dataset, dataset)}"
+
+
+def dataset_names(workspace: Workspace) -> dict[str, str]:
+    """Return dataset id -> name."""
+    return {str(card["id"]): str(card["name"]) for card in datasets.list_datasets(workspace)}
 
 
 def draw_scores(rows: Mapping[str, Mapping[str, Any]], ours: str = "") -> None:
@@ -63,4 +78,8 @@ def draw_scores(rows: Mapping[str, Mapping[str, Any]], ours: str = "") -> None:
 
 
 def _cell(score: Any) -> str:
-    return ui.with_interval(score) if isinstance(score, Mapping) else ui.score(score)
+    if not isinstance(score, Mapping):
+        return ui.score(score)
+    low, high = score.get("low"), score.get("high")
+    interval = f"<br><small>{low:.3f}–{high:.3f}</small>" if low is not None and high is not None else ""
+    return ui.score(score.get("value")) + interval

@@ -39,8 +39,9 @@ def _fields(
     defaults: Mapping[str, Any],
     given: dict[str, Any],
 ) -> None:
-    columns = st.columns(3)
     for position, name in enumerate(names):
+        if position % 3 == 0:  # a row at a time, so that narrow screens keep the order
+            columns = st.columns(3, vertical_alignment="bottom")
         with columns[position % 3]:
             given[name] = _field(option_key(family.name, name), name, properties[name], defaults.get(name))
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import datasets, runs, ui
+from medbench import runs, ui
 from medbench.runs import Run
-from medbench.ui_train import STATES, open_run
+from medbench.ui_train import STATES, dataset_names, open_run, run_name
 from medbench.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
@@ -49,21 +48,16 @@ def _draw_living(workspace: Workspace, shown: list[str]) -> None:
 
 
 def _living_line(workspace: Workspace, run: Run, position: str) -> None:
-    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"train_living_{run.id}"):
+    with st.container(border=True, key=f"train_living_{run.id}"):
+        name, said, up, opening = st.columns([5, 5, 2, 1.3], vertical_alignment="center")
         word = f"{position} in the queue" if position else "running"
-        st.markdown(f"{STATES[run.state][0]} **{ui.plain(run_name(run.spec))}** · {word}", width="stretch")
-        sentence = run.last.get("sentence") or run.last.get("reason") or ""
-        st.caption(ui.plain(str(sentence)), width="content")
-        if position and position != "1" and st.button("Move up", key=f"train_up_{run.id}", help="Start this one next."):
+        name.markdown(f"{STATES[run.state][0]} **{ui.plain(run_name(workspace, run.spec))}** · {word}")
+        said.caption(ui.plain(str(run.last.get("sentence") or run.last.get("reason") or "")))
+        if position not in ("", "1") and up.button("Move up", key=f"train_up_{run.id}", help="Start this one next."):
             runs.move_up(workspace, run.id)
             st.rerun(scope="fragment")
-        if st.button("Open", key=f"train_open_{run.id}", help="Watch it, or stop it."):
+        if opening.button("Open", key=f"train_open_{run.id}", help="Watch it, or stop it."):
             open_run(run.id)
-
-
-def run_name(spec: Mapping[str, Any]) -> str:
-    """Return what the user reads for a run."""
-    return str(spec.get("name") or f"{spec.get('family', 'run')} on {spec.get('dataset', '?')}")
 
 
 def _draw_ended(workspace: Workspace, ended: list[Run]) -> None:
@@ -73,9 +67,9 @@ def _draw_ended(workspace: Workspace, ended: list[Run]) -> None:
         frame,
         "train_runs_grid",
         selection="one",
-        hide=("id",),
+        hide=("id", "method", "took"),
         decimals={"micro-F1": 3, "macro-F1": 3},
-        widths={"state": 130, "micro-F1": 105, "macro-F1": 105, "took": 120, "began": 130},
+        widths={"state": 115, "micro-F1": 100, "macro-F1": 100, "began": 135},
         page_size=20,
     )
     st.caption("Click a run to open it.")
@@ -87,7 +81,7 @@ def _draw_ended(workspace: Workspace, ended: list[Run]) -> None:
 def _frame(workspace: Workspace, ended: list[Run]) -> pd.DataFrame:
     import pandas as pd
 
-    names = {str(card["id"]): str(card["name"]) for card in datasets.list_datasets(workspace)}
+    names = dataset_names(workspace)
     rows = []
     for run in ended:
         figures = _figures(workspace, run)
@@ -96,7 +90,7 @@ def _frame(workspace: Workspace, ended: list[Run]) -> pd.DataFrame:
         rows.append(
             {
                 "state": f"{icon} {word}",
-                "name": run_name(run.spec),
+                "name": run_name(workspace, run.spec),
                 "method": run.spec.get("family", ""),
                 "dataset": names.get(dataset, dataset),
                 "micro-F1": figures.get("micro_f1"),

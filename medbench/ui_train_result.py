@@ -20,7 +20,7 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
         st.info("The model of this run has been deleted.")
         return
     card = read_json(path)
-    st.caption(f"Measured on {ui.plain(str(card['judged_on']))}. In brackets: 95 % intervals.")
+    st.caption(f"Measured on {ui.plain(str(card['judged_on']))}. Small print: 95 % intervals.")
     rows = {"This run": card["metrics"]}
     rows |= {_BASELINES.get(name, name): figures for name, figures in card.get("baselines", {}).items()}
     draw_scores(rows, ours="This run")

@@ -14,7 +14,7 @@ from medbench import runs, ui
 from medbench.errors import MedbenchError
 from medbench.records import RunSpec
 from medbench.runs import Run
-from medbench.ui_train import STATES, open_run
+from medbench.ui_train import STATES, open_run, run_name
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Told:
                 self.began = float(event["t"])
                 for ending in ("finished", "failed", "cancelled", "stopping", "progress"):
                     self.newest.pop(ending, None)
+            if kind == "stage":
+                self.newest.pop("progress", None)  # the steps of the stage before
             if kind == "progress" and event.get("loss") is not None:
                 self.losses.append((int(event["step"]), float(event["loss"])))
             elif kind == "metric":
@@ -87,7 +89,7 @@ def draw_run(workspace: Workspace, run_id: str) -> Run:
         st.fragment(_draw_living, run_every=_EVERY)(workspace, run_id)
     else:
         told = told_by(workspace, run_id)
-        _head(run, told)
+        _head(workspace, run, told)
         _ending(workspace, run, told)
     return run
 
@@ -98,17 +100,16 @@ def _draw_living(workspace: Workspace, run_id: str) -> None:
         if not run.alive:
             st.rerun()
         told = told_by(workspace, run_id)
-        _head(run, told)
+        _head(workspace, run, told)
         _progress(run, told)
         _stop_button(workspace, run, told)
         draw_course(told)
         draw_engineering(workspace, run_id, told)
 
 
-def _head(run: Run, told: Told) -> None:
+def _head(workspace: Workspace, run: Run, told: Told) -> None:
     icon, word = STATES[run.state]
-    name = run.spec.get("name") or f"{run.spec.get('family')} on {run.spec.get('dataset')}"
-    st.subheader(ui.plain(str(name)), anchor=False)
+    st.subheader(ui.plain(run_name(workspace, run.spec)), anchor=False)
     device = told.newest.get("started", {}).get("device", "")
     parts = [f"{icon} **{word}**", f"{run.spec.get('family')}", f"seed {run.spec.get('seed', 0)}"]
     parts += [str(device)] if device else []
@@ -126,7 +127,11 @@ def _progress(run: Run, told: Told) -> None:
         st.progress(min(float(done) / float(steps), 1.0), text=ui.plain(sentence) or None)
     else:
         st.progress(0.0, text=ui.plain(sentence) or "Starting.")
-    facts = {"Running for": ui.duration(time.time() - told.began) if told.began else "–"}
+    facts = {
+        "Waiting for" if run.state == "queued" else "Running for": ui.duration(time.time() - told.began)
+        if told.began
+        else "–"
+    }
     if done is not None and steps:
         facts["Step"] = f"{done:,} of {steps:,}"
     if step.get("rate") is not None:
@@ -158,7 +163,7 @@ def draw_course(told: Told) -> None:
     charts = [chart for chart in (_loss_chart(told), _score_chart(told)) if chart is not None]
     if charts:
         for column, chart in zip(st.columns(len(charts)), charts, strict=True):
-            column.altair_chart(chart, key=f"train_chart_{charts.index(chart)}")
+            column.altair_chart(chart, key=f"train_chart_{charts.index(chart)}", height=280)
     if rows := told.newest.get("first_batch", {}).get("rows"):
         with st.expander("The first batch as the model sees it", key="train_first_batch"):
             st.caption("Struck through: beyond what the model reads.")
@@ -220,7 +225,7 @@ def _score_chart(told: Told) -> altair.Chart | None:
 def _chart(frame: pd.DataFrame, column: str, title: str, *, zero: bool) -> altair.Chart:
     import altair
 
-    base = altair.Chart(frame, title=title, height=240).encode(
+    base = altair.Chart(frame, title=title).encode(
         x=altair.X("step:Q", title="step"),
         y=altair.Y(f"{column}:Q", title=None, scale=altair.Scale(zero=zero)),
         color=altair.Color("on:N", title=None, legend=altair.Legend(orient="bottom")),
