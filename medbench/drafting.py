@@ -187,6 +187,8 @@ def _nothing_usable(gathered: _Gathered) -> MedbenchError:
 
 
 def _drafted(gathered: _Gathered, task_name: str, label_name: Callable[[str], str], tell: Tell) -> Draft:
+    import pandas as pd
+
     tell(0.35, f"Cleaning {len(gathered.rows):,} rows.")
     frame, cleaning, answer, labels = _framed(gathered)
     tell(0.45, "Looking for duplicates, conflicts and leaks.")
@@ -199,7 +201,7 @@ def _drafted(gathered: _Gathered, task_name: str, label_name: Callable[[str], st
         name_columns=gathered.name_columns,
         say=lambda share, sentence: tell(0.45 + 0.55 * share, sentence),
     )
-    frame["cluster"] = judged.clusters
+    frame["cluster"] = pd.Series(judged.clusters, dtype="object")
     tell(1.0, "Done.")
     return Draft(
         frame,
