@@ -81,19 +81,26 @@ class Ngrams:
 
     def counts(self, texts: Sequence[str]) -> csr_matrix:
         """Return (n_texts, columns) float32 CSR counts; a title word counts `title_weight` times."""
+        return self.counts_and_known(texts)[0]
+
+    def counts_and_known(self, texts: Sequence[str]) -> tuple[csr_matrix, Floats]:
+        """Return the counts and (n_texts,) float32: the share of each text's words that the vocabulary knows."""
         from scipy.sparse import csr_matrix, hstack
 
         tokens, sizes, weight = self._read(texts)
         row = np.repeat(np.arange(len(texts)), sizes)
-        found = list(self._found(tokens, row))
+        number = np.fromiter(map(self._number.get, tokens, repeat(_UNKNOWN)), np.int64, len(tokens))
+        found = list(self._found(number, row))
         columns = np.concatenate([column for _, _, column in found])
         starts = np.concatenate([first for first, _, _ in found])
         shape = (len(texts), len(self.terms))
         counted = csr_matrix((weight[starts], (row[starts], columns)), shape=shape, dtype=np.float32)
-        if not self.pieces:
-            return counted
-        both: csr_matrix = hstack([counted, self._piece_counts(tokens, row, weight, len(texts))], "csr", np.float32)
-        return both
+        known = np.bincount(row[number >= 0], minlength=len(texts))
+        known_share = known / np.maximum(known + np.bincount(row[number == _UNKNOWN], minlength=len(texts)), 1)
+        if self.pieces:
+            pieces = self._piece_counts(tokens, row, weight, len(texts))
+            counted = hstack([counted, pieces], format="csr", dtype=np.float32)
+        return counted, known_share.astype(np.float32)
 
     def _read(self, texts: Sequence[str]) -> tuple[list[str], Ints, npt.NDArray[np.float32]]:
         """Return all words one after another, how many each text has, and each word's weight."""
@@ -109,9 +116,8 @@ class Ngrams:
                 begin += size
         return list(chain.from_iterable(lists)), sizes, weight
 
-    def _found(self, tokens: Sequence[str], row: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
+    def _found(self, number: Ints, row: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
         """Yield, for one word, two words, three words: (first word, last word, column) of every term found."""
-        number = np.fromiter(map(self._number.get, tokens, repeat(_UNKNOWN)), np.int64, len(tokens))
         kept = np.flatnonzero(number != _SKIPPED)
         number, row = number[kept], row[kept]
         start = np.flatnonzero(number >= 0)
@@ -151,10 +157,11 @@ class Ngrams:
         """Return (start, end, column) of every term found in `text`, in characters of the original text."""
         # Lower-casing can change a text's length (İ becomes two characters): find words one by one in the original.
         stretches = [match.span() for match in self._find.finditer(text)]
-        tokens = [text[start:end].lower() for start, end in stretches]
+        words = [text[start:end].lower() for start, end in stretches]
+        number = np.fromiter(map(self._number.get, words, repeat(_UNKNOWN)), np.int64, len(words))
         return [
             (stretches[first][0], stretches[last][1], column)
-            for found in self._found(tokens, np.zeros(len(tokens), dtype=np.int64))
+            for found in self._found(number, np.zeros(len(words), dtype=np.int64))
             for first, last, column in zip(*(part.tolist() for part in found), strict=True)
         ]
 

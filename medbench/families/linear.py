@@ -46,6 +46,7 @@ _KEPT_SLICES = 8
 _PIECE_SIZES = range(3, 6)
 _EMBEDDED_TERMS = 20_000
 _FLOOR = 0.25
+_STRANGEST = 0.1
 
 
 class LinearOptions(FamilyOptions):
@@ -93,6 +94,7 @@ class LinearModel(Model):
         prior: (L,) float32, each label's share in the training data: the answer to a text without a known term.
         projection: (p, d) float32, the latent semantic axes over the columns in `projected`.
         projected: (p,) int64 columns, those that stand in most texts.
+        explained: How much of a training text the axes explain at least, but for the strangest tenth; see `embed`.
     """
 
     labels: tuple[str, ...]
@@ -105,41 +107,54 @@ class LinearModel(Model):
     prior: Floats
     projection: Floats
     projected: npt.NDArray[np.int64]
+    explained: float
 
     def __post_init__(self) -> None:
-        self._kept: OrderedDict[int, tuple[list[str], csr_matrix]] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[list[str], csr_matrix, Floats]] = OrderedDict()
 
     def scores(self, items: Sequence[str]) -> Scores:
         """Return (n, L) float32 scores; a text without a known term gets the labels' shares in the training data."""
         scores = np.empty((len(items), len(self.labels)), dtype=np.float32)
         for begin in range(0, len(items), SLICE):
-            table = self._table(items[begin : begin + SLICE])
+            table, _ = self._table(items[begin : begin + SLICE])
             part = squashed(table @ self.weights + self.intercepts, self.answer, _SLOPE[self.loss])
             part[np.diff(table.indptr) == 0] = self.prior
             scores[begin : begin + SLICE] = part
         return scores
 
-    def _table(self, texts: Sequence[str]) -> csr_matrix:
-        """Return the TF-IDF rows of a slice; `scores` and `embed` of the same slice share the work."""
+    def _table(self, texts: Sequence[str]) -> tuple[csr_matrix, Floats]:
+        """Return the TF-IDF rows of a slice and each text's share of known words, (n,).
+
+        `scores` and `embed` of the same slice share the work.
+        """
         texts = list(texts)
         key = hash(tuple(texts))
         kept = self._kept.get(key)
         if kept is not None and kept[0] == texts:
-            return kept[1]
-        table = tfidf(self.ngrams.counts(texts), self.idf)
-        self._kept[key] = (texts, table)
+            return kept[1], kept[2]
+        counts, known = self.ngrams.counts_and_known(texts)
+        table = tfidf(counts, self.idf)
+        self._kept[key] = (texts, table, known)
         while len(self._kept) > _KEPT_SLICES:
             self._kept.popitem(last=False)
-        return table
+        return table, known
 
     def embed(self, items: Sequence[str]) -> Floats:
-        """Return (n, d) float32 latent semantic vectors of length 1; 0 for a text without a known term."""
-        vectors = np.zeros((len(items), self.projection.shape[1]), dtype=np.float32)
+        """Return (n, d + 1) float32 latent semantic vectors of length 1; 0 for a text without a known term.
+
+        The last number is 0 for texts like the training texts. It grows when the axes explain less of a text than of
+        nine in ten training texts, for want of known words or of words that belong together: a text about something
+        else then points away from everything.
+        """
+        vectors = np.zeros((len(items), self.projection.shape[1] + 1), dtype=np.float32)
         for begin in range(0, len(items), SLICE):
-            table = self._table(items[begin : begin + SLICE])
+            table, known = self._table(items[begin : begin + SLICE])
             part = table[:, self.projected] @ self.projection
-            norm = np.linalg.norm(part, axis=1, keepdims=True)
-            vectors[begin : begin + SLICE] = np.divide(part, norm, out=np.zeros_like(part), where=norm > 1e-12)
+            norm = np.linalg.norm(part, axis=1)
+            strange = np.maximum(self.explained / np.maximum(norm * known, 1e-6) - 1, 0)
+            part = np.column_stack([part / np.maximum(norm, 1e-12)[:, None], strange])
+            part /= np.linalg.norm(part, axis=1, keepdims=True)
+            vectors[begin : begin + SLICE] = np.where(norm[:, None] > 1e-12, part, 0)
         return vectors
 
     def reasons(self, item: str, label: str) -> Explanation:
@@ -150,7 +165,7 @@ class LinearModel(Model):
         """
         at = self.labels.index(label)
         weights = self.weights[:, at] - (self.weights.mean(axis=1) if self.answer == "one" else 0)
-        table = self._table([item])
+        table, _ = self._table([item])
         worth = dict(zip(table.indices.tolist(), (table.data * weights[table.indices]).tolist(), strict=True))
         places = [place for place in self.ngrams.places(item) + self.ngrams.piece_places(item) if place[2] in worth]
         spans = spread_over_words(item, places, worth)
@@ -171,6 +186,7 @@ class LinearModel(Model):
                 prior=self.prior,
                 projection=self.projection.astype(np.float16),
                 projected=self.projected,
+                explained=np.float32(self.explained),
             )
         write_json(folder / "linear.json", {"labels": list(self.labels), "answer": self.answer, "loss": self.loss})
 
@@ -203,13 +219,15 @@ class Linear(Family[LinearOptions]):
             Stopped: When the user cancelled; a half-trained set of labels is of no use.
         """
         ngrams = _vocabulary(train, options)
-        counted = _counted(ngrams, train.items)
+        counted, known = _counted(ngrams, train.items)
         in_texts = np.bincount(counted.indices, minlength=len(ngrams))
         idf = (np.log((1 + len(train)) / (1 + in_texts)) + 1).astype(np.float32)
         table = tfidf(counted, idf)
         weights, intercepts = _fit_labels(table, train, options, fitting)
         projected = np.sort(np.argsort(-in_texts, kind="stable")[:_EMBEDDED_TERMS])
         projection = _projection(table[:, projected], options.dimensions, fitting.rng)
+        norms = np.linalg.norm(table[:, projected] @ projection, axis=1) * known
+        explained = float(np.float32(np.quantile(norms, _STRANGEST)))
         share = train.truth.mean(axis=0) if train.answer == "one" else (train.truth.sum(0) + 0.5) / (len(train) + 1)
         return LinearModel(
             train.labels,
@@ -222,6 +240,7 @@ class Linear(Family[LinearOptions]):
             share.astype(np.float32),
             projection,
             projected,
+            explained,
         )
 
     def load(self, folder: Path, device: Device) -> LinearModel:
@@ -237,6 +256,7 @@ class Linear(Family[LinearOptions]):
                 Ngrams(**vocabulary),
                 weights=arrays.pop("weights").astype(np.float32),
                 projection=arrays.pop("projection").astype(np.float32),
+                explained=float(arrays.pop("explained")),
                 **arrays,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -275,12 +295,12 @@ def _vocabulary(train: Examples, options: LinearOptions) -> Ngrams:
     return Ngrams(terms, pieces, options.title_weight, skipped=skipped)
 
 
-def _counted(ngrams: Ngrams, texts: Sequence[str]) -> csr_matrix:
+def _counted(ngrams: Ngrams, texts: Sequence[str]) -> tuple[csr_matrix, Floats]:
     from scipy.sparse import vstack
 
-    parts = [ngrams.counts(texts[begin : begin + SLICE]) for begin in range(0, len(texts), SLICE)]
-    table: csr_matrix = vstack(parts, format="csr", dtype=np.float32)
-    return table
+    parts = [ngrams.counts_and_known(texts[begin : begin + SLICE]) for begin in range(0, len(texts), SLICE)]
+    table: csr_matrix = vstack([counts for counts, _ in parts], format="csr", dtype=np.float32)
+    return table, np.concatenate([known for _, known in parts])
 
 
 def _fit_labels(table: csr_matrix, train: Examples, options: LinearOptions, fitting: Fitting) -> tuple[Floats, Floats]:
