@@ -60,6 +60,7 @@ class Job:
     _thread: threading.Thread | None = None
     _table: tuple[int, pd.DataFrame] | None = None
     _ids: list[str] = field(default_factory=list)
+    _ids_read: int = 0
 
     @property
     def id(self) -> str:
@@ -102,6 +103,11 @@ class Job:
         """Ask the thread to end after the chunk in hand; what is done is kept."""
         self._stop.set()
 
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until the thread has ended, at most so long."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
     def _work(self) -> None:
         try:
             self.done = self.batch.done
@@ -139,11 +145,9 @@ class Job:
     @property
     def history_ids(self) -> list[str]:
         """The history's ids of the records answered and written so far, in file order."""
-        while (path := self._ids_path(len(self._ids) // CHUNK)).exists():
-            fresh = read_json(path)["ids"]
-            self._ids += fresh
-            if len(fresh) < CHUNK:
-                break
+        while (path := self._ids_path(self._ids_read)).exists():
+            self._ids += read_json(path)["ids"]
+            self._ids_read += 1
         return self._ids
 
     def table(self) -> pd.DataFrame:
@@ -270,8 +274,7 @@ def delete(workspace: Workspace, batch_id: str) -> None:
         job = _jobs.pop(str(folder), None)
     if job is not None:
         job.stop()
-        if job._thread is not None:
-            job._thread.join(timeout=60)
+        job.wait(60)
     own = next((entry for entry in entries if entry["id"] == batch_id), None)
     if own and not any(entry["path"] == own["path"] for entry in entries if entry["id"] != batch_id):
         own["path"].unlink(missing_ok=True)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from medbench import datasets, runs
-from medbench.datasets import SplitPlan
 from medbench.events import Say
 from medbench.families import families_for
 from medbench.records import RunSpec
 from medbench.runs import Run
-from medbench.tasks import get_task
 from medbench.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE = ROOT / "data" / "samples" / "abstracts.csv"
 
 
 def open_page(tab: str = "New run", **query: str) -> AppTest:
@@ -44,24 +40,15 @@ def healthy(page: AppTest) -> AppTest:
     return page
 
 
-@pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, str, Run]]:
-    """A workspace with the sample dataset and one finished run of `keywords`; named by MEDBENCH_HOME."""
-    root = tmp_path_factory.mktemp("home")
-    place = Workspace.here(root)
-    task = get_task("literature")
-    made = datasets.draft([(SAMPLE, SAMPLE.name)], task_name=task.name, clean_label=task.clean_label)
-    dataset = datasets.save(place, made, name="sample", plan=SplitPlan())
-    run = runs.start(place, RunSpec(task="literature", family="keywords", dataset=dataset, device="cpu"))
-    for _ in runs.follow(place, run):
-        pass
-    before = os.environ.get("MEDBENCH_HOME")
-    os.environ["MEDBENCH_HOME"] = str(root)
-    yield place, dataset, runs.get(place, run)
-    if before is None:
-        del os.environ["MEDBENCH_HOME"]
-    else:
-        os.environ["MEDBENCH_HOME"] = before
+@pytest.fixture
+def full(trained: tuple[Workspace, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Workspace, str, Run]:
+    """A copy of the workspace with a dataset and a finished run of `linear`, named by MEDBENCH_HOME."""
+    place, run = trained
+    root = tmp_path / "home"
+    shutil.copytree(place.data.parent, root)
+    monkeypatch.setenv("MEDBENCH_HOME", str(root))
+    copy = Workspace.here(root)
+    return copy, str(datasets.list_datasets(copy)[0]["id"]), runs.get(copy, run)
 
 
 def test_an_empty_workspace_says_what_to_do(home: Workspace) -> None:
@@ -85,12 +72,12 @@ def test_the_form_shows_the_number_to_beat(full: tuple[Workspace, str, Run]) -> 
 
 def test_the_command_follows_the_form(full: tuple[Workspace, str, Run]) -> None:
     page = open_page()
-    page.number_input(key="train_option_linear_C").set_value(0.5)
+    page.number_input(key="train_option_linear_C").set_value(0.37)
     page.number_input(key="train_seed").set_value(7)
     page.text_input(key="train_name").set_value("mine").run()
     command = healthy(page).code[0].value
     assert command == (
-        f"medbench train --task literature --family linear --dataset {full[1]} name=mine seed=7 options.C=0.5"
+        f"medbench train --task literature --family linear --dataset {full[1]} name=mine seed=7 options.C=0.37"
     )
 
 
@@ -107,7 +94,7 @@ def test_every_familys_form_gives_its_defaults(full: tuple[Workspace, str, Run])
 
 def test_the_form_is_filled_from_yaml(full: tuple[Workspace, str, Run]) -> None:
     page = open_page()
-    text = "task: literature\nfamily: linear\ndataset: sample\nseed: 5\noptions:\n  loss: logistic\n  C: 3.5\n"
+    text = "task: literature\nfamily: linear\ndataset: planted\nseed: 5\noptions:\n  loss: logistic\n  C: 3.5\n"
     page.text_area(key="train_yaml_text").set_value(text).run()
     page.button(key="train_yaml_fill").click().run()
     command = healthy(page).code[0].value
