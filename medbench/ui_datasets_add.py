@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from medbench import datasets, ui, ui_mapping, ui_plots, ui_verdict, uploads
 from medbench.datasets import Draft, SplitPlan
@@ -42,6 +44,10 @@ class Checked:
 
 def draw(workspace: Workspace) -> None:
     """Draw the whole way from dropped files to a saved dataset."""
+    if st.button("All datasets", key="add_back", icon="⬅️", help="Back to the list.", shortcut="Escape"):
+        _forget(st.session_state.get("add_upload"))
+        st.query_params.clear()
+        st.rerun()
     upload = _files(workspace)
     if upload is None:
         return
@@ -92,9 +98,7 @@ def _files(workspace: Workspace) -> Upload | None:
         if upload is None or upload.signature != signature:
             _forget(upload)
             bar = st.progress(0.0, "Receiving the files.")
-            upload = uploads.receive(
-                workspace, [(file, file) for file in dropped], lambda share, told: _tell(bar, share, told)
-            )
+            upload = uploads.receive(workspace, [(file, file) for file in dropped], _teller(bar))
             bar.empty()
             st.session_state["add_upload"] = upload
         return upload
@@ -108,6 +112,9 @@ def _files(workspace: Workspace) -> Upload | None:
         ):
             st.session_state["add_upload"] = uploads.receive_path(workspace, SAMPLE)
             st.rerun()
+    elif st.button("Take other files", key="add_other", help="Puts the sample away."):
+        _forget(upload)
+        st.rerun()
     return upload
 
 
@@ -201,7 +208,7 @@ def _check(
             clean_label=task.clean_label,
             label_name=task.label_name,
             mapping=maps,
-            say=lambda share, sentence: _tell(bar, share, sentence),
+            say=_teller(bar),
         )
     except MedbenchError as error:
         ui.show_error(error)
@@ -213,8 +220,17 @@ def _check(
     return checked
 
 
-def _tell(bar: Any, share: float, sentence: str) -> None:
-    bar.progress(min(max(share, 0.0), 1.0), sentence)
+def _teller(bar: DeltaGenerator) -> Callable[[float, str], None]:
+    """Return what moves a progress bar, at most five times a second."""
+    moved = 0.0
+
+    def tell(share: float, sentence: str) -> None:
+        nonlocal moved
+        if time.monotonic() - moved > 0.2:
+            moved = time.monotonic()
+            bar.progress(min(max(share, 0.0), 1.0), sentence)
+
+    return tell
 
 
 def _verdict(checked: Checked, left_out: Mapping[str, str]) -> None:

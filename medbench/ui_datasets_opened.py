@@ -178,6 +178,7 @@ def _card(card: dict[str, Any]) -> None:
         [{**source, "bytes": ui.size(source["bytes"])} for source in card["sources"]],
         hide_index=True,
         key="card_sources",
+        column_order=["name", "format", "encoding", "bytes", "read", "repaired", "refused", "sha256"],
     )
     ui_verdict.draw_cleaning(card["cleaning"], [])
     st.json(card, expanded=1)

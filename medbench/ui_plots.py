@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 INK, FAINT = "#0b7a86", "#9fb8bb"
 BARS = 40
 LAYOUT_SEED = 7
+LINES = 60
+WORD_ROWS = 5_000
 PICTURES = ("Labels", "Lengths", "Together", "Typical words")
 
 
@@ -67,13 +69,13 @@ def _network(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     import numpy as np
 
-    found = plots.cooccurrence(_rows(folder, _draft), _names, np.random.default_rng(LAYOUT_SEED))
+    found = plots.cooccurrence(_rows(folder, _draft), _names, np.random.default_rng(LAYOUT_SEED), edges=LINES)
     return found.nodes, found.edges
 
 
 @st.cache_data(max_entries=8, show_spinner="Comparing vocabularies.")
 def _word_table(key: str, labels: tuple[str, ...], folder: str, _draft: Draft | None) -> pd.DataFrame:
-    return plots.distinctive_words(_rows(folder, _draft), labels)
+    return plots.distinctive_words(_rows(folder, _draft), labels, max_rows=WORD_ROWS)
 
 
 def _labels(table: pd.DataFrame, key: str) -> None:
@@ -146,7 +148,7 @@ def _together(folder: str, key: str, names: Mapping[str, str], draft: Draft | No
         return
     edges = edges.assign(**{end: [names.get(one, one) for one in edges[end]] for end in ("source", "target")})
     st.caption("Labels that stand on the same rows lie close; a thicker line means a larger share of the rarer label.")
-    hidden = {"axis": None, "scale": {"domain": [-1.15, 1.15]}}
+    hidden = {"axis": None, "scale": {"zero": False, "nice": False, "padding": 46}}
     place = {
         "x": {"field": "x", "type": "quantitative", **hidden},
         "y": {"field": "y", "type": "quantitative", **hidden},
@@ -180,7 +182,7 @@ def _together(folder: str, key: str, names: Mapping[str, str], draft: Draft | No
         "encoding": {**place, "size": size, "tooltip": told},
     }
     texts = {
-        "mark": {"type": "text", "dy": -14, "fontSize": 11, "limit": 170},
+        "mark": {"type": "text", "dy": -14, "fontSize": 11, "limit": 120},
         "encoding": {**place, "text": {"field": "name"}, "tooltip": told},
     }
     spec: dict[str, Any] = {
