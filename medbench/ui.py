@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("medbench.ui")
 
 NOTICE = "Research use. Not a medical device."
-SEVERITY = {"stop": ("⛔", "Results would be wrong"), "warn": ("⚠️", "Look at it"), "info": ("ℹ️", "Good to know")}
+SEVERITY = {"stop": ("⛔", "serious"), "warn": ("⚠️", "to look at"), "info": ("ℹ️", "good to know")}
 STYLE = """<style>
 .block-container {max-width: 78rem; padding-top: 3.2rem; padding-bottom: 4rem;}
 h1 {font-size: 2.1rem !important;} h2 {font-size: 1.55rem !important;} h3 {font-size: 1.2rem !important;}

@@ -25,21 +25,33 @@ SAMPLE = Path(__file__).resolve().parent.parent / "data" / "samples" / "abstract
 MEGABYTES = 1000
 PDF_TABLE = "texts from PDFs.csv"
 OPEN_GROUPS = 3
+CONFLICT = "conflicting_labels"
 LEFT_OUT_SHOWN = 20
 FORMATS = "CSV, TSV, Excel, JSON, RIS, PubMed (.nbib, XML), EndNote, BibTeX, PDF; also packed as .gz."
 
 
-@dataclass
+@dataclass(frozen=True)
+class Order:
+    """What is to be checked: files with names, the map of each, the task; `asked` tells one order from another."""
+
+    files: list[tuple[Path, str]]
+    maps: dict[str, ColumnMap]
+    task: Task
+    asked: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
 class Checked:
-    """A draft and what it was made from, so that a later change of the columns is noticed."""
+    """A draft, the order it was made from (so that a later change is noticed), and whether its texts were merged."""
 
     draft: Draft
     asked: tuple[Any, ...]
+    merged: bool = False
 
     @property
     def key(self) -> str:
         """Tells the widgets of one draft from those of another."""
-        return f"{abs(hash(self.asked))}"
+        return f"{abs(hash((self.asked, self.merged)))}"
 
 
 def draw(workspace: Workspace) -> None:
@@ -58,9 +70,10 @@ def draw(workspace: Workspace) -> None:
         st.warning("\n".join([f"{ui.count_of(len(lines), 'file')} left out:", "", *lines[:LEFT_OUT_SHOWN]]))
     if not files:
         return
-    asked = (upload.signature, task.name, tuple(maps.items()), tuple(path.stat().st_mtime_ns for path, _ in files))
+    stamps = tuple(path.stat().st_mtime_ns for path, _ in files)
+    order = Order(files, maps, task, (upload.signature, task.name, tuple(maps.items()), stamps))
     checked: Checked | None = st.session_state.get("add_checked")
-    fresh = checked is not None and checked.asked == asked
+    fresh = checked is not None and checked.asked == order.asked
     label = "Check the records" if not fresh else "Check again"
     if st.button(
         label,
@@ -68,7 +81,7 @@ def draw(workspace: Workspace) -> None:
         type="secondary" if fresh else "primary",
         help="Reads every record and judges the whole.",
     ):
-        checked = _check(files, maps, task, asked)
+        checked = _check(order)
         fresh = checked is not None
     if checked is None:
         return
@@ -77,6 +90,7 @@ def draw(workspace: Workspace) -> None:
         return
     st.divider()
     _verdict(checked, left_out)
+    _remedy(checked, order)
     _save(workspace, checked.draft, upload)
 
 
@@ -171,7 +185,7 @@ def _pdf_table(upload: Upload, rows: list[dict[str, str]]) -> Path:
         key=f"add_pdf_{abs(hash(upload.signature))}",
         disabled=["file"],
         hide_index=True,
-        row_height=70,
+        row_height=96,
         column_config={
             "text": st.column_config.TextColumn("text", width="large"),
             "title": st.column_config.TextColumn(width="medium"),
@@ -196,18 +210,17 @@ def _csv_text(rows: list[dict[str, str]]) -> str:
 # --- check -----------------------------------------------------------------------------------------------------
 
 
-def _check(
-    files: list[tuple[Path, str]], maps: Mapping[str, ColumnMap], task: Task, asked: tuple[Any, ...]
-) -> Checked | None:
+def _check(order: Order, merge: bool = False) -> Checked | None:
     st.session_state.pop("add_checked", None)
     bar = st.progress(0.0, "Reading.")
     try:
         draft = datasets.draft(
-            files,
-            task_name=task.name,
-            clean_label=task.clean_label,
-            label_name=task.label_name,
-            mapping=maps,
+            order.files,
+            task_name=order.task.name,
+            clean_label=order.task.clean_label,
+            label_name=order.task.label_name,
+            mapping=order.maps,
+            merge=merge,
             say=_teller(bar),
         )
     except MedbenchError as error:
@@ -215,7 +228,7 @@ def _check(
         return None
     finally:
         bar.empty()
-    checked = Checked(draft, asked)
+    checked = Checked(draft, order.asked, merge)
     st.session_state["add_checked"] = checked
     return checked
 
@@ -242,6 +255,20 @@ def _verdict(checked: Checked, left_out: Mapping[str, str]) -> None:
     ui_verdict.draw_findings(draft.findings, lambda rows: _rows_of(draft, rows), f"draft_{checked.key}")
     if st.toggle("Show pictures", key="add_pictures", help="Labels, lengths, labels that go together, typical words."):
         ui_plots.draw_draft(draft, checked.key)
+
+
+def _remedy(checked: Checked, order: Order) -> None:
+    """Offer to merge contradictory rows, or to take a merge back."""
+    if checked.merged:
+        st.info("Rows with the same text were merged into one, with all their labels.")
+        wanted = not st.button("Take the merge back", key="add_unmerge", help="Reads the rows as they stand again.")
+    elif any(finding.kind == CONFLICT for finding in checked.draft.findings):
+        told = "One row for each text, with all the labels its rows carry. Then a text may have many labels."
+        wanted = st.button("Merge the rows of each text", key="add_merge", help=told)
+    else:
+        return
+    if wanted != checked.merged and _check(order, wanted) is not None:
+        st.rerun()
 
 
 def _rows_of(draft: Draft, rows: Sequence[int]) -> list[dict[str, Any]]:

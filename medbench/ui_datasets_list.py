@@ -39,8 +39,8 @@ def draw(workspace: Workspace) -> None:
         selection_mode=["single-row", "single-cell"],
         column_config={
             "rows": st.column_config.NumberColumn(format="localized"),
-            "⛔": st.column_config.NumberColumn(help=ui.SEVERITY["stop"][1]),
-            "⚠️": st.column_config.NumberColumn(help=ui.SEVERITY["warn"][1]),
+            "⛔": st.column_config.NumberColumn(help="Serious findings: results would be wrong."),
+            "⚠️": st.column_config.NumberColumn(help="Findings to look at."),
         },
     )
     chosen = [*picked.selection.rows, *(row for row, _ in picked.selection.cells)]

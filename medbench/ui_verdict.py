@@ -68,11 +68,7 @@ def draw_findings(findings: Sequence[Finding], fetch: FetchRows, key: str) -> No
         st.success("Nothing stands against this dataset.", icon="✅")
         return
     counts = {severity: sum(one.severity == severity for one in findings) for severity in ui.SEVERITY}
-    told = [
-        f"{icon} {counts[severity]} {word.lower()}"
-        for severity, (icon, word) in ui.SEVERITY.items()
-        if counts[severity]
-    ]
+    told = [f"{icon} {counts[severity]} {word}" for severity, (icon, word) in ui.SEVERITY.items() if counts[severity]]
     st.caption(" · ".join(told))
     for number, finding in enumerate(sorted(findings, key=lambda one: list(ui.SEVERITY).index(one.severity))):
         _finding(finding, fetch, f"{key}_{number}")
@@ -96,6 +92,9 @@ def _finding_rows(finding: Finding, fetch: FetchRows, key: str) -> None:
 
     positions = list(finding.rows[:SHOWN_ROWS])
     frame = readable(pd.DataFrame(fetch(positions)))
+    groups = {row: number for number, held in enumerate(finding.detail.get("groups", ()), 1) for row in held}
+    if groups:
+        frame.insert(1, "set", [groups.get(row, 0) for row in positions])
     if len(finding.rows) > len(positions) or finding.count > len(finding.rows):
         st.caption(f"{len(positions):,} of {max(finding.count, len(finding.rows)):,} rows.")
     picked = ui.grid(frame, f"finding_grid_{key}", selection="one", page_size=12, widths=WIDTHS)
@@ -110,7 +109,7 @@ def _finding_rows(finding: Finding, fetch: FetchRows, key: str) -> None:
     )
 
 
-WIDTHS = {"position": 84, "line": 76, "id": 104, "labels": 170, "split": 96, "source": 140, "group": 110}
+WIDTHS = {"position": 84, "set": 60, "line": 76, "id": 104, "labels": 170, "split": 96, "source": 140, "group": 110}
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:

@@ -213,6 +213,22 @@ def test_bad_files_and_bad_records_leave_the_good_ones(home: Workspace, tmp_path
     assert card["sources"][0]["refused"] == 1
 
 
+def test_contradictory_rows_can_be_merged_and_taken_apart(home: Workspace) -> None:
+    lines = ["title,abstract,label"]
+    for number in range(20):
+        text = f"Title {number},In {number + 10} patients we measured the heart and the lung over {number + 3} weeks"
+        lines += [f"{text},heart", f"{text},lung"]
+    app = dropped(("rows.csv", "\n".join(lines).encode()))
+    app.button(key="add_check").click().run()
+    app.button(key="add_merge").click().run()
+    assert not app.exception
+    assert "were merged into one" in words_on(app)
+    assert len(app.session_state["add_checked"].draft.frame) == 20
+    app.button(key="add_unmerge").click().run()
+    assert len(app.session_state["add_checked"].draft.frame) == 40
+    assert "were merged into one" not in words_on(app)
+
+
 def test_the_sample_loads_and_can_be_put_away(home: Workspace) -> None:
     app = opened(PAGE, add="1")
     app.button(key="add_sample").click().run()
