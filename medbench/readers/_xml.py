@@ -17,6 +17,7 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from medbench.errors import MedbenchError
 from medbench.readers._source import Source
+from medbench.readers._tagged import UNDECODED
 from medbench.records import Record
 
 _CHUNK = 1 << 18
@@ -151,17 +152,44 @@ def open_tags(prologue: str) -> list[str]:
     return stack
 
 
-def parsed(piece: Piece, prologue: str) -> tuple[Element | None, tuple[str, ...], str | None]:
-    """Parse a record element with the prologue's namespaces.
+def read_records(
+    source: Source,
+    tags: tuple[str, ...],
+    fields_of: Callable[[Element], Mapping[str, tuple[str, ...]]],
+    silent: frozenset[str],
+) -> Iterator[Record]:
+    """Yield a record per record element.
 
-    Returns:
-        The element without namespaces in its tags (None when it cannot be parsed), repairs, and why it was refused.
+    Args:
+        source: The file.
+        tags: Names of the elements that are records.
+        fields_of: What gives the fields of an element, whose tags carry no namespaces.
+        silent: Fields that alone make no record.
+
+    Yields:
+        Records whose `order` holds the element's own text, as ("xml", text), or ("broken", text) where it cannot be
+        parsed and would spoil a document.
     """
+    spaces = ""
+    for piece in pieces(source, tags):
+        if piece.line == 0:
+            spaces = "".join(dict.fromkeys(_NAMESPACE.findall(piece.text)))
+            continue
+        element, text, repairs, refused = _parsed(piece, spaces)
+        if element is None:
+            yield Record(piece.line, {}, repairs, refused, (("broken", text),))
+            continue
+        fields = {name: values for name, values in fields_of(element).items() if any(values)}
+        refused = None if fields.keys() - silent else "the record has neither a title nor an abstract"
+        yield Record(piece.line, fields, repairs, refused, (("xml", text),))
+
+
+def _parsed(piece: Piece, spaces: str) -> tuple[Element | None, str, tuple[str, ...], str | None]:
+    """Return the element (or None), its text with what had to be mended, the repairs, and why it was refused."""
     if piece.problem is not None:
-        return None, (), piece.problem
-    spaces = "".join(dict.fromkeys(_NAMESPACE.findall(prologue)))
+        return None, piece.text, (), piece.problem
     text = _ENTITY.sub(_letter, piece.text) if "&" in piece.text else piece.text
-    repairs: tuple[str, ...] = ("characters that could not be decoded were replaced",) if "\ufffd" in text else ()
+    repairs = (UNDECODED,) if "\ufffd" in text else ()
     try:
         root = fromstring(f"<root{spaces}>{text}</root>")  # noqa: S314 - no DOCTYPE can stand inside an element
     except ParseError:
@@ -170,16 +198,16 @@ def parsed(piece: Piece, prologue: str) -> tuple[Element | None, tuple[str, ...]
         try:
             root = fromstring(f"<root{spaces}>{text}</root>")  # noqa: S314 - as above
         except ParseError as error:
-            return None, (), f"the record is not well-formed XML ({str(error).split(':')[0]})"
+            return None, piece.text, (), f"the record is not well-formed XML ({str(error).split(':')[0]})"
     for element in root.iter():
         if isinstance(element.tag, str) and element.tag.startswith("{"):
             element.tag = element.tag.rpartition("}")[2]
-    return root[0], repairs, None
+    return root[0], text, repairs, None
 
 
 def _letter(match: re.Match[str]) -> str:
     name = match[1]
-    return match[0] if name in _OWN else html5.get(f"{name};", match[0])
+    return match[0] if name in _OWN or f"{name};" not in html5 else html.escape(html5[f"{name};"], quote=False)
 
 
 def words(element: Element | None) -> str:
@@ -204,10 +232,10 @@ def write_document(
     head = _DECLARATION.sub("", prologue.lstrip("\ufeff"), count=1)
     out.write(f'<?xml version="1.0" encoding="utf-8"?>\n{head}'.encode())
     for record, additions in rows:
-        text = record.order[0][1] if record.order else ""
-        if record.refused is not None or not text:
-            continue  # what is not well-formed would make the whole document unreadable
-        out.write((extend(text, additions) if additions else text).encode() + b"\n")
+        kind, text = record.order[0]
+        if kind == "xml":  # what is not well-formed would make the whole document unreadable
+            text = extend(text, additions) if additions and record.refused is None else text
+            out.write(text.encode() + b"\n")
     out.write("".join(f"</{tag}>" for tag in reversed(open_tags(prologue))).encode() + b"\n")
 
 

@@ -9,10 +9,11 @@ from xml.etree.ElementTree import Element
 
 from medbench.readers import Reader, Source
 from medbench.readers._tagged import labels_of, notes_of
-from medbench.readers._xml import all_words, escaped, inserted, parsed, pieces, write_document
+from medbench.readers._xml import all_words, escaped, inserted, read_records, write_document
 from medbench.records import Record, Role
 
 _TAGS = ("record",)
+_SILENT = frozenset({"ref_type", "record_number"})
 _SIGNS = re.compile(rb"<ref-type|<source-app|<database |<electronic-resource-num|<titles>")
 _PATHS = {
     "title": "./titles/title",
@@ -51,16 +52,7 @@ class EndNoteXml(Reader):
 
     def records(self, source: Source) -> Iterator[Record]:
         """Yield one record per element, streaming; see `Reader.read`."""
-        prologue = ""
-        for piece in pieces(source, _TAGS):
-            if piece.line == 0:
-                prologue = piece.text
-                continue
-            element, repairs, refused = parsed(piece, prologue)
-            fields = _fields(element) if element is not None else {}
-            if refused is None and not fields.keys() - {"ref_type", "record_number"}:
-                refused = "the record is empty: it has neither a title nor an abstract"
-            yield Record(piece.line, fields, repairs, refused, (("xml", piece.text),))
+        return read_records(source, _TAGS, _fields, _SILENT)
 
     def write(self, rows: Iterable[tuple[Record, Mapping[str, str]]], out: BinaryIO, source: Source) -> None:
         """Write labels as keywords and other additions as notes; records that are not well-formed are left out."""

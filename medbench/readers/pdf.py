@@ -15,7 +15,8 @@ _SCAN_LIMIT = 40  # characters; less text than this on the first pages means pic
 _LONGEST_ABSTRACT = 6_000
 _START = re.compile(
     r"(?:^|\n)[ \t]*(?:\d\.?\s*)?(?:a\s?b\s?s\s?t\s?r\s?a\s?c\s?t|summary|zusammenfassung|r[ée]sum[ée]|resumen)"
-    r"[ \t]*(?:[:.\-\u2013\u2014]|\n|(?=\s[A-Z]))\s*",
+    r"[ \t]*(?:[:.\-\u2013\u2014]|\n|(?=[ \t](?:background|objectives?|aims?|purpose|introduction|importance|context"
+    r"|methods|we|in|the|this)\b))\s*",
     re.IGNORECASE,
 )
 _STOP = re.compile(
@@ -118,7 +119,7 @@ def _title(stated: str, pieces: list[tuple[float, str]], first: str) -> str:
         return stated
     for size in sorted({size for size, _ in pieces}, reverse=True)[:4]:
         text = " ".join(" ".join(text for height, text in pieces if abs(height - size) < 0.3).split())
-        if 15 <= len(text) <= 400 and " " in text and not _START.match(text):
+        if 15 <= len(text) <= 400 and " " in text and "@" not in text and not _START.match(text):
             return text
     lines = (line.strip() for line in first.splitlines())
     return next(

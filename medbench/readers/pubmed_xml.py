@@ -9,10 +9,13 @@ from xml.etree.ElementTree import Element
 
 from medbench.readers import Reader, Source
 from medbench.readers._tagged import labels_of, notes_of
-from medbench.readers._xml import all_words, escaped, inserted, parsed, pieces, words, write_document
+from medbench.readers._xml import all_words, escaped, inserted, read_records, words, write_document
 from medbench.records import Record, Role
 
 _TAGS = ("PubmedArticle", "PubmedBookArticle", "MedlineCitation", "article")
+_SILENT = frozenset(
+    {"pmid", "doi", "pmc", "journal", "year", "authors", "language", "publication_types", "mesh", "keywords"}
+)
 _PUBMED = re.compile(rb"<(?:[\w.-]+:)?(?:PubmedArticle|PubmedBookArticle|PubmedArticleSet|MedlineCitation)[\s>]")
 _JATS = re.compile(rb"<(?:[\w.-]+:)?article[\s>]")
 _JATS_SIGNS = re.compile(rb"<front>|<article-meta|article-type=|//DTD (?:Journal|JATS)|<journal-meta")
@@ -43,21 +46,7 @@ class PubmedXml(Reader):
 
     def records(self, source: Source) -> Iterator[Record]:
         """Yield one record per article, streaming; see `Reader.read`."""
-        prologue = ""
-        for piece in pieces(source, _TAGS):
-            if piece.line == 0:
-                prologue = piece.text
-                continue
-            element, repairs, refused = parsed(piece, prologue)
-            order = (("xml", piece.text),)
-            if element is None:
-                yield Record(piece.line, {}, repairs, refused, order)
-                continue
-            fields = _jats(element) if element.tag == "article" else _pubmed(element)
-            fields = {name: values for name, values in fields.items() if any(values)}
-            if "title" not in fields and "abstract" not in fields:
-                refused = "the article has neither a title nor an abstract"
-            yield Record(piece.line, fields, repairs, refused, order)
+        return read_records(source, _TAGS, _fields, _SILENT)
 
     def write(self, rows: Iterable[tuple[Record, Mapping[str, str]]], out: BinaryIO, source: Source) -> None:
         """Write labels as a keyword list and other additions as general notes (custom meta in JATS).
@@ -65,6 +54,10 @@ class PubmedXml(Reader):
         Records that were refused because they are not well-formed are left out.
         """
         write_document(rows, out, source, _TAGS, _extended)
+
+
+def _fields(article: Element) -> dict[str, tuple[str, ...]]:
+    return _jats(article) if article.tag == "article" else _pubmed(article)
 
 
 def _pubmed(article: Element) -> dict[str, tuple[str, ...]]:
