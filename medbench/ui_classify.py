@@ -33,8 +33,8 @@ _STYLE = f"""<style>
 </style>"""
 
 
-def choose_model(workspace: Workspace) -> Loaded | None:
-    """Let the user choose a model and show what it is; say what to do when there is none."""
+def choose_model(workspace: Workspace) -> str | None:
+    """Let the user choose a model and show what it is; say what to do when there is none. Loads nothing."""
     cards = predicting.list_models(workspace)
     if not cards:
         ui.empty("There is no model yet. Train one first.", "Train a model", "pages/train.py")
@@ -58,8 +58,13 @@ def choose_model(workspace: Workspace) -> Loaded | None:
         persist_state="session",
     )
     _draw_card(known[chosen])
+    return chosen
+
+
+def load_model(workspace: Workspace, model: str) -> Loaded:
+    """Return the model, with a word while it is being loaded."""
     with st.spinner("Loading the model…"):
-        return predicting.load(workspace, chosen)
+        return predicting.load(workspace, model)
 
 
 def _model_words(card: dict[str, Any]) -> str:

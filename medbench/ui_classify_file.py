@@ -195,9 +195,9 @@ def _results(job: Job) -> None:
         shown,
         f"classify_grid_{job.id}",
         selection="one",
-        hide=("position", "top", "unlike", "cut", "problem"),
-        names={"needs_human": "a person?", "labels": "labels decided"},
-        widths={"id": 100, "probability": 105, "doubt": 85, "needs_human": 105, "corrected": 105},
+        hide=("position", "top", "needs_human", "unlike", "cut", "problem", "corrected"),
+        names={"labels": "labels decided"},
+        widths={"id": 100, "probability": 105, "doubt": 85, "flags": 130},
         decimals={"probability": 2, "doubt": 2},
         page_size=15,
     )
@@ -232,6 +232,7 @@ def _filtered(job: Job, frame: pd.DataFrame, corrections: Corrections) -> pd.Dat
     shown = frame.copy()
     names = {at: "; ".join(map(job.batch.loaded.name_of, labels)) for at, (labels, _) in corrections.items()}
     shown["corrected"] = [names.get(at) is not None for at in shown["position"]]
+    shown["flags"] = _flags(shown)
     shown["labels"] = [names.get(at, said) for at, said in zip(shown["position"], shown["labels"], strict=True)]
     which, label, words = st.columns([1, 1, 2])
     kind = which.selectbox(
@@ -262,6 +263,21 @@ def _filtered(job: Job, frame: pd.DataFrame, corrections: Corrections) -> pd.Dat
         keep &= shown["title"].str.contains(search, case=False, regex=False)
     order = ["needs_human", "doubt", "position"]
     return shown[keep].sort_values(order, ascending=[False, False, True], ignore_index=True)
+
+
+def _flags(rows: pd.DataFrame) -> list[str]:
+    """Return what each record's reader should know, in words."""
+    marks = {
+        "corrected": "corrected",
+        "needs_human": "a person",
+        "unlike": "unlike",
+        "cut": "cut",
+        "problem": "no text",
+    }
+    return [
+        ", ".join(words for flag, words in zip(row, marks.values(), strict=True) if flag)
+        for row in rows[list(marks)].itertuples(index=False)
+    ]
 
 
 def _one(job: Job, position: int, corrections: Corrections) -> None:

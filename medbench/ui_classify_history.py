@@ -43,7 +43,7 @@ def draw_history(workspace: Workspace) -> None:
         "history_grid",
         selection="one",
         hide=("doubt", "note", "model"),
-        widths={"when": 135, "item": 100, "probability": 105, "a person?": 105, "corrected": 105},
+        widths={"when": 155, "item": 100, "probability": 105, "flags": 130},
         decimals={"probability": 2, "doubt": 2},
         page_size=15,
     )
@@ -118,8 +118,10 @@ def _shown(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
             "labels": ["; ".join(names.get(label, label) for label in labels) for labels in frame["labels"]],
             "probability": frame["probability"].astype(float),
             "doubt": frame["doubt"].astype(float),
-            "a person?": frame["needs_human"],
-            "corrected": frame["corrected"],
+            "flags": [
+                ", ".join(word for word, flag in (("corrected", corrected), ("a person", person)) if flag)
+                for corrected, person in zip(frame["corrected"], frame["needs_human"], strict=True)
+            ],
             "note": frame["note"],
             "model": frame["model"],
         }
@@ -145,7 +147,7 @@ def _distribution(frame: pd.DataFrame) -> altair.Chart:
             x=altair.X("from:Q", title=None, bin="binned", scale=altair.Scale(domain=[0, 1])),
             x2="to:Q",
             y=altair.Y("answers:Q", title="answers"),
-            color=altair.Color("kind:N", title=None, scale=colours, legend=altair.Legend(orient="bottom")),
+            color=altair.Color("kind:N", title=None, scale=colours, legend=altair.Legend(orient="top")),
             tooltip=[
                 "kind:N",
                 "answers:Q",

@@ -24,6 +24,7 @@ def draw_options(family: Family[Any]) -> dict[str, Any]:
     defaults = family.Options().model_dump(mode="json")
     given: dict[str, Any] = {}
     everyday = [name for name, field in properties.items() if not field.get("expert")]
+    everyday.sort(key=lambda name: "suggestions" not in properties[name])  # what is learnt on, first
     expert = [name for name in properties if name not in everyday]
     _fields(family, everyday, properties, defaults, given)
     if expert:

@@ -55,7 +55,7 @@ def _living_line(workspace: Workspace, run: Run, position: str) -> None:
         said.caption(ui.plain(str(run.last.get("sentence") or run.last.get("reason") or "")))
         if position not in ("", "1") and up.button("Move up", key=f"train_up_{run.id}", help="Start this one next."):
             runs.move_up(workspace, run.id)
-            st.rerun(scope="fragment")
+            st.rerun()
         if opening.button("Open", key=f"train_open_{run.id}", help="Watch it, or stop it."):
             open_run(run.id)
 
@@ -69,7 +69,7 @@ def _draw_ended(workspace: Workspace, ended: list[Run]) -> None:
         selection="one",
         hide=("id", "method", "took"),
         decimals={"micro-F1": 3, "macro-F1": 3},
-        widths={"state": 115, "micro-F1": 100, "macro-F1": 100, "began": 135},
+        widths={"state": 115, "micro-F1": 100, "macro-F1": 100, "began": 160},
         page_size=20,
     )
     st.caption("Click a run to open it.")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _EVERY = 1.0
 _POINTS = 400
 _LOG_TAIL = 12_000
+_COLOURS = ["#0b7a86", "#d98a29"]
 
 
 @dataclass
@@ -160,10 +161,11 @@ def _stop_button(workspace: Workspace, run: Run, told: Told) -> None:
 
 def draw_course(told: Told) -> None:
     """Draw the curves, the first batch as the model sees it, and the worst current mistakes."""
-    charts = [chart for chart in (_loss_chart(told), _score_chart(told)) if chart is not None]
+    drawn = {"loss": _loss_chart(told), "score": _score_chart(told)}
+    charts = {name: chart for name, chart in drawn.items() if chart is not None}
     if charts:
-        for column, chart in zip(st.columns(len(charts)), charts, strict=True):
-            column.altair_chart(chart, key=f"train_chart_{charts.index(chart)}", height=280)
+        for column, (name, chart) in zip(st.columns(len(charts)), charts.items(), strict=True):
+            column.altair_chart(chart, key=f"train_chart_{name}", height=280)
     if rows := told.newest.get("first_batch", {}).get("rows"):
         with st.expander("The first batch as the model sees it", key="train_first_batch"):
             st.caption("Struck through: beyond what the model reads.")
@@ -228,7 +230,7 @@ def _chart(frame: pd.DataFrame, column: str, title: str, *, zero: bool) -> altai
     base = altair.Chart(frame, title=title).encode(
         x=altair.X("step:Q", title="step"),
         y=altair.Y(f"{column}:Q", title=None, scale=altair.Scale(zero=zero)),
-        color=altair.Color("on:N", title=None, legend=altair.Legend(orient="bottom")),
+        color=altair.Color("on:N", title=None, scale=altair.Scale(range=_COLOURS), legend=altair.Legend(orient="top")),
         tooltip=["step:Q", altair.Tooltip(f"{column}:Q", format=".4f"), "on:N"],
     )
     few = len(frame) <= 60

@@ -183,6 +183,16 @@ def test_the_first_batch_and_mistakes_are_escaped(full: tuple[Workspace, str, Ru
     assert "&lt;i&gt;cut" in told and "&lt;img src=x&gt;" in told and "<img" not in told
 
 
+def test_the_curves_show_loss_and_scores(full: tuple[Workspace, str, Run]) -> None:
+    steps = [{"kind": "progress", "step": step, "steps": 8, "loss": 1 / step} for step in range(1, 7)]
+    scores = [
+        {"kind": "metric", "split": "validation", "step": step, "loss": 0.5, "micro_f1": 0.6, "macro_f1": 0.4}
+        for step in (3, 6)
+    ]
+    page = healthy(open_page(run=planted(full[0], "curves", *steps, *scores)))
+    assert len(page.get("vega_lite_chart")) == 2
+
+
 def test_an_unknown_run_is_told_in_words(full: tuple[Workspace, str, Run]) -> None:
     page = healthy(open_page(run="nothing-here"))
     assert "nothing" in page.error[0].value and "id of a run" in page.error[0].value
@@ -204,3 +214,22 @@ def test_a_living_run_is_shown_live_and_can_be_stopped(full: tuple[Workspace, st
             pass
     assert runs.get(place, run).state == "cancelled"
     assert "Cancelled while it waited" in words(healthy(open_page(run=run)))
+
+
+def test_the_queue_is_reordered_from_the_page(full: tuple[Workspace, str, Run]) -> None:
+    place, dataset, _ = full
+    spec = RunSpec(task="literature", family="keywords", dataset=dataset)
+    with runs.device_turn(place, "holder", Say()) as mine:
+        assert mine
+        first, second = runs.start(place, spec), runs.start(place, spec)
+        assert runs.queue(place) == sorted([first, second])
+        last = runs.queue(place)[-1]
+        page = healthy(open_page("Runs"))
+        assert "At work and waiting" in words(page)
+        page.button(key=f"train_up_{last}").click().run()
+        healthy(page)
+        assert runs.queue(place)[0] == last
+        for run in (first, second):
+            runs.cancel(place, run)
+            for _ in runs.follow(place, run):
+                pass
