@@ -296,7 +296,7 @@ def grid(
         enable_enterprise_modules=False,
         show_toolbar=False,
         theme="streamlit",
-        custom_css={".ag-root-wrapper": {"--ag-font-size": "13.5px", "--ag-header-font-size": "13px"}},
+        custom_css={".ag-cell": {"font-size": "14px"}, ".ag-header-cell": {"font-size": "14px"}},
     )
     picked = answer.selected_rows if selection != "none" else None
     if picked is None:

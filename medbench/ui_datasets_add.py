@@ -56,7 +56,7 @@ class Checked:
 
 def draw(workspace: Workspace) -> None:
     """Draw the whole way from dropped files to a saved dataset."""
-    if st.button("All datasets", key="add_back", icon="⬅️", help="Back to the list.", shortcut="Escape"):
+    if st.button("All datasets", key="add_back", icon="⬅️", help="Back to the list."):
         _forget(st.session_state.get("add_upload"))
         st.query_params.clear()
         st.rerun()
@@ -80,6 +80,7 @@ def draw(workspace: Workspace) -> None:
         key="add_check",
         type="secondary" if fresh else "primary",
         help="Reads every record and judges the whole.",
+        shortcut="Alt+K",
     ):
         checked = _check(order)
         fresh = checked is not None
@@ -252,7 +253,9 @@ def _verdict(checked: Checked, left_out: Mapping[str, str]) -> None:
     ui_verdict.draw_account(draft.account, left_out)
     ui_verdict.draw_cleaning(draft.cleaning, draft.notices)
     st.subheader("Verdict", anchor=False)
-    ui_verdict.draw_findings(draft.findings, lambda rows: _rows_of(draft, rows), f"draft_{checked.key}")
+    ui_verdict.draw_findings(
+        draft.findings, lambda rows: _rows_of(draft, rows), f"draft_{checked.key}", draft.label_names
+    )
     if st.toggle("Show pictures", key="add_pictures", help="Labels, lengths, labels that go together, typical words."):
         ui_plots.draw_draft(draft, checked.key)
 
@@ -297,7 +300,11 @@ def _save(workspace: Workspace, draft: Draft, upload: Upload) -> None:
         ui.show_error(error)
         return
     if st.button(
-        "Save the dataset", key="add_save", type="primary", help="Kept under an id that depends on its content."
+        "Save the dataset",
+        key="add_save",
+        type="primary",
+        help="Kept under an id that depends on its content.",
+        shortcut="Alt+S",
     ):
         with st.spinner("Splitting and saving."):
             dataset_id = datasets.save(workspace, draft, name=name, plan=plan, licence=terms)

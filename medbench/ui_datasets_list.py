@@ -26,7 +26,9 @@ def draw(workspace: Workspace) -> None:
             {"add": "1"},
         )
         return
-    if st.button("Add a dataset", key="list_add", type="primary", help="From files of yours, or the sample."):
+    if st.button(
+        "Add a dataset", key="list_add", type="primary", help="From files of yours, or the sample.", shortcut="Alt+N"
+    ):
         st.query_params["add"] = "1"
         st.rerun()
     frame = _table(cards)

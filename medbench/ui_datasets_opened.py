@@ -24,7 +24,7 @@ SECTIONS = ("Verdict", "Pictures", "Rows", "Card")
 def draw(workspace: Workspace, dataset_id: str) -> None:
     """Draw one dataset."""
     with st.container(horizontal=True):
-        if st.button("All datasets", key="opened_back", icon="⬅️", help="Back to the list.", shortcut="Escape"):
+        if st.button("All datasets", key="opened_back", icon="⬅️", help="Back to the list."):
             st.query_params.clear()
             st.rerun()
     dataset = datasets.load(workspace, dataset_id)
@@ -38,7 +38,7 @@ def draw(workspace: Workspace, dataset_id: str) -> None:
         "Section", SECTIONS, default=SECTIONS[0], required=True, key="opened_section", label_visibility="collapsed"
     )
     if section == "Verdict":
-        ui_verdict.draw_findings(dataset.findings, dataset.rows, dataset.id)
+        ui_verdict.draw_findings(dataset.findings, dataset.rows, dataset.id, dataset.label_names)
     elif section == "Pictures":
         ui_plots.draw_saved(workspace, dataset)
     elif section == "Rows":
@@ -80,8 +80,10 @@ def _actions(workspace: Workspace, dataset: Dataset) -> None:
         if dataset.labels:
             if st.button("Train a model on it", key="opened_train", type="primary", help="Opens the Train page."):
                 st.switch_page("pages/train.py", query_params={"dataset": dataset.id})
-        elif st.button("Classify", key="opened_classify", type="primary", help="Opens the Classify page."):
-            st.switch_page("pages/classify.py", query_params={"dataset": dataset.id})
+        elif st.button(
+            "Classify", key="opened_classify", type="primary", help="Opens the Classify page; drop the file there."
+        ):
+            st.switch_page("pages/classify.py")
         name = dataset.id
         ui.download(
             "CSV", lambda: ui.csv_bytes(_flat(dataset.frame())), f"{name}.csv", "opened_csv", "text/csv", "All rows."
@@ -142,13 +144,17 @@ def _rows(dataset: Dataset) -> None:
     )
     rows = dataset.rows(shown)
     picked = ui.grid(
-        ui_verdict.readable(pd.DataFrame(rows)), "rows_grid", selection="one", widths=ui_verdict.WIDTHS, height=480
+        ui_verdict.readable(pd.DataFrame(rows), dataset.label_names),
+        "rows_grid",
+        selection="one",
+        widths=ui_verdict.WIDTHS,
+        height=480,
     )
     if picked:
-        ui_verdict.draw_row(rows[picked[0]])
+        ui_verdict.draw_row(rows[picked[0]], dataset.label_names)
 
 
-@st.cache_data(max_entries=8, show_spinner="Searching.")
+@st.cache_resource(max_entries=8, show_spinner="Searching.")
 def _positions(folder: str, words: str, label: str | None, split: str | None) -> range | list[int]:
     """Return the positions of the rows that match; the folder names the content, so nothing goes stale."""
     place = Path(folder)
@@ -163,7 +169,7 @@ def _positions(folder: str, words: str, label: str | None, split: str | None) ->
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows as a table that `medbench import` reads back."""
-    made = frame.drop(columns=["labelled", "cluster"]).rename(columns=lambda name: str(name).removeprefix("x_"))
+    made = ui_verdict.own_names(frame.drop(columns=["labelled", "cluster"]))
     result: pd.DataFrame = made.assign(labels=[";".join(found) for found in frame["labels"]])
     return result
 

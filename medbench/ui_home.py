@@ -110,7 +110,7 @@ def draw(workspace: Workspace) -> None:
     with st.container(border=True):
         st.markdown(f"#### {ui.plain(step.sentence)}")
         with st.container(horizontal=True, vertical_alignment="center"):
-            if st.button(step.label, key="home_next", type="primary", help="The next step.", shortcut="Enter"):
+            if st.button(step.label, key="home_next", type="primary", help="The next step."):
                 st.switch_page(step.path, query_params=dict(step.query))
             if stock.starters and step.path != "pages/classify.py":
                 ui.link("Classify an abstract now", "pages/classify.py", {"model": stock.starters[0]})
@@ -148,7 +148,7 @@ def _recent_runs(stock: Stock) -> None:
         ui.empty("No run yet. A run learns from a dataset and leaves a model.", "Go to Train", "pages/train.py")
     for run in stock.runs[:RECENT]:
         icon, word = STATES[run.state]
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center"):
             st.page_link(
                 "pages/train.py",
                 label=ui.plain(run_name(run)),
@@ -168,7 +168,7 @@ def _models(workspace: Workspace, stock: Stock) -> None:
         ui.empty("No model yet. Runs leave models here.", "Go to Train", "pages/train.py")
     for name in names:
         card = read_json(workspace.model(name) / "model.json")
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center"):
             label = ui.plain(str(card.get("name") or name))
             st.page_link("pages/classify.py", label=label, icon="🏷️", query_params={"model": name}, width="stretch")
             st.caption(_headline(card), width="content")
@@ -186,7 +186,7 @@ def _recent_datasets(stock: Stock) -> None:
     if not stock.datasets:
         ui.empty("No dataset yet.", "Add a dataset", "pages/datasets.py", {"add": "1"})
     for card in stock.datasets[:RECENT]:
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center"):
             query = {"dataset": str(card["id"])}
             label = ui.plain(str(card["name"]))
             st.page_link("pages/datasets.py", label=label, icon="🗂️", query_params=query, width="stretch")

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 INK, FAINT = "#0b7a86", "#9fb8bb"
 BARS = 40
 LAYOUT_SEED = 7
-LINES = 60
 WORD_ROWS = 5_000
 PICTURES = ("Labels", "Lengths", "Together", "Typical words")
 
@@ -58,22 +57,22 @@ def _rows(folder: str, draft: Draft | None) -> pd.DataFrame:
 
 
 # The key names the content (a dataset's id, or a draft's files and columns), so nothing kept here goes stale.
-@st.cache_data(max_entries=16, show_spinner="Counting words.")
+@st.cache_resource(max_entries=16, show_spinner="Counting words.")
 def _length_table(key: str, label: str | None, folder: str, _draft: Draft | None) -> pd.DataFrame:
     return plots.text_lengths(_rows(folder, _draft), [label] if label else [])
 
 
-@st.cache_data(max_entries=8, show_spinner="Laying out the labels.")
+@st.cache_resource(max_entries=8, show_spinner="Laying out the labels.")
 def _network(
     key: str, folder: str, _names: Mapping[str, str], _draft: Draft | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     import numpy as np
 
-    found = plots.cooccurrence(_rows(folder, _draft), _names, np.random.default_rng(LAYOUT_SEED), edges=LINES)
+    found = plots.cooccurrence(_rows(folder, _draft), _names, np.random.default_rng(LAYOUT_SEED))
     return found.nodes, found.edges
 
 
-@st.cache_data(max_entries=8, show_spinner="Comparing vocabularies.")
+@st.cache_resource(max_entries=8, show_spinner="Comparing vocabularies.")
 def _word_table(key: str, labels: tuple[str, ...], folder: str, _draft: Draft | None) -> pd.DataFrame:
     return plots.distinctive_words(_rows(folder, _draft), labels, max_rows=WORD_ROWS)
 
@@ -182,7 +181,7 @@ def _together(folder: str, key: str, names: Mapping[str, str], draft: Draft | No
         "encoding": {**place, "size": size, "tooltip": told},
     }
     texts = {
-        "mark": {"type": "text", "dy": -14, "fontSize": 11, "limit": 120},
+        "mark": {"type": "text", "dy": -14, "fontSize": 11, "limit": 130, "color": _text_colour()},
         "encoding": {**place, "text": {"field": "name"}, "tooltip": told},
     }
     spec: dict[str, Any] = {
@@ -192,6 +191,10 @@ def _together(folder: str, key: str, names: Mapping[str, str], draft: Draft | No
     }
     st.vega_lite_chart(spec=spec, key=f"chart_together_{key}", alt="Network: which labels stand on the same rows.")
     _table(edges[["source", "target", "rows", "share"]], "labels-together", key)
+
+
+def _text_colour() -> str:
+    return "#e6ecec" if st.context.theme.type == "dark" else "#1b2a2f"
 
 
 def _words(folder: str, key: str, labels: Sequence[str], names: Mapping[str, str], draft: Draft | None) -> None:

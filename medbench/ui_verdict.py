@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FetchRows = Callable[[Sequence[int]], "list[dict[str, Any]]"]
 SHOWN_ROWS = 500
 ENTRIES_SHOWN = 200
+EXTRA_SHOWN = 4
 _COLUMNS = ("position", "id", "title", "labels", "text", "split", "group", "source", "line")
 
 
@@ -56,13 +57,14 @@ def draw_cleaning(sentences: Sequence[str], notices: Sequence[str]) -> None:
         st.markdown("\n".join(f"- {ui.plain(sentence)}" for sentence in (*sentences, *notices[:100])))
 
 
-def draw_findings(findings: Sequence[Finding], fetch: FetchRows, key: str) -> None:
+def draw_findings(findings: Sequence[Finding], fetch: FetchRows, key: str, names: Mapping[str, str]) -> None:
     """List findings, worst first; a finding opens its rows in a grid below it.
 
     Args:
         findings: The verdict.
         fetch: Positions -> rows with the columns of a dataset's frame.
         key: Tells one dataset's widgets from another's.
+        names: Label -> what the user reads.
     """
     if not findings:
         st.success("Nothing stands against this dataset.", icon="✅")
@@ -71,10 +73,10 @@ def draw_findings(findings: Sequence[Finding], fetch: FetchRows, key: str) -> No
     told = [f"{icon} {counts[severity]} {word}" for severity, (icon, word) in ui.SEVERITY.items() if counts[severity]]
     st.caption(" · ".join(told))
     for number, finding in enumerate(sorted(findings, key=lambda one: list(ui.SEVERITY).index(one.severity))):
-        _finding(finding, fetch, f"{key}_{number}")
+        _finding(finding, fetch, f"{key}_{number}", names)
 
 
-def _finding(finding: Finding, fetch: FetchRows, key: str) -> None:
+def _finding(finding: Finding, fetch: FetchRows, key: str, names: Mapping[str, str]) -> None:
     with st.container(border=True):
         said, button = st.columns([6, 1], vertical_alignment="center")
         said.markdown(ui.finding_line(finding))
@@ -84,14 +86,14 @@ def _finding(finding: Finding, fetch: FetchRows, key: str) -> None:
             help=f"Show the {ui.count_of(finding.count or len(finding.rows), 'row')} this is about.",
         )
         if opened:
-            _finding_rows(finding, fetch, key)
+            _finding_rows(finding, fetch, key, names)
 
 
-def _finding_rows(finding: Finding, fetch: FetchRows, key: str) -> None:
+def _finding_rows(finding: Finding, fetch: FetchRows, key: str, names: Mapping[str, str]) -> None:
     import pandas as pd
 
     positions = list(finding.rows[:SHOWN_ROWS])
-    frame = readable(pd.DataFrame(fetch(positions)))
+    frame = readable(pd.DataFrame(fetch(positions)), names)
     groups = {row: number for number, held in enumerate(finding.detail.get("groups", ()), 1) for row in held}
     if groups:
         frame.insert(1, "set", [groups.get(row, 0) for row in positions])
@@ -99,7 +101,7 @@ def _finding_rows(finding: Finding, fetch: FetchRows, key: str) -> None:
         st.caption(f"{len(positions):,} of {max(finding.count, len(finding.rows)):,} rows.")
     picked = ui.grid(frame, f"finding_grid_{key}", selection="one", page_size=12, widths=WIDTHS)
     if picked:
-        draw_row(fetch([positions[picked[0]]])[0])
+        draw_row(fetch([positions[picked[0]]])[0], names)
     ui.download(
         "Download these rows",
         lambda: ui.csv_bytes(pd.DataFrame(fetch(list(finding.rows)))),
@@ -112,28 +114,39 @@ def _finding_rows(finding: Finding, fetch: FetchRows, key: str) -> None:
 WIDTHS = {"position": 84, "set": 60, "line": 76, "id": 104, "labels": 170, "split": 96, "source": 140, "group": 110}
 
 
-def readable(frame: pd.DataFrame) -> pd.DataFrame:
+def readable(frame: pd.DataFrame, label_names: Mapping[str, str]) -> pd.DataFrame:
     """Return the columns a reader looks at first, empty ones left out, texts cut to what fits a cell."""
     names = [name for name in _COLUMNS if name in frame.columns]
-    names += [name for name in frame.columns if name.startswith("x_")][:4]
+    told = [frame[name].tolist() for name in ("title", "text") if name in frame.columns]
+    names += [name for name in frame.columns if name.startswith("x_") and frame[name].tolist() not in told][
+        :EXTRA_SHOWN
+    ]
     made = frame[names].copy()
     for name in ("title", "text"):
         if name in made:
             made[name] = made[name].str.slice(0, 240)
     if "labels" in made:
-        made["labels"] = ["; ".join(found) for found in made["labels"]]
+        made["labels"] = ["; ".join(label_names.get(one, one) for one in found) for found in made["labels"]]
     filled = [name for name in names if name in ("position", "line") or made[name].astype(str).ne("").any()]
     result: pd.DataFrame = made[filled]
     if "source" in result and result["source"].nunique() == 1:
         result = result.drop(columns="source")
-    return result
+    return own_names(result)
 
 
-def draw_row(row: Mapping[str, Any]) -> None:
+def own_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with the file's other columns under the file's own names, where those are free."""
+    taken = set(frame.columns)
+    free = {name: name[2:] for name in frame.columns if name.startswith("x_") and name[2:] not in taken}
+    return frame.rename(columns=free)
+
+
+def draw_row(row: Mapping[str, Any], names: Mapping[str, str]) -> None:
     """Show one row whole: title, labels, text, and what else the file says of it."""
     with st.container(border=True):
         st.markdown(f"**{ui.plain(str(row.get('title') or row.get('id')))}**")
-        st.html(ui.chips(row.get("labels", ())) or ui.chips(["no label"], quiet=True))
+        labels = [label if names.get(label, label) == label else f"{label} · {names[label]}" for label in row["labels"]]
+        st.html(ui.chips(labels) or ui.chips(["no label"], quiet=True))
         st.text(str(row.get("text", "")))
         rest = {
             name.removeprefix("x_"): value

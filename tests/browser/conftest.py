@@ -69,10 +69,10 @@ def start(home: Path, port: int | None = None) -> Server:
     raise AssertionError(f"the app did not start: {log.read_text(encoding='utf-8')}")
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """An app over an empty workspace."""
-    running = start(tmp_path / "home")
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An app over a workspace that is empty when the module's tests begin."""
+    running = start(tmp_path_factory.mktemp("app") / "home")
     yield running
     running.stop()
 

@@ -47,7 +47,7 @@ def test_a_dropped_ris_file_becomes_a_dataset(server: Server, page: Page, tmp_pa
     page.get_by_text("Rows", exact=True).first.click()
     page.get_by_role("button", name="Rows").or_(page.get_by_role("radio", name="Rows")).first.click()
     grid = page.frame_locator("iframe").first
-    expect(grid.get_by_text("Outcome of lung disease in cohort 1", exact=True)).to_be_visible()
+    expect(grid.get_by_text("Outcome of lung disease in cohort 1", exact=True).first).to_be_visible()
 
 
 def test_pages_and_api_answer_on_one_port(server: Server, page: Page) -> None:
