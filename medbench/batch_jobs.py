@@ -61,6 +61,7 @@ class Job:
     _table: tuple[int, pd.DataFrame] | None = None
     _ids: list[str] = field(default_factory=list)
     _ids_read: int = 0
+    _corrections: tuple[str, dict[int, tuple[list[str], str]]] | None = None
 
     @property
     def id(self) -> str:
@@ -119,6 +120,8 @@ class Job:
             self.done = self.batch.done
             self.sentence = "Writing the history."
             self._record()
+            self.sentence = "Making the table."
+            self.table()
         except MedbenchError as error:
             self.problem = error
         except Exception:  # the end of a thread: logged whole, told in one sentence
@@ -159,6 +162,12 @@ class Job:
 
     def corrections(self) -> dict[int, tuple[list[str], str]]:
         """Return position -> (labels, note) of the corrections that stand."""
+        stamp = history.stamp(self.workspace)
+        if self._corrections is None or self._corrections[0] != stamp:
+            self._corrections = (stamp, self._read_corrections())
+        return self._corrections[1]
+
+    def _read_corrections(self) -> dict[int, tuple[list[str], str]]:
         position = {entry: at for at, entry in enumerate(self.history_ids)}
         if not position:
             return {}

@@ -281,8 +281,9 @@ def _flags(rows: pd.DataFrame) -> list[str]:
 
 
 def _one(job: Job, position: int, corrections: Corrections) -> None:
-    item, answer = job.batch.item(position), job.batch.prediction(position)
     st.divider()
+    with st.spinner("Opening the record…"):
+        item, answer = job.batch.item(position), job.batch.prediction(position)
     st.subheader(ui.plain(item.title or item.id), anchor=False)
     key = f"classify_row_{job.id}_{position}"
     draw_answer(
