@@ -306,6 +306,13 @@ def test_pdfs_that_cannot_be_read_say_why(tmp_path: Path) -> None:
         assert reason in str(record.refused)
 
 
+def test_a_damaged_pdf_is_not_quoted_in_any_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = article_pdf(TITLE, BODY)
+    (record,) = records(put(tmp_path, whole.replace(b"startxref", b"startxref\n9")))
+    assert record.first("title") == TITLE
+    assert caplog.records == []
+
+
 def test_xml_writing_leaves_out_what_would_break_the_document(tmp_path: Path) -> None:
     broken = ARTICLE.format(pmid=2).replace("</Article>", "")
     path = put(tmp_path, pubmed(ARTICLE.format(pmid=1), broken))

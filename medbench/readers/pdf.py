@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -60,6 +61,8 @@ class Pdf(Reader):
         from pypdf import PdfReader
         from pypdf.errors import PyPdfError
 
+        # Its warnings quote the document, and what users upload is never logged; what matters is in `refused`.
+        logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
         with source.open_bytes() as raw:
             stream = io.BytesIO(raw.read()) if source.zipped else raw
             try:
