@@ -4,7 +4,8 @@
     rows.parquet     every row, in order (columns as in `drafting.Draft.frame`; "split" is the split that was given)
     findings.json    the verdict with the positions of its rows
     dataset.json     the card; written last, so a folder without it is not a dataset
-All three are written by `save` alone and never changed.
+    baseline.json    the number to beat, kept by `preflight.baseline` once somebody asked for it
+The first three are written by `save` alone and never changed.
 """
 
 from __future__ import annotations

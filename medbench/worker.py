@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from medbench import runs
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
-from medbench.records import SPLITS, Device, Examples, RunSpec
+from medbench.records import SPLITS, Device, Examples, Metric, RunSpec
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from medbench.judging import Judged
 
 VERSION = 1
+RIVALS = ("keywords", "linear")
 NEIGHBOURS = 20_000
 INTENDED_USE = "Research use: a second look at texts that a person also reads. Not a medical device."
 
@@ -92,7 +93,7 @@ def _train(workspace: Workspace, folder: Path, spec: RunSpec, say: Say, *, resum
     rows = {split: len(examples) for split, examples in parts.items()}
     say("started", device=device.name, rows=rows, options=options.model_dump(mode="json"), resumed=resume)
     rng = np.random.default_rng(spec.seed)
-    baselines = _baselines(spec, parts, say)
+    baselines = _baselines(workspace, spec, dataset, parts, say)
     fitting = Fitting(rng, device, say, folder / "checkpoints", resume)
     keep_learning = family.cheap if spec.keep_learning is None else spec.keep_learning
     judged = judging.judge(family, options, parts, fitting=fitting, keep_learning=keep_learning)
@@ -108,25 +109,59 @@ def _train(workspace: Workspace, folder: Path, spec: RunSpec, say: Say, *, resum
         say("finished", model=folder.name, sentence=sentence, seconds=round(seconds, 1), metrics=headline)
 
 
-def _baselines(spec: RunSpec, parts: dict[str, Examples], say: Say) -> dict[str, dict[str, Any]]:
-    """Score the majority rule and the keyword family on the very rows that the run is judged on."""
+def _baselines(
+    workspace: Workspace, spec: RunSpec, dataset: Dataset, parts: dict[str, Examples], say: Say
+) -> dict[str, dict[str, Any]]:
+    """Score the majority rule and the simpler families on the very rows that the run is judged on.
+
+    A rival that was trained on this dataset before is quoted from its card instead of being fitted again.
+    """
     import numpy as np
 
     from medbench import judging
-    from medbench.families import Fitting, get_family
+    from medbench.families import Fitting, families_for
 
     rng = np.random.default_rng(spec.seed)
     judged = (
         parts["test"] if len(parts["test"]) else parts["validation"] if len(parts["validation"]) else parts["train"]
     )
-    found = {"majority": judging.majority(parts["train"], judged, rng)}
-    keywords = get_family("keywords")
-    if spec.family != "keywords" and len(parts["test"]) and parts["train"].answer in keywords.answers:
-        say("stage", name="baselines", sentence="Scoring the baselines: majority and keywords.")
-        quiet = Fitting(rng, Device(), Say(None, stop=say.stop))
-        rival = judging.judge(keywords, keywords.parse({}), parts, fitting=quiet, keep_learning=False)
-        found["keywords"] = rival.metrics
-    return {name: {key: _numbers(metric) for key, metric in table.items()} for name, table in found.items()}
+    majority = judging.majority(parts["train"], judged, rng)
+    found = {"majority": {key: _numbers(metric) for key, metric in majority.items()}}
+    order = [family for family in families_for(dataset.item, dataset.answer) if family.name in RIVALS]
+    simpler = order[: next((at for at, family in enumerate(order) if family.name == spec.family), len(order))]
+    for family in simpler if len(parts["test"]) else []:
+        known = _trained_before(workspace, family.name, dataset.id)
+        if known is None:
+            say("stage", name="baselines", sentence=f"Scoring the number to beat: {family.title}.")
+            quiet = Fitting(rng, Device(), Say(None, stop=say.stop))
+            rival = judging.judge(family, family.parse({}), parts, fitting=quiet, keep_learning=False)
+            known = {key: _numbers(metric) for key, metric in rival.metrics.items()}
+        found[family.name] = known
+    return found
+
+
+def _trained_before(workspace: Workspace, family: str, dataset_id: str) -> dict[str, Any] | None:
+    from medbench.workspace import read_json
+
+    for path in workspace.model_cards():
+        card = read_json(path)
+        if (
+            card["family"] == family
+            and card["dataset"]["id"] == dataset_id
+            and card["judged_on"].startswith("the test")
+        ):
+            return dict(card["metrics"])
+    return None
+
+
+def _verdicts(metrics: dict[str, Metric], baselines: dict[str, dict[str, Any]]) -> list[str]:
+    """Return a plain sentence for every baseline that the model does not beat in macro-F1."""
+    own = metrics["macro_f1"].value
+    return [
+        f"It is NOT better than the {name} baseline in macro-F1: {own:.3f} against {table['macro_f1']['value']:.3f}."
+        for name, table in baselines.items()
+        if own < table["macro_f1"]["value"]
+    ]
 
 
 def _numbers(metric: Any) -> dict[str, Any]:
@@ -179,7 +214,7 @@ def _card(
         "intended_use": INTENDED_USE,
         "limits": _limits(facts, judged),
         "licence": facts.get("licence", ""),
-        "notes": judged.notes,
+        "notes": [*_verdicts(judged.metrics, baselines), *judged.notes],
     }
 
 
