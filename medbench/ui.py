@@ -262,14 +262,32 @@ def grid(
     from st_aggrid import AgGrid
 
     shown = _plain_columns(frame)
+    sized, named = widths or {}, names or {}
     columns = [
-        _column(
-            name, shown[name], (widths or {}).get(name), (names or {}).get(name), name in hide, name in wrap, decimals
-        )
-        for name in shown.columns
+        _column(one, shown[one], sized.get(one), named.get(one), one in hide, one in wrap, decimals) for one in shown
     ]
     shown["__row"] = [str(row) for row in range(len(shown))]
-    columns.append({"field": "__row", "hide": True})
+    paged = bool(page_size) and len(shown) > page_size
+    rows = min(len(shown), page_size or 12)
+    answer = AgGrid(
+        shown,
+        gridOptions=_grid_options([*columns, {"field": "__row", "hide": True}], selection, page_size if paged else 0),
+        height=height or 34 * max(rows, 1) + 52 + (48 if paged else 0) + (60 if wrap else 0),
+        key=key,
+        update_on=["selectionChanged"] if selection != "none" else [],
+        data_return_mode="AS_INPUT",
+        enable_enterprise_modules=False,
+        show_toolbar=False,
+        theme="streamlit",
+        custom_css={".ag-cell": {"font-size": "14px"}, ".ag-header-cell": {"font-size": "14px"}},
+    )
+    picked = answer.selected_rows if selection != "none" else None
+    if picked is None:
+        return []
+    return [row for value in picked["__row"] if (row := int(value)) < len(frame)]
+
+
+def _grid_options(columns: list[dict[str, Any]], selection: str, page_size: int) -> dict[str, Any]:
     options: dict[str, Any] = {
         "columnDefs": columns,
         "defaultColDef": {"sortable": True, "resizable": True, "filter": True, "minWidth": 70},
@@ -283,25 +301,9 @@ def grid(
         options["rowSelection"] = {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True}
     elif selection == "many":
         options["rowSelection"] = {"mode": "multiRow", "checkboxes": True, "enableClickSelection": False}
-    if page_size and len(shown) > page_size:
+    if page_size:
         options |= {"pagination": True, "paginationPageSize": page_size, "paginationPageSizeSelector": False}
-    rows = min(len(shown), page_size or 12)
-    answer = AgGrid(
-        shown,
-        gridOptions=options,
-        height=height or 34 * max(rows, 1) + 52 + (48 if "pagination" in options else 0) + (60 if wrap else 0),
-        key=key,
-        update_on=["selectionChanged"] if selection != "none" else [],
-        data_return_mode="AS_INPUT",
-        enable_enterprise_modules=False,
-        show_toolbar=False,
-        theme="streamlit",
-        custom_css={".ag-cell": {"font-size": "14px"}, ".ag-header-cell": {"font-size": "14px"}},
-    )
-    picked = answer.selected_rows if selection != "none" else None
-    if picked is None:
-        return []
-    return [row for value in picked["__row"] if (row := int(value)) < len(frame)]
+    return options
 
 
 def _column(

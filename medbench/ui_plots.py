@@ -18,6 +18,7 @@ INK, FAINT = "#0b7a86", "#9fb8bb"
 BARS = 40
 LAYOUT_SEED = 7
 WORD_ROWS = 5_000
+UNDRAWN = {"axis": None, "scale": {"zero": False, "nice": False, "padding": 46}}
 PICTURES = ("Labels", "Lengths", "Together", "Typical words")
 
 
@@ -147,17 +148,18 @@ def _together(folder: str, key: str, names: Mapping[str, str], draft: Draft | No
         return
     edges = edges.assign(**{end: [names.get(one, one) for one in edges[end]] for end in ("source", "target")})
     st.caption("Labels that stand on the same rows lie close; a thicker line means a larger share of the rarer label.")
-    hidden = {"axis": None, "scale": {"zero": False, "nice": False, "padding": 46}}
-    place = {
-        "x": {"field": "x", "type": "quantitative", **hidden},
-        "y": {"field": "y", "type": "quantitative", **hidden},
-    }
-    lines = {
+    spec = {"layer": [_line_layer(edges), *_label_layers(nodes)], "height": 560}
+    st.vega_lite_chart(spec=spec, key=f"chart_together_{key}", alt="Network: which labels stand on the same rows.")
+    _table(edges[["source", "target", "rows", "share"]], "labels-together", key)
+
+
+def _line_layer(edges: pd.DataFrame) -> dict[str, Any]:
+    return {
         "data": {"values": edges.to_dict("records")},
-        "mark": {"type": "rule", "color": FAINT, "opacity": 0.7},
+        "mark": {"type": "rule", "color": FAINT, "opacity": 0.5},
         "encoding": {
-            "x": {"field": "x0", "type": "quantitative", **hidden},
-            "y": {"field": "y0", "type": "quantitative", **hidden},
+            "x": {"field": "x0", "type": "quantitative", **UNDRAWN},
+            "y": {"field": "y0", "type": "quantitative", **UNDRAWN},
             "x2": {"field": "x1"},
             "y2": {"field": "y1"},
             "strokeWidth": {
@@ -174,27 +176,26 @@ def _together(folder: str, key: str, names: Mapping[str, str], draft: Draft | No
             ],
         },
     }
+
+
+def _label_layers(nodes: pd.DataFrame) -> list[dict[str, Any]]:
+    data = {"values": nodes.to_dict("records")}
+    place = {axis: {"field": axis, "type": "quantitative", **UNDRAWN} for axis in ("x", "y")}
     size = {"field": "rows", "type": "quantitative", "scale": {"range": [60, 1400]}, "legend": None}
     told = [{"field": "name"}, {"field": "label"}, {"field": "rows", "format": ","}]
-    points = {
-        "mark": {"type": "circle", "color": INK, "opacity": 0.9},
-        "encoding": {**place, "size": size, "tooltip": told},
-    }
-    texts = {
-        "mark": {"type": "text", "dy": -14, "fontSize": 11, "limit": 130, "color": _text_colour()},
-        "encoding": {**place, "text": {"field": "name"}, "tooltip": told},
-    }
-    spec: dict[str, Any] = {
-        "data": {"values": nodes.to_dict("records")},
-        "layer": [lines, points, texts],
-        "height": 560,
-    }
-    st.vega_lite_chart(spec=spec, key=f"chart_together_{key}", alt="Network: which labels stand on the same rows.")
-    _table(edges[["source", "target", "rows", "share"]], "labels-together", key)
-
-
-def _text_colour() -> str:
-    return "#e6ecec" if st.context.theme.type == "dark" else "#1b2a2f"
+    colour = "#e6ecec" if st.context.theme.type == "dark" else "#1b2a2f"
+    return [
+        {
+            "data": data,
+            "mark": {"type": "circle", "color": INK, "opacity": 0.9},
+            "encoding": {**place, "size": size, "tooltip": told},
+        },
+        {
+            "data": data,
+            "mark": {"type": "text", "dy": -14, "fontSize": 11, "limit": 130, "color": colour},
+            "encoding": {**place, "text": {"field": "name"}, "tooltip": told},
+        },
+    ]
 
 
 def _words(folder: str, key: str, labels: Sequence[str], names: Mapping[str, str], draft: Draft | None) -> None:
