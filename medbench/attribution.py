@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from medbench.records import Span
+from medbench.records import Explanation, Span
 
 Stretch = tuple[int, int]
 """[start, end) in characters of the original text."""
@@ -201,3 +201,10 @@ def _strongest(spans: Sequence[Span], words: Sequence[Stretch], budget: int) -> 
             top.append((span.start, span.end))
             sizes.append(size)
     return top, sizes
+
+
+def explain(score_texts: ScoreTexts, text: str, label: str) -> Explanation:
+    """Explain a label on a text by occlusion (`evidence`), and say how faithful that is; the same marks every time."""
+    spans = evidence(score_texts, text)
+    trusted = faithfulness(score_texts, text, spans, np.random.default_rng(0))
+    return Explanation(label, "occlusion", spans, faithfulness=trusted)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from medbench.attribution import evidence, faithfulness
+from medbench.attribution import explain
 from medbench.errors import MedbenchError
 from medbench.families import Estimate, Family, Fitting, Model
 from medbench.families import _encoder_cost as cost
@@ -141,9 +141,7 @@ class EncoderModel(Model):
             found: npt.NDArray[np.float32] = self._score(self._encode(texts))[:, column]
             return found
 
-        spans = evidence(score, item)
-        trusted = faithfulness(score, item, spans, np.random.default_rng(0))
-        return Explanation(label, "occlusion", spans, faithfulness=trusted)
+        return explain(score, item, label)
 
     def save(self, folder: Path) -> None:
         """Write encoder.json, head.safetensors and the adapter, or all weights with config.json.
