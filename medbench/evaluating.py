@@ -91,6 +91,19 @@ def evaluate_file(
         raise MedbenchError(f"a label column in {source.name!r}", "none", "Name it with --labels COLUMN.")
     rows = list(columns.apply(mapped, account.watch(reader.read(source)), task.clean_label, reader.roles))
     items = [Item(row.id or str(number), row.title, row.text) for number, row in enumerate(rows, start=1)]
+    return _judged(loaded, source.name, account, rows, items, keep_seen, (n_boot, seed))
+
+
+def _judged(
+    loaded: predicting.Loaded,
+    file: str,
+    account: Account,
+    rows: list[columns.Row],
+    items: list[Item],
+    keep_seen: bool,
+    resamples: tuple[int, int],
+) -> Evaluation:
+    n_boot, seed = resamples
     unknown = Counter(label for row in rows for label in row.labels if label not in loaded.labels)
     seen = predicting.seen_in_training(loaded, items)
     labelled = np.array([bool(row.labels) for row in rows], dtype=bool)
@@ -109,8 +122,8 @@ def evaluate_file(
     )
     n_seen = int((seen & labelled).sum())
     return Evaluation(
-        model=model_id,
-        file=source.name,
+        model=loaded.id,
+        file=file,
         judged=len(kept),
         seen=n_seen,
         unlabelled=int((~labelled).sum()),
