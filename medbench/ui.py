@@ -248,11 +248,11 @@ def grid(
     """Draw a table that people work in: sort, filter, resize, select. Returns the selected positions in `frame`.
 
     Args:
-        frame: At most some thousand rows (all of them travel to the browser). Columns of any dtype.
+        frame: At most some thousand rows (all of them travel to the browser), columns of any dtype.
         key: Widget key.
         selection: Whether rows can be selected, by a click anywhere on them ("one") or check boxes ("many").
         height: Pixels; fitted to the rows when None.
-        widths: Column -> width in pixels; other columns share the rest.
+        widths: Column -> pixels; other columns share the rest.
         names: Column -> heading.
         hide: Columns that are not shown.
         wrap: Columns whose text wraps; the rows then grow.
@@ -262,9 +262,9 @@ def grid(
     from st_aggrid import AgGrid
 
     shown = _plain_columns(frame)
-    sized, named = widths or {}, names or {}
     columns = [
-        _column(one, shown[one], sized.get(one), named.get(one), one in hide, one in wrap, decimals) for one in shown
+        _column(name, shown[name], widths or {}, names or {}, name in hide, name in wrap, decimals)
+        for name in map(str, shown.columns)
     ]
     shown["__row"] = [str(row) for row in range(len(shown))]
     paged = bool(page_size) and len(shown) > page_size
@@ -282,9 +282,7 @@ def grid(
         custom_css={".ag-cell": {"font-size": "14px"}, ".ag-header-cell": {"font-size": "14px"}},
     )
     picked = answer.selected_rows if selection != "none" else None
-    if picked is None:
-        return []
-    return [row for value in picked["__row"] if (row := int(value)) < len(frame)]
+    return [] if picked is None else [row for value in picked["__row"] if (row := int(value)) < len(frame)]
 
 
 def _grid_options(columns: list[dict[str, Any]], selection: str, page_size: int) -> dict[str, Any]:
@@ -309,19 +307,20 @@ def _grid_options(columns: list[dict[str, Any]], selection: str, page_size: int)
 def _column(
     name: str,
     values: pd.Series[Any],
-    width: int | None,
-    heading: str | None,
+    widths: Mapping[str, int],
+    names: Mapping[str, str],
     hidden: bool,
     wrapped: bool,
     decimals: Mapping[str, int] | None,
 ) -> dict[str, Any]:
-    column: dict[str, Any] = {"field": name, "headerName": heading or name, "hide": hidden}
+    column: dict[str, Any] = {"field": name, "headerName": names.get(name, name), "hide": hidden}
     if values.dtype.kind in "iuf":
         shown = f"value.toFixed({decimals[name]})" if decimals and name in decimals else "value.toLocaleString('en')"
         column |= {"type": "numericColumn", "filter": "agNumberColumnFilter"}
         column |= {"valueFormatter": f"value == null ? '' : {shown}"}
     else:
         column |= {"filter": "agTextColumnFilter", "tooltipField": name}
+    width = widths.get(name)
     if width:
         column |= {"width": width, "suppressHeaderFilterButton": width <= 110}
     else:
