@@ -268,11 +268,11 @@ def grid(
     ]
     shown["__row"] = [str(row) for row in range(len(shown))]
     paged = bool(page_size) and len(shown) > page_size
-    rows = min(len(shown), page_size or 12)
     answer = AgGrid(
         shown,
         gridOptions=_grid_options([*columns, {"field": "__row", "hide": True}], selection, page_size if paged else 0),
-        height=height or 34 * max(rows, 1) + 52 + (48 if paged else 0) + (60 if wrap else 0),
+        height=height
+        or 34 * max(min(len(shown), page_size or 12), 1) + 52 + (48 if paged else 0) + (60 if wrap else 0),
         key=key,
         update_on=["selectionChanged"] if selection != "none" else [],
         data_return_mode="AS_INPUT",
