@@ -271,8 +271,7 @@ def grid(
     answer = AgGrid(
         shown,
         gridOptions=_grid_options([*columns, {"field": "__row", "hide": True}], selection, page_size if paged else 0),
-        height=height
-        or 34 * max(min(len(shown), page_size or 12), 1) + 52 + (48 if paged else 0) + (60 if wrap else 0),
+        height=height or _fitted_height(min(len(shown), page_size or 12), paged, bool(wrap)),
         key=key,
         update_on=["selectionChanged"] if selection != "none" else [],
         data_return_mode="AS_INPUT",
@@ -283,6 +282,11 @@ def grid(
     )
     picked = answer.selected_rows if selection != "none" else None
     return [] if picked is None else [row for value in picked["__row"] if (row := int(value)) < len(frame)]
+
+
+def _fitted_height(rows: int, paged: bool, wrapped: bool) -> int:
+    """Return the pixels that this many rows take, with heading, pager and some room for wrapped text."""
+    return 34 * max(rows, 1) + 52 + 48 * paged + 60 * wrapped
 
 
 def _grid_options(columns: list[dict[str, Any]], selection: str, page_size: int) -> dict[str, Any]:
