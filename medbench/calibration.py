@@ -18,6 +18,8 @@ EPSILON = 1e-6
 _PRIOR = 4.0
 # Isotonic regression over-fits below about this many positives (Niculescu-Mizil & Caruana 2005 say 200 to 1,000).
 _ISOTONIC_POSITIVES = 100
+# Share of the Platt line in an isotonic label's probability: it keeps the order of items beyond the outer steps.
+_LINE = 0.1
 
 
 def calibration_pairs(prob: npt.ArrayLike, truth: Truth, answer: AnswerKind) -> tuple[Floats, Floats]:
@@ -97,7 +99,7 @@ class LabelLines:
     Attributes:
         slope: (L,) float64, >= 0, so that a higher score never means a lower probability.
         intercept: (L,) float64.
-        steps_at: Breakpoints of the isotonic labels, one after another, (s,) float64.
+        steps_at: Scores at the centres of the isotonic labels' steps, one label after another, (s,) float64.
         steps_to: Their probabilities, (s,) float64.
         steps_end: (L,) int64, where each label's breakpoints end; labels without any use their line.
         normalise: True to make rows sum to 1.
@@ -116,7 +118,8 @@ class LabelLines:
         begin = 0
         for label, end in enumerate(self.steps_end):
             if end > begin:
-                prob[:, label] = np.interp(scores[:, label], self.steps_at[begin:end], self.steps_to[begin:end])
+                steps = np.interp(scores[:, label], self.steps_at[begin:end], self.steps_to[begin:end])
+                prob[:, label] = _LINE * prob[:, label] + (1 - _LINE) * steps
             begin = int(end)
         return prob / prob.sum(axis=1, keepdims=True).clip(EPSILON) if self.normalise else prob
 
@@ -215,11 +218,16 @@ def _steps(
 
 
 def _isotonic(score: Floats, truth: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return centred isotonic regression (Oron & Flournoy 2017): each step shrinks to its centre, lines join them.
+
+    Plain steps would give thousands of items one probability and lose their order.
+    """
     from sklearn.isotonic import IsotonicRegression
 
     floor = 1 / (len(score) + 2)  # a step of all-false items is not proof of probability 0
-    fit = IsotonicRegression(y_min=floor, y_max=1 - floor, out_of_bounds="clip").fit(score, truth.astype(np.float64))
-    return np.asarray(fit.X_thresholds_, dtype=np.float64), np.asarray(fit.y_thresholds_, dtype=np.float64)
+    level = IsotonicRegression(y_min=floor, y_max=1 - floor).fit_transform(score, truth.astype(np.float64))
+    steps, step = np.unique(level, return_inverse=True)
+    return np.bincount(step, weights=score) / np.bincount(step), steps.astype(np.float64)
 
 
 def fit_scales(scores: Scores, truth: Truth, vector: bool) -> LabelScales:

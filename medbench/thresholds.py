@@ -8,17 +8,19 @@ import numpy.typing as npt
 from medbench.records import AnswerKind, Truth
 
 Floats = npt.NDArray[np.float64]
-# A label's own threshold and the shared one weigh the same when the label has this many positives.
-SHRINK = 10.0
+# A label's measured and its expected cut weigh the same when the label has this many positives.
+SHRINK = 5.0
 _RESAMPLES = 25
+# A label is chosen for at most this many times as many items as carry it: beyond that, F1 rewards choosing it always.
+_MOST_CHOSEN = 4
 
 
-def best_cut(prob: Floats, truth: npt.NDArray[np.bool_], weight: Floats | None = None) -> float:
+def best_cut(prob: Floats, truth: npt.NDArray[np.bool_] | Floats, weight: Floats | None = None) -> float:
     """Return the threshold with the highest F1: the middle between the last item above it and the first below.
 
     Args:
         prob: (n,) probabilities.
-        truth: (n,) bool.
+        truth: (n,) bool; or the chance that each item is true, and F1 is the one expected (Lipton 2014).
         weight: (n,) how often each item counts; None means once.
 
     Returns:
@@ -40,29 +42,32 @@ def best_cut(prob: Floats, truth: npt.NDArray[np.bool_], weight: Floats | None =
 def tune_thresholds(prob: Floats, truth: Truth, rng: np.random.Generator, shrink: float = SHRINK) -> Floats:
     """Return the (L,) thresholds that give each label a high F1 on data not seen here.
 
-    A label's own best cut is averaged over 25 bootstrap resamples, so that no single item sets it, and then drawn
-    towards the cut that serves all (item, label) pairs best, the more the fewer positives the label has:
-    weight n_positive / (n_positive + shrink) for its own. A label without positives gets the shared cut.
+    A label's measured cut, the best on the truth, is averaged over 25 bootstrap resamples and then drawn towards its
+    expected cut, the best if the calibrated probabilities were the truth: weight n_positive / (n_positive + shrink)
+    for the measured one, so that no single item sets it. A label without positives gets the cut that serves all
+    (item, label) pairs best.
 
     Args:
         prob: (n, L) calibrated probabilities.
         truth: (n, L) bool.
         rng: Draws the resamples.
-        shrink: The number of positives at which own and shared cut weigh the same.
+        shrink: The number of positives at which measured and expected cut weigh the same.
     """
     n_items, n_labels = truth.shape
     positives = truth.sum(axis=0)
     if not positives.any():
         return np.full(n_labels, 0.5)
-    shared = best_cut(prob.ravel(), truth.ravel())
     draws = rng.integers(0, n_items, (_RESAMPLES, n_items))
     weights = np.stack([np.bincount(draw, minlength=n_items) for draw in draws]).astype(np.float64)
-    thresholds = np.full(n_labels, shared)
+    thresholds = np.full(n_labels, best_cut(prob.ravel(), truth.ravel()))
     for label in np.flatnonzero(positives):
-        cuts = [best_cut(prob[:, label], truth[:, label], weight) for weight in weights]
-        cuts = [cut for cut in cuts if cut < 1.0] or [shared]  # a resample without a positive says nothing
-        own = positives[label] / (positives[label] + shrink)
-        thresholds[label] = own * float(np.mean(cuts)) + (1 - own) * shared
+        mine, count = prob[:, label], int(positives[label])
+        expected = best_cut(mine, mine)
+        # A resample without a positive says nothing.
+        cuts = [cut for weight in weights if (cut := best_cut(mine, truth[:, label], weight)) < 1] or [expected]
+        share = count / (count + shrink)
+        lowest = np.sort(mine)[-min(_MOST_CHOSEN * count, n_items)]
+        thresholds[label] = max(share * float(np.mean(cuts)) + (1 - share) * expected, lowest)
     return thresholds
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count, repeat
@@ -319,6 +319,8 @@ def squashed(margins: Floats, answer: AnswerKind, slope: float) -> Floats:
 def spread_over_words(text: str, places: Sequence[tuple[int, int, int]], worth: dict[int, float]) -> tuple[Span, ...]:
     """Share what each term is worth equally among its places and their words; join neighbours that a term spans.
 
+    Function words inside a term get no share.
+
     Args:
         text: The original text.
         places: (start, end, column) of every term found.
@@ -329,27 +331,30 @@ def spread_over_words(text: str, places: Sequence[tuple[int, int, int]], worth: 
     """
     units = word_spans(text)
     starts = [start for start, _ in units]
-    times: dict[int, int] = {}
-    for _, _, column in places:
-        times[column] = times.get(column, 0) + 1
-    weight = np.zeros(len(units))
-    bound = np.zeros(len(units))
+    telling = np.array([text[start:end].lower() not in FUNCTION_WORDS for start, end in units], dtype=bool)
+    times = Counter(column for _, _, column in places)
+    weight, bound = np.zeros(len(units)), np.zeros(len(units))
     for start, end, column in places:
         first, last = bisect_right(starts, start) - 1, bisect_right(starts, end - 1) - 1
         if first < 0:
             continue
+        inside = np.arange(first, last + 1)
+        inside = inside[telling[inside]] if telling[inside].any() else inside
         share = worth[column] / times[column]
-        weight[first : last + 1] += share / (last + 1 - first)
+        weight[inside] += share / len(inside)
         bound[first:last] += share  # what holds a word to the next one
     spans: list[Span] = []
-    strong = set(np.argsort(-np.abs(weight), kind="stable")[:_MARKS].tolist())
-    for at in sorted(strong):
-        if not weight[at]:
-            continue
+    strong = sorted(at for at in np.argsort(-np.abs(weight), kind="stable")[:_MARKS].tolist() if weight[at])
+    for before, at in zip([-2, *strong], strong, strict=False):
         start, end = units[at]
-        joined = at - 1 in strong and weight[at - 1] * weight[at] > 0 and bound[at - 1] * weight[at] > 0
-        if joined:
+        if before == at - 1 and _belong(weight[before], weight[at], bound[before]):
             spans[-1] = Span(spans[-1].start, end, spans[-1].weight + float(weight[at]))
         else:
             spans.append(Span(start, end, float(weight[at])))
     return tuple(spans)
+
+
+def _belong(first: float, second: float, bound: float) -> bool:
+    """Return whether two neighbours are one mark: of one sign, of like weight, and held together by a term."""
+    alike = min(abs(first), abs(second)) >= 0.25 * max(abs(first), abs(second))
+    return bool(alike and first * second > 0 and bound * second > 0)

@@ -196,7 +196,7 @@ class Keywords(Family[KeywordOptions]):
         """Estimate from the number of words, with constants measured on two cores."""
         words = sum(text.count(" ") + 1 for text in train.items)
         disk = len(train.labels) * options.terms * (40 + 2 * _DIMENSIONS)
-        return Estimate(seconds=1 + 4e-6 * words * options.words, memory=int(3e8 + 60 * words), disk=disk)
+        return Estimate(seconds=1 + 2e-6 * words * options.words, memory=int(3e8 + 60 * words), disk=disk)
 
 
 def checked_lexicon(lexicon: Mapping[str, Mapping[str, float]], labels: Sequence[str]) -> Lexicon:
