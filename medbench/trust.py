@@ -244,32 +244,35 @@ def fit_trust(
     """
     if not len(truth):
         raise MedbenchError("validation items to calibrate on", "none", "Give the dataset a validation split.")
-    fold = _folds(len(truth), groups, rng)
-    losses, honest = _cross_fitted(scores, truth, answer, fold)
+    losses, by_method = _cross_fitted(scores, truth, answer, _folds(len(truth), groups, rng))
     method = min(losses, key=lambda name: losses[name])
+    honest = by_method[method]
     calibrator = fit_method(method, scores, truth)
-    prob = calibrator(scores)
     many = answer == "many"
-    thresholds = tune_thresholds(prob, truth, rng) if many else np.zeros(truth.shape[1])
     trust = Trust(
         answer=answer,
         method=method,
         calibrator=calibrator,
-        thresholds=thresholds,
-        cutoff=conformal_cutoff(honest[method], truth, answer, coverage),
+        thresholds=tune_thresholds(calibrator(scores), truth, rng) if many else np.zeros(truth.shape[1]),
+        cutoff=conformal_cutoff(honest, truth, answer, coverage),
         coverage=coverage,
         stranger=fit_stranger(embeddings_train, embeddings_validation, rng),
         doubt_limit=1.0,
         expects_label=bool(truth.any(axis=1).mean() > 0.98),
         ece_before=expected_calibration_error(scores, truth, answer),
-        ece_after=expected_calibration_error(honest[method], truth, answer),
+        ece_after=expected_calibration_error(honest, truth, answer),
         n_items=len(truth),
         losses={name: round(loss, 6) for name, loss in losses.items()},
     )
-    if not many:
-        return trust
-    doubts = trust.doubt(honest[method].astype(np.float32))
-    return replace(trust, doubt_limit=max(float(np.quantile(doubts, 1 - review_share)), _DOUBT_FLOOR))
+    return (
+        replace(trust, doubt_limit=_doubt_limit(trust.doubt(honest.astype(np.float32)), review_share))
+        if many
+        else trust
+    )
+
+
+def _doubt_limit(doubts: Floats, review_share: float) -> float:
+    return max(float(np.quantile(doubts, 1 - review_share)), _DOUBT_FLOOR)
 
 
 def _top(prob: Scores) -> Truth:

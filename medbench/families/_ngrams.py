@@ -227,19 +227,7 @@ def learn_terms(
     Returns:
         The terms, those in most texts first, and (terms,) in how many texts each stands.
     """
-    find = re.compile(pattern).findall
-    numbers: defaultdict[str, int] = defaultdict(count().__next__)
-    parts: list[Ints] = []
-    sizes = np.zeros(len(texts), dtype=np.int64)
-    for at, text in enumerate(texts):
-        tokens = find(text.lower())
-        sizes[at] = len(tokens)
-        parts.append(np.fromiter(map(numbers.__getitem__, tokens), np.int64, len(tokens)))
-    number = np.concatenate(parts or [np.empty(0, np.int64)])
-    words = np.array(list(numbers), dtype=object)
-    row = np.repeat(np.arange(len(texts)), sizes)
-    kept = np.fromiter((word not in skipped for word in words), np.bool_, len(words))[number]
-    number, row = number[kept], row[kept]
+    number, row, words = _numbered(texts, skipped, pattern)
     start, entry = np.arange(len(number)), number
     names, frequency = [], []
     shorter = words
@@ -264,6 +252,26 @@ def learn_terms(
     name, in_texts = np.concatenate(names), np.concatenate(frequency)
     order = np.argsort(-in_texts, kind="stable")[:most]
     return name[order].tolist(), in_texts[order]
+
+
+def _numbered(
+    texts: Sequence[str], skipped: Collection[str], pattern: str
+) -> tuple[Ints, Ints, npt.NDArray[np.object_]]:
+    """Return each word's number, its text's row, and the words in the order of their numbers."""
+    find = re.compile(pattern).findall
+    numbers: defaultdict[str, int] = defaultdict(count().__next__)
+    parts: list[Ints] = []
+    sizes = np.zeros(len(texts), dtype=np.int64)
+    for at, text in enumerate(texts):
+        tokens = find(text.lower())
+        sizes[at] = len(tokens)
+        parts.append(np.fromiter(map(numbers.__getitem__, tokens), np.int64, len(tokens)))
+    number = np.concatenate(parts or [np.empty(0, np.int64)])
+    words = np.array(list(numbers), dtype=object)
+    row = np.repeat(np.arange(len(texts)), sizes)
+    kept = np.fromiter((word not in skipped for word in words), np.bool_, len(words))[number]
+    number, row = number[kept], row[kept]
+    return number, row, words
 
 
 def _in_texts(entry: Ints, row: Ints) -> tuple[Ints, Ints, Ints]:
