@@ -28,11 +28,13 @@ from medbench.thresholds import conformal_cutoff, tune_thresholds
 from medbench.workspace import read_json, replacing, write_json
 
 Floats = npt.NDArray[np.float64]
+Vectors = npt.NDArray[np.float32] | None
 VERSION: Final = 1
 _FOLDS = 5
 _CENTROIDS = 64
 _NEAREST = 5
 _STRANGER_AT = 0.99
+_NEARLY_ALL = 0.98
 _SAMPLE = 20_000
 # Below this doubt no label is near its threshold, however small the share of doubtful items.
 _DOUBT_FLOOR = 0.5
@@ -219,8 +221,8 @@ def fit_trust(
     scores: Scores,
     truth: Truth,
     answer: AnswerKind,
-    embeddings_train: npt.NDArray[np.float32] | None,
-    embeddings_validation: npt.NDArray[np.float32] | None,
+    embeddings_train: Vectors,
+    embeddings_validation: Vectors,
     rng: np.random.Generator,
     coverage: float = 0.9,
     review_share: float = 0.25,
@@ -232,8 +234,8 @@ def fit_trust(
         scores: (n, L) float32 in [0, 1] of items the model was not fitted on (validation, or out-of-fold).
         truth: (n, L) bool.
         answer: "one" or "many".
-        embeddings_train: (m, d) row-normalised vectors of training items, or None for no stranger detector.
-        embeddings_validation: (v, d) row-normalised vectors of other items, or None.
+        embeddings_train: As for `fit_stranger`; None for no detector.
+        embeddings_validation: As for `fit_stranger`.
         rng: The only source of randomness.
         coverage: What conformal sets promise, 0-1.
         review_share: Largest share of items that doubt alone sends to a person ("many"), 0-1.
@@ -258,21 +260,20 @@ def fit_trust(
         coverage=coverage,
         stranger=fit_stranger(embeddings_train, embeddings_validation, rng),
         doubt_limit=1.0,
-        expects_label=bool(truth.any(axis=1).mean() > 0.98),
+        expects_label=bool(truth.any(axis=1).mean() > _NEARLY_ALL),
         ece_before=expected_calibration_error(scores, truth, answer),
         ece_after=expected_calibration_error(honest, truth, answer),
         n_items=len(truth),
         losses={name: round(loss, 6) for name, loss in losses.items()},
     )
-    return (
-        replace(trust, doubt_limit=_doubt_limit(trust.doubt(honest.astype(np.float32)), review_share))
-        if many
-        else trust
-    )
+    return replace(trust, doubt_limit=_doubt_limit(trust, honest, review_share))
 
 
-def _doubt_limit(doubts: Floats, review_share: float) -> float:
-    return max(float(np.quantile(doubts, 1 - review_share)), _DOUBT_FLOOR)
+def _doubt_limit(trust: Trust, prob: Floats, review_share: float) -> float:
+    """Return the doubt that the most doubtful `review_share` of the items reach; 1 for "one", where sets decide."""
+    if trust.answer == "one":
+        return 1.0
+    return max(float(np.quantile(trust.doubt(prob.astype(np.float32)), 1 - review_share)), _DOUBT_FLOOR)
 
 
 def _top(prob: Scores) -> Truth:
@@ -305,9 +306,7 @@ def _cross_fitted(
     return {method: log_loss(prob, truth, answer) for method, prob in honest.items()}, honest
 
 
-def fit_stranger(
-    train: npt.NDArray[np.float32] | None, validation: npt.NDArray[np.float32] | None, rng: np.random.Generator
-) -> Stranger | None:
+def fit_stranger(train: Vectors, validation: Vectors, rng: np.random.Generator) -> Stranger | None:
     """Fit the "unlike the training data" detector.
 
     Args:
