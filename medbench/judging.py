@@ -90,7 +90,7 @@ def judge(
         raise MedbenchError(
             "labelled rows to learn from", "an empty train split", "Save the dataset with a train share."
         )
-    known, held, held_scores, model = _fitted(family, options, train, validation, fitting)
+    known, held, held_scores, model, scale = _fitted(family, options, train, validation, fitting)
     confidence = trust.fit_trust(held_scores, held.truth, known.answer, None, None, fitting.rng, groups=held.groups)
     judged, raw, which, words = _what_to_judge(family, model, parts, held, held_scores, say)
     probabilities = confidence.calibrate(raw)
@@ -106,7 +106,7 @@ def judge(
         model = family.fit(everything, _nothing(known) if family.cheap else validation, options, fitting)
         known, known_splits = everything, (*known_splits, "test")
         notes.append(_KEPT_LEARNING)
-    confidence = replace(confidence, stranger=_strangers(model, known, validation, family.cheap, fitting.rng))
+    confidence = replace(confidence, stranger=_strangers(model, known, scale, fitting.rng))
     per_label = metrics.per_label(judged.truth, probabilities, decided, judged.labels)
     for row, threshold in zip(per_label, confidence.thresholds.tolist(), strict=True):
         row["threshold"] = round(float(threshold), 4)
@@ -116,24 +116,26 @@ def judge(
 
 def _fitted(
     family: Family[Any], options: FamilyOptions, train: Examples, validation: Examples, fitting: Fitting
-) -> tuple[Examples, Examples, Scores, Model]:
-    """Return what was learnt from, what trust is fitted on, the scores of the latter, and the model."""
+) -> tuple[Examples, Examples, Scores, Model, Stranger | None]:
+    """Return what was learnt from, what trust is fitted on, its scores, the model, and how far held-out items lie."""
     if len(train) == 0:
         raise MedbenchError(
             "labelled rows to learn from", "an empty train split", "Save the dataset with a train share."
         )
     if family.cheap:
         known = _together(train, validation)
-        scores = _out_of_fold(family, options, known, fitting)
+        scores, scale = _out_of_fold(family, options, known, fitting)
         fitting.say("stage", name="fit", sentence=f"Fitting on {len(known):,} rows.")
-        return known, known, scores, family.fit(known, _nothing(known), options, fitting)
+        return known, known, scores, family.fit(known, _nothing(known), options, fitting), scale
     if len(validation) == 0:
         raise MedbenchError(
             f"a validation split for {family.title}", "none", "Save the dataset with a validation share, e.g. 70/15/15."
         )
     model = family.fit(train, validation, options, fitting)
     fitting.say("stage", name="calibrate", sentence="Calibrating on the validation split.")
-    return train, validation, model.scores(validation.items), model
+    sample = fitting.rng.permutation(len(train))[:_SAMPLE_FOR_STRANGERS]
+    scale = trust.fit_stranger(_vectors(model, train, sample), model.embed(validation.items), fitting.rng)
+    return train, validation, model.scores(validation.items), model, scale
 
 
 _NO_TEST = (
@@ -157,26 +159,32 @@ def _what_to_judge(
     return held, held_scores, which, f"{which} scores of {len(held):,} rows (the dataset has no test split)"
 
 
-def _strangers(
-    model: Model, known: Examples, validation: Examples, cheap: bool, rng: np.random.Generator
-) -> Stranger | None:
-    """Fit "unlike the training data" on a sample of training items, its scale on others (validation, or the rest)."""
-    order = rng.permutation(len(known))[:_SAMPLE_FOR_STRANGERS]
-    if not cheap and len(validation):
-        return trust.fit_stranger(_vectors(model, known, order), model.embed(validation.items), rng)
-    half = max(1, len(order) * 2 // 3)
-    return trust.fit_stranger(_vectors(model, known, order[:half]), _vectors(model, known, order[half:]), rng)
+def _strangers(model: Model, known: Examples, scale: Stranger | None, rng: np.random.Generator) -> Stranger | None:
+    """Fit "unlike the training data": centres from the kept model, the scale of distances from held-out items.
+
+    A refitted model may span another space, so its centres are its own; how far items lie that a fit did not see is
+    taken from the fit that did not see them.
+    """
+    sample = _vectors(model, known, rng.permutation(len(known))[:_SAMPLE_FOR_STRANGERS])
+    kept = trust.fit_stranger(sample, sample, rng)
+    return None if kept is None or scale is None else replace(scale, centroids=kept.centroids)
 
 
 def _vectors(model: Model, examples: Examples, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     return model.embed([examples.items[row] for row in rows])
 
 
-def _out_of_fold(family: Family[Any], options: FamilyOptions, examples: Examples, fitting: Fitting) -> Scores:
-    """Return scores of every example from a model that did not see it (groups kept together)."""
+def _out_of_fold(
+    family: Family[Any], options: FamilyOptions, examples: Examples, fitting: Fitting
+) -> tuple[Scores, Stranger | None]:
+    """Return scores of every example from a model that did not see it (groups kept together).
+
+    Also how far the first fold's items lie from the training items of its model.
+    """
     scores = np.zeros(examples.truth.shape, dtype=np.float32)
     folds = splits.folds(examples, min(FOLDS, len(examples)), fitting.rng)
     inside = Fitting(fitting.rng, fitting.device, Say(None, stop=fitting.say.stop))
+    scale: Stranger | None = None
     for number, held in enumerate(folds, start=1):
         if fitting.say.stopping:
             raise Stopped
@@ -185,7 +193,10 @@ def _out_of_fold(family: Family[Any], options: FamilyOptions, examples: Examples
         rest = np.setdiff1d(np.arange(len(examples)), held)
         model = family.fit(examples.take(rest), _nothing(examples), options, inside)
         scores[held] = model.scores([examples.items[row] for row in held])
-    return scores
+        if number == 1:
+            sample = fitting.rng.permutation(rest)[:_SAMPLE_FOR_STRANGERS]
+            scale = trust.fit_stranger(_vectors(model, examples, sample), _vectors(model, examples, held), fitting.rng)
+    return scores, scale
 
 
 def majority(train: Examples, judged: Examples, rng: np.random.Generator) -> dict[str, Metric]:

@@ -25,6 +25,7 @@ from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from medbench.datasets import Dataset
+    from medbench.families import Family, FamilyOptions
     from medbench.judging import Judged
 
 VERSION = 1
@@ -61,28 +62,40 @@ def _stop(say: Say) -> None:
 
 
 def _carry(workspace: Workspace, folder: Path, say: Say, *, resume: bool) -> int:
-    spec: RunSpec | None = None
+    from medbench.families import get_family
+
+    family: Family[Any] | None = None
+    options: FamilyOptions | None = None
     try:
         spec = runs.read_spec(folder / "run.yaml", [])
-        _train(workspace, folder, spec, say, resume=resume)
+        family = get_family(spec.family)
+        options = family.parse(spec.options)
+        _train(workspace, folder, spec, family, options, say, resume=resume)
     except Stopped:
         say("cancelled", model=None, sentence="Cancelled before there was a model to keep.")
     except Exception as error:  # noqa: BLE001 - every failure must become one sentence in the events
         traceback.print_exc()
-        say("failed", **_failure(error, spec))
+        say("failed", **_failure(error, family, options))
         return 1
     return 0
 
 
-def _train(workspace: Workspace, folder: Path, spec: RunSpec, say: Say, *, resume: bool) -> None:
+def _train(
+    workspace: Workspace,
+    folder: Path,
+    spec: RunSpec,
+    family: Family[Any],
+    options: FamilyOptions,
+    say: Say,
+    *,
+    resume: bool,
+) -> None:
     import numpy as np
 
     from medbench import datasets, judging
-    from medbench.families import Fitting, get_family
+    from medbench.families import Fitting
 
     began = time.monotonic()
-    family = get_family(spec.family)
-    options = family.parse(spec.options)
     dataset = datasets.load(workspace, spec.dataset)
     parts: dict[str, Examples] = {split: dataset.examples(split) for split in SPLITS}
     if dataset.answer not in family.answers:
@@ -285,16 +298,12 @@ def chosen_device(name: str) -> Device:
     raise MedbenchError("a CUDA device that torch can use", f"none for {name!r}", "Choose device cpu or auto.")
 
 
-def _failure(error: BaseException, spec: RunSpec | None) -> dict[str, Any]:
+def _failure(error: BaseException, family: Family[Any] | None, options: FamilyOptions | None) -> dict[str, Any]:
     """Return what the user reads of a failure: one sentence, the line that matters, and a remedy if there is one."""
     line = traceback.format_exception_only(error)[-1].strip()
-    remedy = None
-    if spec is not None and not isinstance(error, MedbenchError):
-        from medbench.families import get_family
-
-        family = get_family(spec.family)
-        found = family.remedy(error, family.parse(spec.options))
-        remedy = {"sentence": found[0], "options": found[1]} if found else None
+    known = family is not None and options is not None and not isinstance(error, MedbenchError)
+    found = family.remedy(error, options) if known and family is not None else None
+    remedy = {"sentence": found[0], "options": found[1]} if found else None
     if isinstance(error, MedbenchError):
         return {"sentence": str(error), "line": line, "remedy": None, **error.parts()}
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
