@@ -19,6 +19,9 @@ from medbench.errors import MedbenchError
 from medbench.events import Say
 from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores
 
+CHEAP_FITS = 7
+"""How often a cheap family is fitted in one run: five folds, once to be judged, once on all rows."""
+
 
 class FamilyOptions(BaseModel):
     """Base of every family's options: unknown keys are refused, every field carries one sentence with its unit.
@@ -83,7 +86,7 @@ class Estimate:
     """What a run is expected to cost on this machine.
 
     Attributes:
-        seconds: Wall-clock seconds of the fit, or None when unknown.
+        seconds: Wall-clock seconds of the whole run (a cheap family fits `CHEAP_FITS` times), or None when unknown.
         memory: Peak resident bytes, or None.
         disk: Bytes the run leaves behind (checkpoints included), or None.
         cut: Share of texts of which the model will not read all words, 0-1.
@@ -130,7 +133,7 @@ class Family(ABC, Generic[OptionsT]):
         """Load a model that `save` wrote. Raises MedbenchError when files are missing or damaged."""
 
     def estimate(self, train: Examples, options: OptionsT, device: Device) -> Estimate:
-        """Say before the start what a fit would cost and what stands against it. Must not import torch."""
+        """Say before the start what a run would cost and what stands against it. Must not import torch."""
         return Estimate()
 
     def remedy(self, error: BaseException, options: OptionsT) -> tuple[str, dict[str, Any]] | None:

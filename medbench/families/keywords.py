@@ -23,7 +23,7 @@ from pydantic import Field
 from medbench.attribution import faithfulness
 from medbench.calibration import fit_lines, logistic
 from medbench.errors import MedbenchError, Stopped
-from medbench.families import Estimate, Family, FamilyOptions, Fitting, Model
+from medbench.families import CHEAP_FITS, Estimate, Family, FamilyOptions, Fitting, Model
 from medbench.families._ngrams import FUNCTION_WORDS, SLICE, WORD, Ngrams, learn_terms, spread_over_words, squashed
 from medbench.records import AnswerKind, Device, Examples, Explanation, Scores, Truth
 from medbench.workspace import read_json, replacing, write_json
@@ -196,7 +196,9 @@ class Keywords(Family[KeywordOptions]):
         """Estimate from the number of words, with constants measured on two cores."""
         words = sum(text.count(" ") + 1 for text in train.items)
         disk = len(train.labels) * options.terms * (40 + 2 * _DIMENSIONS)
-        return Estimate(seconds=1 + 2e-6 * words * options.words, memory=int(3e8 + 60 * words), disk=disk)
+        return Estimate(
+            seconds=CHEAP_FITS * (1 + 2e-6 * words * options.words), memory=int(3e8 + 60 * words), disk=disk
+        )
 
 
 def checked_lexicon(lexicon: Mapping[str, Mapping[str, float]], labels: Sequence[str]) -> Lexicon:

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from medbench.attribution import faithfulness
 from medbench.errors import MedbenchError, Stopped
-from medbench.families import Estimate, Family, FamilyOptions, Fitting, Model
+from medbench.families import CHEAP_FITS, Estimate, Family, FamilyOptions, Fitting, Model
 from medbench.families._ngrams import (
     FUNCTION_WORDS,
     SLICE,
@@ -274,6 +274,7 @@ class Linear(Family[LinearOptions]):
         notes: tuple[str, ...] = ()
         if _allowed(options, len(train.labels)) < options.max_features:
             notes = (f"With {len(train.labels):,} labels the {features:,} most common terms are kept, to fit memory.",)
+        seconds *= CHEAP_FITS
         return Estimate(seconds=seconds, memory=int(3e8 + 60 * words * longer), disk=int(disk), notes=notes)
 
 
