@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 _TOKENS_A_WORD = 1.55
 _SAMPLE = 400
 # Seconds per token of MiniLM on two CPU cores, from steps of 16 x 256 tokens; a reading forward and a trained step.
-_SECONDS_READ, _SECONDS_STEP = 0.8 / 4096, {"lora": 2.6 / 4096, "full": 4.5 / 4096}
-_GPU_FASTER = 40.0
-_MINILM_WORK = 12 * 6 * 384**2
-_PROCESS_BYTES = 900_000_000
-_BERT_BASE = {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "vocab_size": 30522}
+SECONDS_READ, _SECONDS_STEP = 0.8 / 4096, {"lora": 2.6 / 4096, "full": 4.5 / 4096}
+GPU_FASTER = 40.0
+MINILM_WORK = 12 * 6 * 384**2
+PROCESS_BYTES = 900_000_000
+BERT_BASE = {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "vocab_size": 30522}
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
 
 def estimate(train: Examples, options: EncoderOptions, device: Device) -> Estimate:
     """Estimate seconds, memory, disk and the share of cut texts; name what stands against a start."""
     config = configuration(options.base)
-    shape = _shape(config or _BERT_BASE)
+    shape = base_shape(config or BERT_BASE)
     limit = min(options.max_tokens, longest_input(config) if config else 512)
     lengths = token_lengths(train.items, options.base)
     read = np.minimum(lengths, limit)
     mean = float(read.mean()) if len(read) else 0.0
     tokens = mean * len(train)
-    size = shape["work"] / _MINILM_WORK / (1.0 if device.name == "cpu" else _GPU_FASTER)
+    size = shape["work"] / MINILM_WORK / (1.0 if device.name == "cpu" else GPU_FASTER)
     looks = 0.2 * tokens * options.evals_per_epoch
-    seconds = size * options.epochs * (tokens * _SECONDS_STEP[options.tuning] + looks * _SECONDS_READ)
-    seconds += size * tokens * _SECONDS_READ * options.head_start + 20
+    seconds = size * options.epochs * (tokens * _SECONDS_STEP[options.tuning] + looks * SECONDS_READ)
+    seconds += size * tokens * SECONDS_READ * options.head_start + 20
     if options.max_minutes is not None:
-        seconds = min(seconds, options.max_minutes * 60 + size * looks * _SECONDS_READ + 20)
+        seconds = min(seconds, options.max_minutes * 60 + size * looks * SECONDS_READ + 20)
     trained = _trained(shape, options)
     return Estimate(
         seconds=round(seconds, 1),
@@ -54,6 +54,12 @@ def estimate(train: Examples, options: EncoderOptions, device: Device) -> Estima
         problems=tuple(_problems(options, device)),
         notes=tuple(_notes(options, limit, config is None)),
     )
+
+
+def reading_seconds(base: str, tokens: float, device: Device) -> float:
+    """Return the seconds that a base needs to read so many tokens once, by measured readings of MiniLM."""
+    size = float(base_shape(configuration(base) or BERT_BASE)["work"] / MINILM_WORK)
+    return size * tokens * SECONDS_READ / (1.0 if device.name == "cpu" else GPU_FASTER)
 
 
 def token_lengths(texts: Sequence[str], base: str) -> npt.NDArray[np.int64]:
@@ -67,7 +73,7 @@ def token_lengths(texts: Sequence[str], base: str) -> npt.NDArray[np.int64]:
     return np.array([round(len(word_spans(text)) * _TOKENS_A_WORD) + 2 for text in sample], dtype=np.int64)
 
 
-def _shape(config: dict[str, Any]) -> dict[str, int]:
+def base_shape(config: dict[str, Any]) -> dict[str, int]:
     """Return layers, width, heads, and the counts of weights (work: those in layers) of a BERT-like configuration."""
     layers = int(config.get("num_hidden_layers") or config.get("n_layers") or 12)
     width = int(config.get("hidden_size") or config.get("dim") or 768)
@@ -90,7 +96,7 @@ def _memory(shape: dict[str, int], trained: int, options: EncoderOptions, longes
     kept = shape["layers"] * (8 * shape["width"] + 3 * shape["inner"])
     if options.gradient_checkpointing:
         kept = shape["layers"] * shape["width"] + 8 * shape["width"] + 3 * shape["inner"]
-    return _PROCESS_BYTES + 4 * shape["weights"] + 12 * trained + 4 * kept * options.batch * longest
+    return PROCESS_BYTES + 4 * shape["weights"] + 12 * trained + 4 * kept * options.batch * longest
 
 
 def _problems(options: EncoderOptions, device: Device) -> list[str]:
@@ -99,9 +105,7 @@ def _problems(options: EncoderOptions, device: Device) -> list[str]:
         problems.append(str(unavailable(options.base)))
     if device.name == "cpu" and options.precision in ("bf16", "fp16"):
         problems.append(f"Precision {options.precision} needs a GPU; set precision to auto or fp32.")
-    if device.name != "cpu" and not device.memory:
-        problems.append(f"The device {device.name} is not there; set device to cpu, or run where a GPU is.")
-    return problems
+    return problems + device_problems(device)
 
 
 def _notes(options: EncoderOptions, limit: int, guessed: bool) -> list[str]:
@@ -117,26 +121,44 @@ def _notes(options: EncoderOptions, limit: int, guessed: bool) -> list[str]:
     return notes
 
 
+def device_problems(device: Device) -> list[str]:
+    """Return what stands against a device, at most one sentence."""
+    if device.name == "cpu" or device.memory:
+        return []
+    return [f"The device {device.name} is not there; set device to cpu, or run where a GPU is."]
+
+
 def remedy(error: BaseException, options: EncoderOptions) -> tuple[str, dict[str, Any]] | None:
-    """Return (a sentence, the options to change) for a failure that is known, else None."""
+    """Return (a sentence, the options to change) for a failed fine-tuning that is known, else None."""
+    if out_of_memory(error):
+        return _smaller(options)
+    return known_failure(error, options.base)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether a failure was a want of memory, on the machine or on its GPU."""
     told = str(error).lower()
-    if (
-        type(error).__name__ == "OutOfMemoryError"
-        or isinstance(error, MemoryError)
-        or any(s in told for s in _NO_MEMORY)
-    ):
-        if options.batch > 1:
-            changed = {"batch": options.batch // 2, "accumulation": options.accumulation * 2}
-            return (
-                f"There was not enough memory for batches of {options.batch}; try half of that, added up twice.",
-                changed,
-            )
-        if not options.gradient_checkpointing:
-            return "There was not enough memory; try computing activations twice.", {"gradient_checkpointing": True}
-        shorter = max(options.max_tokens // 2, 8)
-        return f"There was not enough memory; try reading {shorter} tokens of each text.", {"max_tokens": shorter}
-    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "no space left" in told:
+    named = type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError)
+    return named or any(sentence in told for sentence in _NO_MEMORY)
+
+
+def _smaller(options: EncoderOptions) -> tuple[str, dict[str, Any]]:
+    """Return what needs less memory: half the batch, then activations computed twice, then shorter texts."""
+    if options.batch > 1:
+        sentence = f"There was not enough memory for batches of {options.batch}; try half of that, added up twice."
+        return sentence, {"batch": options.batch // 2, "accumulation": options.accumulation * 2}
+    if not options.gradient_checkpointing:
+        return "There was not enough memory; try computing activations twice.", {"gradient_checkpointing": True}
+    shorter = max(options.max_tokens // 2, 8)
+    return f"There was not enough memory; try reading {shorter} tokens of each text.", {"max_tokens": shorter}
+
+
+def known_failure(error: BaseException, base: str) -> tuple[str, dict[str, Any]] | None:
+    """Return what to do about a full disk or a base that cannot be had, else None."""
+    told = str(error).lower()
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or "no space left" in told:
         return "The disk is full: remove old runs or datasets, then resume this run.", {}
-    if options.base != MINILM and "hub" in told:
-        return f"The base {options.base!r} could not be had from the model hub; minilm is installed.", {"base": MINILM}
+    if base != MINILM and "hub" in told:
+        return f"The base {base!r} could not be had from the model hub; minilm is installed.", {"base": MINILM}
     return None
