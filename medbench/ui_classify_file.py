@@ -197,7 +197,7 @@ def _results(job: Job) -> None:
         selection="one",
         hide=("position", "top", "needs_human", "unlike", "cut", "problem", "corrected"),
         names={"labels": "labels decided"},
-        widths={"id": 100, "probability": 105, "doubt": 85, "flags": 130},
+        widths={"id": 96, "labels": 190, "probability": 105, "doubt": 76, "flags": 105},
         decimals={"probability": 2, "doubt": 2},
         page_size=15,
     )

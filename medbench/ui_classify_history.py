@@ -59,7 +59,7 @@ def _filters(workspace: Workspace) -> dict[str, Any]:
     """Draw the filters; return them as `history.read` takes them."""
     names = _label_names(workspace)
     models = {str(card["id"]): str(card["name"]) for card in predicting.list_models(workspace)}
-    first, second = st.columns([2, 2, 1, 1]), st.columns([3, 1, 1])
+    first, second = st.columns([5, 5, 4, 4]), st.columns([3, 1, 1])
     model = first[0].selectbox(
         "Model",
         list(models),

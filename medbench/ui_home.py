@@ -22,6 +22,7 @@ STATES = {
     "lost": ("⚠️", "lost"),
 }
 RECENT = 6
+INDENT = "&emsp;" * 2  # as wide as the icon of a link
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def next_step(stock: Stock) -> Step:
     if stock.alive:
         run = stock.alive[0]
         return Step(
-            f"{ui.count_of(len(stock.alive), 'run')} at work: {run_name(run)}.",
+            f"{ui.count_of(len(stock.alive), 'run')} at work: {run_name(run, stock)}.",
             "Watch it",
             "pages/train.py",
             {"run": run.id},
@@ -137,9 +138,13 @@ def draw(workspace: Workspace) -> None:
         _recent_datasets(stock)
 
 
-def run_name(run: Run) -> str:
-    """Return the name a user gave a run, else its family and dataset."""
-    return str(run.spec.get("name") or f"{run.spec.get('family', '?')} on {run.spec.get('dataset', '?')}")
+def run_name(run: Run, stock: Stock) -> str:
+    """Return the name a user gave a run, else its family and the name of its dataset."""
+    if run.spec.get("name"):
+        return str(run.spec["name"])
+    dataset = str(run.spec.get("dataset", "?"))
+    name = next((card["name"] for card in stock.datasets if card["id"] == dataset), dataset)
+    return f"{run.spec.get('family', '?')} on {name}"
 
 
 def _recent_runs(stock: Stock) -> None:
@@ -151,7 +156,7 @@ def _recent_runs(stock: Stock) -> None:
         with st.container(horizontal=True, wrap=False, vertical_alignment="center"):
             st.page_link(
                 "pages/train.py",
-                label=ui.plain(run_name(run)),
+                label=ui.plain(run_name(run, stock)),
                 icon=icon,
                 query_params={"run": run.id},
                 width="stretch",
@@ -168,16 +173,16 @@ def _models(workspace: Workspace, stock: Stock) -> None:
         ui.empty("No model yet. Runs leave models here.", "Go to Train", "pages/train.py")
     for name in names:
         card = read_json(workspace.model(name) / "model.json")
-        with st.container(horizontal=True, wrap=False, vertical_alignment="center"):
+        with st.container(gap=None):  # the name above its figures: both are long
             label = ui.plain(str(card.get("name") or name))
             st.page_link("pages/classify.py", label=label, icon="🏷️", query_params={"model": name}, width="stretch")
-            st.caption(_headline(card), width="content")
+            st.caption(f"{INDENT}{_headline(card)}")
 
 
 def _headline(card: Mapping[str, Any]) -> str:
     metrics = card.get("metrics", {})
     name = next(iter(metrics), "")
-    told = f"{name.replace('_', '-')} {ui.with_interval(metrics[name])} · " if name else ""
+    told = f"{name.replace('_', '-').replace('-f1', '-F1')} {ui.with_interval(metrics[name])} · " if name else ""
     return f"{told}{ui.count_of(len(card.get('labels', ())), 'label')}"
 
 

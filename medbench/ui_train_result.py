@@ -34,6 +34,7 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
             "Size": ui.size(cost["size"]),
         }
     )
+    st.caption("Calibration was fitted, and these two errors measured, without the test split.")
     for note in card.get("notes", []):
         st.caption(f"ℹ️ {ui.plain(note)}")
     with st.container(horizontal=True, vertical_alignment="center"):
