@@ -25,7 +25,7 @@ log = logging.getLogger("medbench.ui")
 NOTICE = "Research use. Not a medical device."
 SEVERITY = {"stop": ("⛔", "serious"), "warn": ("⚠️", "to look at"), "info": ("ℹ️", "good to know")}
 STYLE = """<style>
-.block-container {max-width: 78rem; padding-top: 3.2rem; padding-bottom: 4rem;}
+.block-container {max-width: 80rem; padding: 3.2rem 2.5rem 4rem;}
 h1 {font-size: 2.1rem !important;} h2 {font-size: 1.55rem !important;} h3 {font-size: 1.2rem !important;}
 h4 {font-size: 1.15rem !important;}
 .mb-chip {display: inline-block; padding: .06rem .5rem; margin: 0 .3rem .25rem 0; border-radius: .8rem;
