@@ -30,7 +30,7 @@ from medbench.drafting import Draft, Preview, draft, preview
 from medbench.errors import MedbenchError
 from medbench.records import SPLITS, AnswerKind, ColumnMap, Examples, Finding, ItemKind, SplitName, join_text
 from medbench.splits import SplitPlan
-from medbench.workspace import Workspace, read_json, write_json
+from medbench.workspace import Workspace, read_cards, read_json, undamaged, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +52,7 @@ __all__ = [
 VERSION = 1
 _GROUP_ROWS = 2_000
 _USED_SHOWN = 5
+_NEEDED = ("id", "name", "created", "labels", "splits", "n_rows")
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{10}")
 
 
@@ -132,7 +133,8 @@ class Dataset:
     def _frame(self) -> pd.DataFrame:
         import pyarrow.parquet as parquet
 
-        return _as_frame(parquet.read_table(self._parquet))
+        with undamaged(self.folder, "dataset"):
+            return _as_frame(parquet.read_table(self._parquet))
 
     @property
     def _parquet(self) -> Path:
@@ -154,7 +156,7 @@ class Dataset:
         if outside:
             raise MedbenchError(f"a row position below {len(self):,}", str(outside[0]), "Ask for rows that exist.")
         found: dict[int, dict[str, Any]] = {}
-        with parquet.ParquetFile(self._parquet) as file:
+        with undamaged(self.folder, "dataset"), parquet.ParquetFile(self._parquet) as file:
             for piece in sorted({position // _GROUP_ROWS for position in wanted}):
                 inside = sorted({position for position in wanted if position // _GROUP_ROWS == piece})
                 table = file.read_row_group(piece).take([position % _GROUP_ROWS for position in inside])
@@ -352,7 +354,7 @@ def list_datasets(workspace: Workspace) -> list[dict[str, Any]]:
     if not workspace.datasets.is_dir():
         return []
     paths = [path for path in workspace.datasets.glob("*/dataset.json") if not path.parent.name.startswith(".")]
-    return sorted((read_json(path) for path in paths), key=lambda card: (card["created"], card["id"]), reverse=True)
+    return sorted(read_cards(paths, _NEEDED), key=lambda card: (card["created"], card["id"]), reverse=True)
 
 
 def delete(workspace: Workspace, dataset_id: str) -> None:
@@ -382,7 +384,8 @@ def used_by(workspace: Workspace, dataset_id: str) -> list[str]:
     found = []
     card = load(workspace, dataset_id).card
     for path in sorted(workspace.runs.glob("*/run.yaml")):
-        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with undamaged(path.parent, "run", yaml.YAMLError):
+            spec = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(spec, dict) and spec.get("dataset") in (card["id"], card["name"]):
             found.append(path.parent.name)
     return found

@@ -20,7 +20,7 @@ from medbench.errors import MedbenchError
 from medbench.families import Model, get_family
 from medbench.records import Device, Explanation, Item, LabelScore, Prediction, Scores, Truth
 from medbench.trust import Trust
-from medbench.workspace import Workspace, read_json
+from medbench.workspace import Workspace, read_cards, read_json, undamaged
 
 KEPT_LOADED = 3
 EMPTY = "There is no text to classify."
@@ -51,7 +51,9 @@ class Loaded:
         """Return the sorted fingerprints of all texts the model learnt from."""
         if self._known is None:
             path = self.folder / "known.npz"
-            self._known = np.load(path, allow_pickle=False)["fingerprints"] if path.exists() else np.zeros(0, np.uint64)
+            with undamaged(self.folder, "model"):
+                stored = np.load(path, allow_pickle=False)["fingerprints"] if path.exists() else np.zeros(0, np.uint64)
+            self._known = stored
         return self._known
 
 
@@ -136,9 +138,10 @@ def load(workspace: Workspace, model_id: str, device: str = "cpu") -> Loaded:
         if key in _loaded:
             _loaded.move_to_end(key)
             return _loaded[key]
-        card = read_json(card_path)
-        model = get_family(str(card["family"])).load(folder, Device(device))
-        loaded = Loaded(model_id, folder, card, model, trust.load(folder))
+        with undamaged(folder, "model"):
+            card = read_json(card_path)
+            model = get_family(str(card["family"])).load(folder, Device(device))
+            loaded = Loaded(model_id, folder, card, model, trust.load(folder))
         _loaded[key] = loaded
         while len(_loaded) > KEPT_LOADED:
             _loaded.popitem(last=False)
@@ -215,7 +218,7 @@ def neighbours(workspace: Workspace, loaded: Loaded, item: Item, count: int = 5)
         dataset = datasets.load(workspace, str(loaded.card["dataset"]["id"]))
     except MedbenchError:
         return [], "The dataset this model learnt from has been deleted, so there are no training texts to show."
-    with np.load(path, allow_pickle=False) as stored:
+    with undamaged(loaded.folder, "model"), np.load(path, allow_pickle=False) as stored:
         vectors, positions = stored["vectors"].astype(np.float32), stored["positions"]
     with loaded.lock:
         vector = loaded.model.embed([item.joined])[0]
@@ -242,4 +245,4 @@ def seen_in_training(loaded: Loaded, items: Sequence[Item]) -> npt.NDArray[np.bo
 
 def list_models(workspace: Workspace) -> list[dict[str, Any]]:
     """Return the cards of all complete models, newest first, shipped starters last."""
-    return [read_json(path) for path in workspace.model_cards()]
+    return read_cards(workspace.model_cards(), ("id", "name", "family", "metrics"))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 
 from medbench.errors import MedbenchError
 
+_log = logging.getLogger("medbench.workspace")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
@@ -75,7 +79,8 @@ class Workspace:
 
     def model_cards(self) -> list[Path]:
         """Return the card of every complete model, newest name first, shipped starters last."""
-        own = list(self.models.glob("*/model.json")) if self.models.exists() else []
+        found = self.models.glob("*/model.json") if self.models.exists() else ()
+        own = [path for path in found if not path.parent.name.startswith(".")]  # hidden: still being written
         names = {path.parent.name for path in own}
         starters = [path for path in own if path.parent.name.startswith("starter-")]
         starters += [path for path in self.shipped.glob("starter-*/model.json") if path.parent.name not in names]
@@ -105,6 +110,54 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MedbenchError(f"a JSON object in {path.name}", type(value).__name__, f"Restore the folder {path.parent}.")
     return value
+
+
+def read_cards(paths: Iterable[Path], needed: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Read the cards that are whole, in order; a damaged one must not hide the others.
+
+    Args:
+        paths: Cards of datasets or models.
+        needed: Keys without which a card is damaged.
+
+    Returns:
+        The cards. Each damaged one is left out and named in the log.
+    """
+    cards = []
+    for path in paths:
+        try:
+            card = read_json(path)
+        except (MedbenchError, FileNotFoundError):  # FileNotFoundError: deleted between the two looks
+            card = {}
+        if all(key in card for key in needed):
+            cards.append(card)
+        elif path.exists():
+            _log.warning("%s is damaged and left out. Restore or delete the folder %s.", path.name, path.parent)
+    return cards
+
+
+@contextmanager
+def undamaged(folder: Path, what: str, *more: type[Exception]) -> Iterator[None]:
+    """Say in one sentence that a file of ours is torn or missing, whatever library was reading it.
+
+    Args:
+        folder: The folder that is read inside.
+        what: "model", "dataset" or "run".
+        more: Errors that mean damage beside those of Python's own readers.
+
+    Raises:
+        MedbenchError: In place of such an error.
+    """
+    torn = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error)
+    damage: tuple[type[Exception], ...] = (*torn, *more)
+    try:
+        yield
+    except damage as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise MedbenchError(
+            f"an undamaged {what} in {folder}",
+            f"a file in it that cannot be read ({cause})",
+            "Restore that folder, or delete it and make it again.",
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -292,7 +292,9 @@ def test_a_preview_shows_the_guess_on_the_users_own_rows(tmp_path: Path) -> None
     assert any("separated by “;”" in sentence for sentence in look.sentences)
 
 
-def test_many_cards_list_fast_and_a_damaged_one_is_told(tmp_path: Path, workspace: Workspace) -> None:
+def test_many_cards_list_fast_and_a_damaged_one_is_told(
+    tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
     first = datasets.save(workspace, drafted(many(tmp_path / "a.csv")), name="first")
     card = json.loads((workspace.dataset(first) / "dataset.json").read_text(encoding="utf-8"))
     later = workspace.datasets / "later-0123456789"
@@ -302,8 +304,10 @@ def test_many_cards_list_fast_and_a_damaged_one_is_told(tmp_path: Path, workspac
     )
     assert [one["id"] for one in datasets.list_datasets(workspace)] == [later.name, first]
     (later / "dataset.json").write_text("{", encoding="utf-8")
+    assert [one["id"] for one in datasets.list_datasets(workspace)] == [first]
+    assert str(later) in caplog.text
     with pytest.raises(MedbenchError, match=r"JSON in dataset\.json"):
-        datasets.list_datasets(workspace)
+        datasets.load(workspace, later.name)
 
 
 @pytest.mark.slow
