@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from medbench.families import _networks as networks
 from medbench.families._bases import MINILM, obtain, weights_sha256
 from medbench.families._imbalance import make_criterion
 from medbench.families._text_batches import Ids, TextReader, load_reader, padded
-from medbench.families._training import Training, train
+from medbench.families._training import Training, resumable, train
 from medbench.records import Examples, Truth
 from medbench.workspace import read_json
 
@@ -43,9 +44,10 @@ def fit_encoder(examples: Examples, validation: Examples, options: EncoderOption
     ids = reader.ids(examples.items)
     _say_first_batch(examples, reader, fitting)
     device = fitting.device.name
-    if options.head_start and not (fitting.resume and fitting.checkpoints):
+    job = _job(network, reader, ids, examples, validation, options)
+    if options.head_start and resumable(fitting, job.identity) is None:
         _start_head(network.to(device), ids, examples.truth, reader.pad_id, options, fitting)
-    train(_job(network, reader, ids, examples, validation, options), options, fitting)
+    train(job, options, fitting)
     adapter = None
     if options.tuning == "lora":
         adapter = _taken_out(network.backbone)
@@ -73,7 +75,7 @@ def _build(folder: Path, examples: Examples, options: EncoderOptions) -> tuple[A
     if options.tuning == "lora":
         backbone = networks.with_adapters(backbone, lora_of(options), options.base)
     if options.gradient_checkpointing:
-        backbone.gradient_checkpointing_enable({"use_reentrant": False})
+        backbone.activation_checkpointing_enable({"use_reentrant": False})
     criterion = make_criterion(options, examples.truth, examples.answer)
     return networks.text_network(backbone, len(examples.labels), options.pooling, options.dropout, criterion), reader
 
@@ -118,7 +120,19 @@ def _job(
         answer=examples.answer,
         rates=(options.learning_rate or usual[0], options.head_learning_rate or usual[1]),
         to_scores=lambda logits: networks.probabilities(logits, examples.answer),
+        identity=_identity(ids, examples, options),
     )
+
+
+def _identity(ids: Sequence[Ids], examples: Examples, options: EncoderOptions) -> str:
+    """Return a digest of the training texts, their labels and the shape of what is trained."""
+    digest = hashlib.blake2b(np.packbits(examples.truth).tobytes(), digest_size=16)
+    for row in ids:
+        digest.update(np.asarray(row, dtype=np.int64).tobytes() + b"|")
+    shape = [options.base, options.tuning, options.pooling, examples.answer, *examples.labels]
+    shape += [str(options.lora_rank), options.lora_targets] if options.tuning == "lora" else []
+    digest.update(json.dumps(shape).encode())
+    return digest.hexdigest()
 
 
 def _say_first_batch(examples: Examples, reader: TextReader, fitting: Fitting) -> None:
@@ -182,7 +196,8 @@ def _taken_out(backbone: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     from peft import get_peft_model_state_dict
 
     tensors = {
-        name: part.detach().cpu().contiguous().clone() for name, part in get_peft_model_state_dict(backbone).items()
+        name: part.detach().cpu().contiguous().clone()
+        for name, part in get_peft_model_state_dict(backbone, save_embedding_layers=False).items()
     }
     config = backbone.peft_config["default"].to_dict()
     config["target_modules"] = sorted(config["target_modules"])

@@ -19,9 +19,12 @@ from medbench.families._imbalance import rarity_weights
 from medbench.families._narration import Narrator, agreement, last_checkpoint
 from medbench.families._training_options import TrainingOptions
 from medbench.records import AnswerKind, Scores, Truth
+from medbench.workspace import read_json, write_json
 
 if TYPE_CHECKING:
     import torch
+
+_IDENTITY = "training.json"
 
 
 @dataclass
@@ -43,6 +46,7 @@ class Training:
         answer: "one" or "many".
         rates: Learning rates of the base and of the head.
         to_scores: (n, n_labels) logits -> scores in [0, 1].
+        identity: What is trained on what, in short; only checkpoints of the same identity are gone on from.
     """
 
     network: Any
@@ -58,6 +62,7 @@ class Training:
     answer: AnswerKind
     rates: tuple[float, float]
     to_scores: Callable[[npt.NDArray[np.float32]], Scores]
+    identity: str
 
 
 class LengthSampler:
@@ -146,15 +151,24 @@ def train(job: Training, options: TrainingOptions, fitting: Fitting) -> None:
     with ExitStack() as stack:
         folder = fitting.checkpoints or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        resumed = last_checkpoint(folder) if fitting.resume else None
+        resumed = resumable(fitting, job.identity)
         trainer = _trainer(job, options, fitting, folder)
         _rehearse(trainer, job, folder)
         if trainer.args.should_save:
             _clear(folder, resumed)
+            write_json(folder / _IDENTITY, {"identity": job.identity})
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         if trainer.state.global_step == 0:
             raise Stopped
     job.network.eval()
+
+
+def resumable(fitting: Fitting, identity: str) -> Path | None:
+    """Return the checkpoint that a fit should go on from, None when it begins anew."""
+    if not fitting.resume or fitting.checkpoints is None or not (fitting.checkpoints / _IDENTITY).exists():
+        return None
+    same = read_json(fitting.checkpoints / _IDENTITY).get("identity") == identity
+    return last_checkpoint(fitting.checkpoints) if same else None
 
 
 def _clear(folder: Path, resumed: Path | None) -> None:

@@ -132,9 +132,7 @@ class EncoderModel(Model):
     def reasons(self, item: str, label: str) -> Explanation:
         """Explain a label by leaving out sentences, then words; costs about 50 readings of the text."""
         if label not in self.labels:
-            raise MedbenchError(
-                f"one of the model's {len(self.labels)} labels", repr(label), "Choose one of its labels."
-            )
+            raise MedbenchError("a label of this model", repr(label), f"Choose one of: {', '.join(self.labels)}.")
         column = self.labels.index(label)
 
         def score(texts: Sequence[str]) -> npt.NDArray[np.float32]:
