@@ -106,9 +106,11 @@ def _judged(
     n_boot, seed = resamples
     unknown = Counter(label for row in rows for label in row.labels if label not in loaded.labels)
     seen = predicting.seen_in_training(loaded, items)
-    labelled = np.array([bool(row.labels) for row in rows], dtype=bool)
+    known = frozenset(loaded.labels)
+    labelled = np.array([not known.isdisjoint(row.labels) for row in rows], dtype=bool)
     kept = np.flatnonzero(labelled & (keep_seen | ~seen))
-    truth = _truth([rows[index].labels for index in kept], loaded.labels, unknown)
+    n_seen = int((seen & labelled).sum())
+    truth = _truth([rows[index].labels for index in kept], loaded.labels, unknown, n_seen)
     probabilities, decided = _answers(loaded, [items[index] for index in kept])
     groups = [rows[index].group for index in kept]
     measured = metrics.evaluate(
@@ -120,7 +122,6 @@ def _judged(
         rng=np.random.default_rng(seed),
         n_boot=n_boot,
     )
-    n_seen = int((seen & labelled).sum())
     return Evaluation(
         model=loaded.id,
         file=file,
@@ -135,17 +136,21 @@ def _judged(
     )
 
 
-def _truth(labels: list[tuple[str, ...]], known: tuple[str, ...], unknown: Counter[str]) -> Truth:
+def _truth(labels: list[tuple[str, ...]], known: tuple[str, ...], unknown: Counter[str], seen: int) -> Truth:
     column = {label: at for at, label in enumerate(known)}
     truth = np.zeros((len(labels), len(known)), dtype=bool)
     for row, carried in enumerate(labels):
         truth[row, [column[label] for label in carried if label in column]] = True
     if not truth.any():
-        examples = f"{len(labels):,} rows to judge; labels it does not know: {', '.join(list(unknown)[:5]) or 'none'}"
+        strange = f"{len(unknown):,} labels it does not know ({', '.join(list(unknown)[:5])})" if unknown else ""
+        learnt = f"{seen:,} rows that it learnt from" if seen else ""
+        examples = " and ".join(part for part in (learnt, strange) if part) or "no labelled rows"
         raise MedbenchError(
             f"rows with labels such as {', '.join(known[:5])} that the model never saw",
             examples,
-            "Check the label column, or choose the model that was trained for these labels.",
+            "Bring rows it did not learn from, or count them with --keep-seen."
+            if seen
+            else "Check the label column, or choose the model that was trained for these labels.",
         )
     return truth
 
