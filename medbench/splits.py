@@ -36,13 +36,15 @@ class SplitPlan:
 
     def __post_init__(self) -> None:
         """Raise MedbenchError unless the shares are a split."""
-        bad = min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6 or self.shares[0] <= 0
-        if len(self.shares) != 3 or bad or self.method not in ("stratified", "file"):
+        right = min(self.shares) >= 0 and abs(sum(self.shares) - 1) <= 1e-6 and self.shares[0] > 0  # NaN is not right
+        if len(self.shares) != 3 or not right or self.method not in ("stratified", "file"):
             raise MedbenchError(
                 "three shares of 0-1 that add up to 1, with something to train on",
                 f"{self.method} {self.shares}",
                 "Use for example 0.7, 0.15, 0.15.",
             )
+        if self.seed < 0:
+            raise MedbenchError("a seed of 0 or more", str(self.seed), "Use for example 0.")
 
 
 def split_name(word: str) -> SplitName | None:
