@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -37,6 +38,7 @@ State = Literal["queued", "running", "finished", "failed", "cancelled", "lost"]
 ENDS: dict[str, State] = {"finished": "finished", "failed": "failed", "cancelled": "cancelled"}
 _WAITING = {"created", "resumed", "launched", "waiting"}
 _HEAD = 8192
+_LOOKUP = re.compile(r"\$\{[^}:]*:")  # ${oc.env:HOME}: a spec from elsewhere must not read this machine
 _PATIENCE = 10.0
 
 
@@ -170,7 +172,9 @@ def _read(folder: Path) -> Run | None:
     try:
         with path.open("rb") as file:
             first = json.loads(file.read(_HEAD).split(b"\n", 1)[0])
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    if not isinstance(first, dict) or not {"t", "kind"} <= first.keys():
         return None
     last = last_event(path) or first
     kind = str(last["kind"])
@@ -284,6 +288,8 @@ def read_spec(path: Path, overrides: list[str]) -> RunSpec:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise MedbenchError("a run spec in YAML", f"{str(path)!r}: {error.strerror}", "Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise MedbenchError("a run spec in YAML", f"no text in {str(path)!r}", "See configs/ for examples.") from error
     return parse_spec(text, overrides, source=path.name)
 
 
@@ -303,13 +309,15 @@ def parse_spec(text: str, overrides: list[str] | None = None, source: str = "the
         base = OmegaConf.create(text.strip() or "{}")
         if not isinstance(base, DictConfig):
             raise MedbenchError(f"keys and values in {source}", repr(text[:40]), "See configs/ for examples.")
+        if found := _LOOKUP.search("\n".join([text, *dotted])):
+            raise MedbenchError(f"plain values in {source}", repr(found[0]), "Write the value itself.")
         merged = OmegaConf.to_container(OmegaConf.merge(base, OmegaConf.from_dotlist(dotted)), resolve=True)
         return RunSpec.model_validate(merged)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors())
+        problems = "; ".join(f"{'.'.join(map(str, entry['loc']))[:80]}: {entry['msg']}" for entry in error.errors())
         raise MedbenchError(f"a valid run spec in {source}", problems, f"Known keys: {', '.join(fields)}.") from error
     except (OmegaConfBaseException, yaml.YAMLError) as error:
-        cause = " ".join(str(error).split())
+        cause = " ".join(str(error).split())[:300]
         raise MedbenchError(f"readable YAML in {source}", cause, "Correct the line named.") from error
 
 
