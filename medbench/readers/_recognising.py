@@ -102,6 +102,8 @@ def _check_file(path: Path, name: str, limits: Limits) -> None:
 
 def _head(source: Source) -> bytes:
     head = source.head(HEAD_BYTES)
+    if source.zipped and not head:
+        raise MedbenchError(_READABLE, f"the damaged or empty gzip file {source.name!r}", "Download or copy it again.")
     if not head.strip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n\f"):
         raise MedbenchError(_READABLE, f"nothing but white space in {source.name!r}", "Export it again.")
     return head

@@ -135,7 +135,7 @@ def _cells(text: str, delimiter: str, cut: bool) -> list[list[str]]:
     lines = io.StringIO(text.replace("\0", ""), newline="")
     rows = [row for row, _ in zip(csv.reader(lines, delimiter=delimiter), range(_ROWS + 1), strict=False)]
     # The last row may have been cut by the end of the sample.
-    return rows[:-1] if len(rows) > _ROWS or (cut and len(rows) > 2) else rows
+    return rows[:-1] if len(rows) > _ROWS or (cut and len(rows) > 1) else rows
 
 
 def _lines_before(text: str, delimiter: str, rows: int) -> int:
