@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import mimetypes
+import re
 import shutil
 import tempfile
 import threading
@@ -44,6 +45,8 @@ from medbench.workspace import Workspace, read_json
 ITEMS_LIMIT = 1000
 EVIDENCE_LIMIT = 50  # items; explaining one asks the model some hundred times
 TEXT_LIMIT = 1_000_000  # bytes of UTF-8, title and text together
+_STEM_LIMIT, _SUFFIX_LIMIT = 120, 12  # characters of a file name and of its ending that are kept
+_HALVES = re.compile("[\ud800-\udfff]")  # JSON can say them, UTF-8 cannot
 _THREADS = 4
 _WATCH_EVERY = 0.5  # seconds between looks whether the client is still there
 ResultT = TypeVar("ResultT")
@@ -70,6 +73,9 @@ class ItemIn(BaseModel):
 
     def item(self, position: int) -> Item:
         """Return the record, its text checked for size."""
+        for part in (self.title, self.text):
+            if _HALVES.search(part):
+                raise RefusedError(422, "text in Unicode", "half a surrogate pair", "Send whole characters.")
         size = len(self.title.encode()) + len(self.text.encode())
         if size > TEXT_LIMIT:
             raise RefusedError(
@@ -315,11 +321,13 @@ def _written(batch: Batch, folder: Path, name: Path, format: Literal["same", "cs
         path = folder / "answers.json"
         with path.open("w", encoding="utf-8") as file:
             file.writelines(_json_parts(batch))
-        return path, f"{name.stem}-medbench.json"
+        return path, f"{name.stem[:_STEM_LIMIT]}-medbench.json"
     same = batch.reader.writes and (format == "same" or batch.reader.name == "tables")
-    suffix = "".join(name.suffixes[-1:]) if same else ".csv"
+    plain = Path(name.name.removesuffix(".gz"))
+    kept = plain.suffix if len(plain.suffix) <= _SUFFIX_LIMIT else batch.reader.extensions[0]
+    suffix = kept if same else ".csv"
     path = batch.write(folder / f"answers{suffix}", None, None if same else "tables")
-    return path, f"{name.stem}-medbench{suffix}"
+    return path, f"{plain.stem[:_STEM_LIMIT]}-medbench{suffix}"
 
 
 def _json_parts(batch: Batch) -> Iterator[str]:
