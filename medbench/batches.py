@@ -9,15 +9,19 @@ A batch is a folder (`data/batches/<id>/`, or `<out>.partial/` for the command l
 from __future__ import annotations
 
 import csv
+import fcntl
+import gzip
 import hashlib
 import itertools
 import json
 import tempfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1000
 SAMPLE = 200
+_CHUNKS = "[0-9][0-9][0-9][0-9][0-9].npz"
 SHOWN_SCORES = 5
 PLAIN = ("tables", "json_list", "jsonl")  # formats that records of any other format can go out in
 _ARRAYS = ("probabilities", "decided", "conformal", "unlikeness", "unlike", "cut", "empty", "doubt", "needs_human")
@@ -135,7 +140,7 @@ class Batch:
         """
         writer = get_reader(format) if format else (self.reader if self.reader.writes else get_reader("tables"))
         answered = self._with_answers(corrections or {})
-        with replacing(out) as temporary, temporary.open("wb") as file:
+        with replacing(out) as temporary, _open_out(temporary, out) as file:
             if writer is self.reader:
                 writer.write(answered, file, self.source)
             elif writer.name in PLAIN:
@@ -161,13 +166,13 @@ class Batch:
             writer.write(rows, file, Source(head, out.name, delimiter=delimiter))
 
     def _with_answers(self, corrections: Mapping[int, list[str]]) -> Iterator[tuple[Record, dict[str, str]]]:
-        position = 0
+        position, finished = 0, self._finished()  # counted once: it looks at the disk
         for record in self.reader.read(self.source):
             if record.refused is not None:
                 yield record, {}
                 continue
             number, row = divmod(position, CHUNK)
-            answered = number < self._finished()
+            answered = number < finished
             additions = self._additions(self._chunk(number), row, corrections.get(position)) if answered else {}
             yield record, additions
             position += 1
@@ -307,19 +312,79 @@ def open_batch(
     folder = folder or workspace.data / "batches" / mark
     known = folder / "batch.json"
     if known.exists() and read_json(known).get("mark") != mark:
-        for stale in [*folder.glob("*.npz"), known]:
+        for stale in [*folder.glob(_CHUNKS), known]:
             stale.unlink()
+    for torn in [path for path in folder.glob(_CHUNKS) if not zipfile.is_zipfile(path)]:
+        torn.unlink()  # the power went while it was written: that chunk is answered again
     if not known.exists():
         write_json(known, {"mark": mark, "name": source.name, **{k: v for k, v in identity.items() if k != "card"}})
     return Batch(folder, loaded, reader, source, mapping)
 
 
+@contextmanager
+def folder_beside(out: Path, file: Path) -> Iterator[Path]:
+    """Yield the folder that keeps the answers for `out` until it is written, `<out>.partial`, held by one process.
+
+    Once `out` is written its chunks are removed; after a failure they stay, and so does what somebody else put there.
+
+    Args:
+        out: Where the labelled file will go.
+        file: The file that is labelled.
+
+    Raises:
+        MedbenchError: `out` is a folder or the file itself, or another process is writing it.
+    """
+    if out.is_dir():
+        raise MedbenchError("the name of a file to write", f"the folder {str(out)!r}", "Name a file inside it.")
+    if out.exists() and file.exists() and out.samefile(file):
+        raise MedbenchError(
+            "another file to write than the one to read", repr(str(out)), "Choose another name, so that yours stays."
+        )
+    folder = out.with_name(f"{out.name}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / "lock"
+    with lock.open("a") as held:
+        try:
+            fcntl.flock(held.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MedbenchError(
+                f"nobody else writing {out.name}", "another medbench that does", "Wait for it, or choose another name."
+            ) from None
+        written = False
+        try:
+            yield folder
+            written = True
+        finally:
+            chunks = list(folder.glob(_CHUNKS))
+            if written or not chunks:
+                for ours in [*chunks, *folder.glob(".*"), folder / "batch.json", lock]:  # ".*": left by a kill
+                    ours.unlink(missing_ok=True)
+                if not any(folder.iterdir()):
+                    folder.rmdir()
+
+
+def _open_out(temporary: Path, out: Path) -> BinaryIO:
+    """Open what becomes `out`, compressed when its name says so."""
+    return cast(BinaryIO, gzip.open(temporary, "wb")) if out.suffix.lower() == ".gz" else temporary.open("wb")
+
+
 def format_for(out: Path, batch: Batch) -> str | None:
-    """Return the format that the ending of `out` asks for, or None when it is the file's own."""
-    ending = Path(out.name.removesuffix(".gz")).suffix.lower()
-    if ending in batch.reader.extensions:
+    """Return the format that the ending of `out` asks for, or None when it is the file's own or no format's.
+
+    Raises:
+        MedbenchError: Answers to this file cannot be written in that format.
+    """
+    ending = Path(out.name.lower().removesuffix(".gz")).suffix
+    if ending in batch.reader.extensions and batch.reader.writes:
         return None
-    return next((name for name, reader in all_readers().items() if reader.writes and ending in reader.extensions), None)
+    asked = [reader for reader in all_readers().values() if ending in reader.extensions]
+    found = next((reader.name for reader in asked if reader.name in PLAIN), None)
+    if asked and found is None:
+        own = f"{batch.reader.title}, " if batch.reader.writes else ""
+        raise MedbenchError(
+            f"{own}CSV or JSON to write answers to", f"{out.name!r}", "Choose a name with one of these endings."
+        )
+    return found
 
 
 def _file_mark(path: Path) -> str:

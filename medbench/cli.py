@@ -161,13 +161,19 @@ def train(
         wanted = runs.read_spec(path, overrides) if path else runs.parse_spec("", overrides, "the command line")
         outlook = preflight.check(workspace, wanted)
         if outlook.problems:
-            raise MedbenchError("a run that can start", " ".join(outlook.problems), "Correct this, then start again.")
+            raise MedbenchError("a run that can start", _listed(outlook.problems), "Correct this, then start again.")
         run_id = runs.start(workspace, wanted)
         note(f"Run {run_id} started.")
         if detach:
             give({"run": run_id}, as_json, lambda: run_id)
             return
         follow(workspace, run_id, as_json)
+
+
+def _listed(problems: tuple[str, ...]) -> str:
+    """Join the reasons against a start into one phrase."""
+    count = f"{len(problems)} problems: " if len(problems) > 1 else "a problem: "
+    return (count + " ".join(problems)).rstrip(".")
 
 
 @app.command()
@@ -208,25 +214,23 @@ def predict(
 
       medbench predict starter-literature-domains search.ris --out labelled.csv --json
     """
-    import shutil
-
     from medbench import batches
 
     with told(as_json):
         chosen = _chosen(title=title, abstract=abstract, text=text, id=id_)
-        folder = out.with_name(f"{out.name}.partial")
-        batch = batches.open_batch(Workspace.here(), model, file, chosen=chosen, folder=folder)
         tell = None if as_json else lambda done, total: note(f"{done:,} records answered")
-        batch.run(tell)
-        batch.write(out, format=batches.format_for(out, batch))
-        facts = {
-            "out": str(out),
-            "model": model,
-            "answered": batch.done,
-            "refused": batch.account.refused,
-            "resumed_from": batch.resumed * batches.CHUNK,
-        }
-        shutil.rmtree(folder)
+        with batches.folder_beside(out, file) as folder:
+            batch = batches.open_batch(Workspace.here(), model, file, chosen=chosen, folder=folder)
+            asked = batches.format_for(out, batch)
+            batch.run(tell)
+            batch.write(folder / out.name, format=asked).replace(out)
+            facts = {
+                "out": str(out),
+                "model": model,
+                "answered": batch.done,
+                "refused": batch.account.refused,
+                "resumed_from": batch.resumed * batches.CHUNK,
+            }
     give(facts, as_json, lambda: f"{facts['answered']:,} records labelled, {facts['refused']:,} refused: {out}")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -22,9 +24,26 @@ def told(as_json: bool) -> Iterator[None]:
     """Turn a problem into one sentence (or three JSON fields) and exit code 2."""
     try:
         yield
+    except OSError as error:
+        if error.errno is None:
+            raise  # no file and no disk behind it: a bug
+        _refuse(_of_the_system(error), as_json)
     except MedbenchError as error:
-        print(json.dumps({"error": error.parts()}) if as_json else str(error), file=sys.stderr)
-        raise typer.Exit(2) from None
+        _refuse(error, as_json)
+
+
+def _refuse(error: MedbenchError, as_json: bool) -> NoReturn:
+    print(json.dumps({"error": error.parts()}) if as_json else str(error), file=sys.stderr)
+    raise typer.Exit(2) from None
+
+
+def _of_the_system(error: OSError) -> MedbenchError:
+    """Say what the operating system refused: a full disk, a folder that may not be written, too long a name."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MedbenchError("room on the disk", "a full one", "Free some space, then give the command again.")
+    where = f" ({str(error.filename)[:120]!r})" if error.filename is not None else ""
+    cause = os.strerror(error.errno or 0).lower()
+    return MedbenchError("files that can be read and written", f"{cause}{where}", "Check the path and its permissions.")
 
 
 def give(value: Any, as_json: bool, plain: Callable[[], str]) -> None:
@@ -50,6 +69,8 @@ def follow(workspace: Workspace, run_id: str, as_json: bool) -> None:
         raise typer.Exit(0) from None
     run = runs.get(workspace, run_id)
     if run.model is None:
+        if all(run.last.get(part) for part in ("expected", "found", "todo")):
+            raise MedbenchError(*(str(run.last[part]) for part in ("expected", "found", "todo")))
         found = str(run.last.get("sentence", f"the run is {run.state}"))
         raise MedbenchError("a finished run", f"{run.state}: {found}", f"See {workspace.run(run_id) / 'log.txt'}.")
     facts = {"run": run_id, "state": run.state, "model": run.model, "metrics": run.last.get("metrics", {})}
