@@ -194,7 +194,9 @@ class Batch:
         ]
         scores = "" if answers.empty[row] else ";".join(f"{labels[c]}={probabilities[c]:.3f}" for c in best)
         return {
-            "medbench_labels": ";".join(decided if corrected is None else corrected),
+            "medbench_labels": ";".join(
+                self.loaded.name_of(label) for label in (decided if corrected is None else corrected)
+            ),
             "medbench_scores": scores,
             "medbench_model": self.loaded.id,
             "medbench_flags": "; ".join(flags),
