@@ -161,19 +161,14 @@ def train(
         wanted = runs.read_spec(path, overrides) if path else runs.parse_spec("", overrides, "the command line")
         outlook = preflight.check(workspace, wanted)
         if outlook.problems:
-            raise MedbenchError("a run that can start", _listed(outlook.problems), "Correct this, then start again.")
+            found = f"{len(outlook.problems)} problem{'s' * (len(outlook.problems) > 1)}"
+            raise MedbenchError("a run that can start", found, " ".join(outlook.problems))
         run_id = runs.start(workspace, wanted)
         note(f"Run {run_id} started.")
         if detach:
             give({"run": run_id}, as_json, lambda: run_id)
             return
         follow(workspace, run_id, as_json)
-
-
-def _listed(problems: tuple[str, ...]) -> str:
-    """Join the reasons against a start into one phrase."""
-    count = f"{len(problems)} problems: " if len(problems) > 1 else "a problem: "
-    return (count + " ".join(problems)).rstrip(".")
 
 
 @app.command()
