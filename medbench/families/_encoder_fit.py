@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench.errors import MedbenchError, Stopped
+from medbench.events import Say
 from medbench.families import Fitting
 from medbench.families import _networks as networks
 from medbench.families._bases import MINILM, obtain, weights_sha256
@@ -37,6 +40,10 @@ Fitted = tuple[Any, TextReader, dict[str, Any], Any]
 def fit_encoder(examples: Examples, validation: Examples, options: EncoderOptions, fitting: Fitting) -> Fitted:
     """Fine-tune an encoder; see `Encoder.fit`."""
     import torch
+
+    if int(os.environ.get("RANK", "0")) > 0:
+        # Under torchrun every process fits, and the first one speaks.
+        fitting = replace(fitting, say=Say(None, stop=fitting.say.stop))
 
     torch.manual_seed(int(fitting.rng.integers(2**31 - 1)))
     folder = obtain(options.base)

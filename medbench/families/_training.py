@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -234,7 +235,9 @@ def _arguments(job: Training, options: TrainingOptions, fitting: Fitting, folder
     use_cpu = fitting.device.name == "cpu"
     precision = _precision(options.precision, use_cpu)
     looks = len(job.validation) > 0
-    steps = -(-len(job.train) // (options.batch * options.accumulation))
+    # torchrun tells every process how many there are; each takes its share of a step's batches.
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    steps = -(-len(job.train) // (options.batch * options.accumulation * processes))
     every = max(1, steps // options.evals_per_epoch)
     args = TrainingArguments(
         output_dir=str(folder),
