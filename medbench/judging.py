@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -183,13 +183,13 @@ def _out_of_fold(
     """
     scores = np.zeros(examples.truth.shape, dtype=np.float32)
     folds = splits.folds(examples, min(FOLDS, len(examples)), fitting.rng)
-    inside = Fitting(fitting.rng, fitting.device, Say(None, stop=fitting.say.stop))
     scale: Stranger | None = None
     for number, held in enumerate(folds, start=1):
         if fitting.say.stopping:
             raise Stopped
         sentence = f"Cross-fitting for honest calibration, fold {number} of {len(folds)}."
-        fitting.say("progress", step=number, steps=len(folds), sentence=sentence)
+        fitting.say("progress", step=number - 1, steps=len(folds), sentence=sentence)
+        inside = Fitting(fitting.rng, fitting.device, _FoldSay(stop=fitting.say.stop, outer=fitting.say, told=sentence))
         rest = np.setdiff1d(np.arange(len(examples)), held)
         model = family.fit(examples.take(rest), _nothing(examples), options, inside)
         scores[held] = model.scores([examples.items[row] for row in held])
@@ -197,6 +197,19 @@ def _out_of_fold(
             sample = fitting.rng.permutation(rest)[:_SAMPLE_FOR_STRANGERS]
             scale = trust.fit_stranger(_vectors(model, examples, sample), _vectors(model, examples, held), fitting.rng)
     return scores, scale
+
+
+@dataclass
+class _FoldSay(Say):
+    """Passes on how far a fold's fit is, under the fold's sentence; everything else a fold says is kept to itself."""
+
+    outer: Say = field(default_factory=Say)
+    told: str = ""
+
+    def __call__(self, kind: str, **fields: Any) -> None:
+        """Say progress aloud, keep the rest."""
+        if kind == "progress":
+            self.outer(kind, **{**fields, "sentence": self.told})
 
 
 def majority(train: Examples, judged: Examples, rng: np.random.Generator) -> dict[str, Metric]:
