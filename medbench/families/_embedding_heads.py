@@ -19,7 +19,8 @@ Array = npt.NDArray[np.float32]
 Arrays = dict[str, Array]
 # How much the data weigh against small weights, by cross-validation on OHSUMED (6,286 abstracts, 23 labels).
 STRENGTH: dict[str, float] = {"svm": 0.1, "logistic": 2.0}
-_EPOCHS, _FEWEST_STEPS, _BATCH, _RATE, _DECAY, _LARGEST_LIFT = 12, 300, 64, 1e-3, 0.1, 10.0
+_SMALLEST_SPREAD = 1e-3
+_EPOCHS, _FEWEST_STEPS, _BATCH, _RATE, _DECAY, _LARGEST_LIFT = 15, 300, 64, 1e-3, 0.01, 10.0
 
 
 def fit_head(
@@ -33,10 +34,11 @@ def fit_head(
     centre = vectors.mean(axis=0)
     inputs = vectors - centre
     if options.head == "mlp":
-        spread = inputs.std(axis=0) + 1e-6
+        spread = np.maximum(inputs.std(axis=0), _SMALLEST_SPREAD)
         found = _fit_networks(inputs / spread, truth, answer, options, rng, say)
         # The network read standardised vectors; its weights are made to read the vectors as they are.
-        inner = found["inner_weight"] / spread[:, None]
+        # They are saved in half precision, so they are used in half precision from the start.
+        inner = (found["inner_weight"] / spread[:, None]).astype(np.float16).astype(np.float32)
         return {**found, "inner_weight": inner, "inner_bias": found["inner_bias"] - centre @ inner}
     strength = options.C or STRENGTH[options.head]
     softmax = answer == "one" and options.head == "logistic"

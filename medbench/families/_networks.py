@@ -217,9 +217,7 @@ def trained_state(network: Any) -> dict[str, torch.Tensor]:
     }
 
 
-def pool_texts(
-    network: Any, ids: Sequence[Ids], pad_id: int, device: str, tokens: int, most: int = 64
-) -> npt.NDArray[np.float32]:
+def pool_texts(network: Any, ids: Sequence[Ids], pad_id: int, device: str, tokens: int) -> npt.NDArray[np.float32]:
     """Return (n, d) float32 pooled vectors of token ids, in their order, computed in sorted batches.
 
     Args:
@@ -227,14 +225,13 @@ def pool_texts(
         ids: Token ids of each text.
         pad_id: The token that fills.
         device: Torch device name.
-        tokens: At most this many padded tokens a batch.
-        most: At most this many texts a batch.
+        tokens: At most this many padded tokens a batch on a CPU.
     """
     import torch
 
     out = np.zeros((len(ids), network.head.in_features), dtype=np.float32)
     with torch.inference_mode():
-        for rows in sorted_batches([len(row) for row in ids], tokens, most):
+        for rows in sorted_batches([len(row) for row in ids], tokens, device):
             matrix, mask = padded([ids[row] for row in rows], pad_id)
             pooled = network.pooled(torch.from_numpy(matrix).to(device), torch.from_numpy(mask).to(device))
             out[rows] = pooled.float().cpu().numpy()

@@ -121,7 +121,7 @@ class SentenceEncoder:
         out = np.zeros((len(flat), self.parts, self.width), dtype=np.float32)
         several = self.reading.layers == "several"
         with torch.inference_mode():
-            for rows in sorted_batches([len(ids) for ids in flat], self.reading.tokens_per_batch):
+            for rows in sorted_batches([len(ids) for ids in flat], self.reading.tokens_per_batch, self._device):
                 ids, mask = (torch.from_numpy(part).to(self._device) for part in self._padded(flat, rows))
                 found = self._backbone(input_ids=ids, attention_mask=mask, output_hidden_states=several)
                 weight = mask.unsqueeze(-1).to(found.last_hidden_state.dtype)

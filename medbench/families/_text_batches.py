@@ -15,6 +15,7 @@ from medbench.attribution import word_spans
 from medbench.errors import MedbenchError
 
 Ids = list[int]
+_GPU_TIMES = 32
 Vectors = npt.NDArray[np.float32]
 
 
@@ -96,15 +97,16 @@ def load_reader(folder: Path, max_tokens: int, pad_id: int) -> TextReader:
     return TextReader(definition, max_tokens, pad_id)
 
 
-def sorted_batches(lengths: Sequence[int], tokens: int, most: int = 64) -> Iterator[list[int]]:
-    """Yield positions in batches, longest first, each of at most `tokens` padded tokens and `most` rows.
+def sorted_batches(lengths: Sequence[int], tokens: int, device: str = "cpu") -> Iterator[list[int]]:
+    """Yield positions in batches, longest first, each of at most `tokens` padded tokens (32 times that on a GPU).
 
     Equal lengths stand together, so that little is padded, and the first batch is the one that needs most memory.
     """
+    tokens *= 1 if device == "cpu" else _GPU_TIMES
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     at = 0
     while at < len(order):
-        rows = min(max(tokens // max(lengths[order[at]], 1), 1), most)
+        rows = max(tokens // max(lengths[order[at]], 1), 1)
         yield order[at : at + rows]
         at += rows
 

@@ -67,7 +67,11 @@ class EmbeddingOptions(FamilyOptions):
         3, ge=1, le=16, description="Small networks whose answers are averaged, a count.", json_schema_extra=EXPERT
     )
     tokens_per_batch: int = Field(
-        2048, ge=16, le=2**20, description="Most tokens in a batch, a count.", json_schema_extra=EXPERT
+        1024,
+        ge=16,
+        le=2**20,
+        description="Most tokens in a batch, a count; a GPU gets 32 times as many.",
+        json_schema_extra=EXPERT,
     )
 
     def reading(self) -> Reading:
@@ -115,7 +119,10 @@ class EmbeddingModel(Model):
 
     def save(self, folder: Path) -> None:
         """Write embedding.json and head.npz; the base is not copied, its checksum is kept."""
-        np.savez_compressed(folder / _ARRAYS, allow_pickle=False, **self._arrays)
+        halved = {
+            name: part.astype(np.float16) if name == "inner_weight" else part for name, part in self._arrays.items()
+        }
+        np.savez_compressed(folder / _ARRAYS, allow_pickle=False, **halved)
         write_json(folder / _CARD, self._card)
 
 
@@ -198,7 +205,7 @@ def _read_arrays(path: Path) -> Arrays:
         raise _damaged(path, "no such file")
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
+            return {name: kept[name].astype(np.float32) for name in kept.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(path, f"a damaged file ({error})") from error
 

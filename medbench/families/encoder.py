@@ -70,7 +70,11 @@ class EncoderOptions(TrainingOptions):
         json_schema_extra=EXPERT,
     )
     tokens_per_batch: int = Field(
-        2048, ge=16, le=2**20, description="Most tokens in a batch when answering, a count.", json_schema_extra=EXPERT
+        1024,
+        ge=16,
+        le=2**20,
+        description="Most tokens in a batch when answering, a count; a GPU gets 32 times as many.",
+        json_schema_extra=EXPERT,
     )
 
     @field_validator("lora_targets")
