@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 CARD, HEAD, WEIGHTS = "encoder.json", "head.safetensors", "model.safetensors"
 # Base and head rates by tuning; small steps for a whole network, larger ones for few new weights.
 RATES = {"full": (5e-5, 1e-3), "lora": (1e-3, 1e-3)}
-_HEAD_PULL = 150.0
 _SLICE, _SHOWN_ROWS, _SHOWN = 256, 4, 220
 Fitted = tuple[Any, TextReader, dict[str, Any], Any]
 """Network in evaluation mode, reader, card, and the unmerged adapter (tensors, configuration) or None."""
@@ -173,15 +172,11 @@ def _start_head(
     _fit_head(network, np.concatenate(parts), truth)
 
 
-def _fit_head(network: Any, vectors: npt.NDArray[np.float32], truth: Truth) -> None:
-    """Minimise the network's own loss over its head by L-BFGS on standardised vectors, weights pulled to 0.
-
-    The pull is that of a fixed prior, so it fades with the number of texts; without it a head that knows the training
-    texts by heart would leave nothing to learn.
-    """
+def _fit_head(network: Any, vectors: npt.NDArray[np.float32], truth: Truth, decay: float = 3e-3) -> None:
+    """Minimise the network's own loss over its head by L-BFGS on standardised vectors; `decay` pulls weights to 0."""
     import torch
 
-    head, decay = network.head, _HEAD_PULL / len(truth)
+    head = network.head
     device = head.weight.device
     inputs = torch.from_numpy(vectors).to(device)
     target = torch.from_numpy(truth.astype(np.float32)).to(device)
