@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -259,3 +260,20 @@ class RunSpec(BaseModel):
 def join_text(title: str, text: str) -> str:
     """Join title and abstract into the one string that families read: title, newline, text; blanks left out."""
     return "\n".join(part for part in (title.strip(), text.strip()) if part)
+
+
+def join_image(path: str, facts: Mapping[str, str] | None = None) -> str:
+    """Join a picture's path and what is known of the patient into the one string that families read.
+
+    Args:
+        path: Absolute path of the picture.
+        facts: Any of age (years), sex (male or female) and site (where on the body); blanks are left out.
+    """
+    known = {name: value.strip() for name, value in sorted((facts or {}).items()) if value.strip()}
+    return f"{path}\n{json.dumps(known, separators=(',', ':'), ensure_ascii=False)}" if known else path
+
+
+def part_image(item: str) -> tuple[str, dict[str, str]]:
+    """Return the path and the facts of an item made by `join_image`."""
+    path, _, facts = item.partition("\n")
+    return path, json.loads(facts) if facts else {}
