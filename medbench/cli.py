@@ -7,6 +7,7 @@ code 2 and one sentence; `--json` on any command prints JSON for machines.
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,10 @@ app = typer.Typer(
 app.add_typer(runs_app, name="runs", invoke_without_command=True)
 
 Column = Annotated[str | None, typer.Option(metavar="COL", help="Column (or tag) of the file that plays this part.")]
+Group = Annotated[str | None, typer.Option(metavar="COL", help="Column of what must stay together, e.g. the patient.")]
+Torn = Annotated[
+    bool, typer.Option("--split-by-image", help="Tear lesions and patients apart; scores come out too good.")
+]
 
 
 def main() -> None:
@@ -56,20 +61,22 @@ def _root(
 
 @app.command("import")
 def import_files(
-    files: Annotated[list[Path], typer.Argument(help="Files: CSV, TSV, JSON, Excel, RIS, NBIB, XML, BibTeX, PDF.")],
-    task: Annotated[str, typer.Option(help="The job: literature.")] = "literature",
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Texts: CSV, TSV, JSON, Excel, RIS, NBIB, XML, BibTeX, PDF. Pictures: zip or folder."),
+    ],
+    task: Annotated[str, typer.Option(help="The job: literature or lesion.")] = "literature",
     name: Annotated[str, typer.Option(help="Name of the dataset; the first file's name when empty.")] = "",
     title: Column = None,
     abstract: Column = None,
     text: Column = None,
     labels: Column = None,
     id_: Annotated[str | None, typer.Option("--id", metavar="COL", help="Column of the item's own id.")] = None,
-    group: Annotated[
-        str | None, typer.Option(metavar="COL", help="Column of what must stay together, e.g. the patient.")
-    ] = None,
+    group: Group = None,
     split: Annotated[str | None, typer.Option(metavar="COL", help="Column with the file's own splits.")] = None,
     shares: Annotated[str, typer.Option(help="Train, validation and test shares in percent.")] = "70/15/15",
     own_split: Annotated[bool, typer.Option("--own-split", help="Use the file's own splits.")] = False,
+    split_by_image: Torn = False,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     licence: Annotated[str, typer.Option(help="Licence or terms of the data, kept on every model's card.")] = "",
     as_json: Json = False,
@@ -81,30 +88,39 @@ def import_files(
       medbench import search.nbib --name my-search
 
       medbench import ohsumed.csv.gz --task literature --name ohsumed --title title --abstract abstract --labels labels
+
+      medbench import HAM10000.zip HAM10000_metadata.csv --task lesion --name ham10000
     """
-    from medbench import datasets, drafting
+    from medbench import datasets
     from medbench.splits import SplitPlan
     from medbench.tasks import get_task
 
     with told(as_json):
         job = get_task(task)
-        plan = SplitPlan("file" if own_split else "stratified", _shares(shares), seed)
+        plan = SplitPlan("file" if own_split else "stratified", _shares(shares), seed, part_groups=split_by_image)
         chosen = _chosen(title=title, abstract=abstract, text=text, labels=labels, id=id_, group=group, split=split)
-        draft = drafting.draft(
-            [(path, path.name) for path in files],
-            task_name=job.name,
-            clean_label=job.clean_label,
-            label_name=job.label_name,
-            columns=chosen or None,
-            say=None if as_json else lambda share, sentence: note(f"{share:4.0%}  {sentence}"),
-        )
-        dataset_id = datasets.save(
-            Workspace.here(), draft, name=name or files[0].name.split(".")[0], plan=plan, licence=licence
-        )
-        card = datasets.load(Workspace.here(), dataset_id).card
+        workspace = Workspace.here()
+        workspace.datasets.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=workspace.datasets, prefix=".import-") as keep:
+            draft = _drafted(job, files, chosen, Path(keep), quiet=as_json)
+            name = name or files[0].resolve().name.split(".")[0]
+            dataset_id = datasets.save(workspace, draft, name=name, plan=plan, licence=licence)
+        card = datasets.load(workspace, dataset_id).card
     if not as_json:
         _describe(draft, card)
     give(card, as_json, lambda: dataset_id)
+
+
+def _drafted(job: Any, files: list[Path], chosen: dict[str, str], keep: Path, *, quiet: bool) -> Any:
+    from medbench.drafting import draft
+    from medbench.drafting_images import draft_images
+
+    named = [(path, path.resolve().name) for path in files]
+    say = None if quiet else lambda share, sentence: note(f"{share:4.0%}  {sentence}")
+    about: dict[str, Any] = {"task_name": job.name, "clean_label": job.clean_label, "label_name": job.label_name}
+    if job.item == "image":
+        return draft_images(named, **about, columns=chosen, say=say, keep=keep)
+    return draft(named, **about, columns=chosen or None, say=say)
 
 
 def _shares(text: str) -> tuple[float, float, float]:

@@ -2,16 +2,15 @@
 
 `data/datasets/<id>/` holds
     rows.parquet     every row, in order (columns as in `drafting.Draft.frame`; "split" is the split that was given)
+    images/          the pictures, in a dataset of pictures ("image" in the rows is the path from this folder)
     findings.json    the verdict with the positions of its rows
     dataset.json     the card; written last, so a folder without it is not a dataset
     baseline.json    the number to beat, kept by `preflight.baseline` once somebody asked for it
-The first three are written by `save` alone and never changed.
+All but the last are written by `save` alone and never changed.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shutil
 import tempfile
@@ -26,9 +25,22 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench import __version__, splits
+from medbench.dataset_rows import GROUP_ROWS, as_frame, digest_of, write_rows
 from medbench.drafting import Draft, Preview, draft, preview
 from medbench.errors import MedbenchError
-from medbench.records import SPLITS, AnswerKind, ColumnMap, Examples, Finding, ItemKind, SplitName, join_text
+from medbench.leaks import torn_groups
+from medbench.picture_facts import fact_columns, facts_of
+from medbench.records import (
+    SPLITS,
+    AnswerKind,
+    ColumnMap,
+    Examples,
+    Finding,
+    ItemKind,
+    SplitName,
+    join_image,
+    join_text,
+)
 from medbench.splits import SplitPlan
 from medbench.workspace import Workspace, read_cards, read_json, undamaged, write_json
 
@@ -50,7 +62,6 @@ __all__ = [
 ]
 
 VERSION = 1
-_GROUP_ROWS = 2_000
 _USED_SHOWN = 5
 _NEEDED = ("id", "name", "created", "labels", "splits", "n_rows")
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{10}")
@@ -134,7 +145,7 @@ class Dataset:
         import pyarrow.parquet as parquet
 
         with undamaged(self.folder, "dataset"):
-            return _as_frame(parquet.read_table(self._parquet))
+            return as_frame(parquet.read_table(self._parquet))
 
     @property
     def _parquet(self) -> Path:
@@ -157,9 +168,9 @@ class Dataset:
             raise MedbenchError(f"a row position below {len(self):,}", str(outside[0]), "Ask for rows that exist.")
         found: dict[int, dict[str, Any]] = {}
         with undamaged(self.folder, "dataset"), parquet.ParquetFile(self._parquet) as file:
-            for piece in sorted({position // _GROUP_ROWS for position in wanted}):
-                inside = sorted({position for position in wanted if position // _GROUP_ROWS == piece})
-                table = file.read_row_group(piece).take([position % _GROUP_ROWS for position in inside])
+            for piece in sorted({position // GROUP_ROWS for position in wanted}):
+                inside = sorted({position for position in wanted if position // GROUP_ROWS == piece})
+                table = file.read_row_group(piece).take([position % GROUP_ROWS for position in inside])
                 found.update(zip(inside, table.to_pylist(), strict=True))
         return [{"position": position, **found[position]} for position in wanted]
 
@@ -177,9 +188,22 @@ class Dataset:
     def examples(self, *names: SplitName) -> Examples:
         """Return the labelled rows of these splits (all when none is named) as examples; order as in `positions`."""
         frame = self._frame.iloc[self.positions(*names)]
-        items = [join_text(title, text) for title, text in zip(frame["title"], frame["text"], strict=True)]
+        if self.item == "image":
+            items = self._pictures(frame)
+        else:
+            items = [join_text(title, text) for title, text in zip(frame["title"], frame["text"], strict=True)]
         truth = truth_of(frame["labels"], self.labels)
         return Examples(items, truth, self.labels, self.answer, tuple(frame["cluster"]))
+
+    def _pictures(self, frame: pd.DataFrame) -> list[str]:
+        """Return an item (`join_image`) for each row: where its picture lies, and age, sex and site where known."""
+        folder = self.folder.absolute()
+        columns = fact_columns(map(str, frame.columns))
+        told = {column: frame[column].tolist() for column in columns.values()}
+        return [
+            join_image(str(folder / path), facts_of({name: cells[row] for name, cells in told.items()}, columns))
+            for row, path in enumerate(frame["image"])
+        ]
 
 
 def truth_of(labels: Iterable[Sequence[str]], names: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -214,14 +238,18 @@ def save(workspace: Workspace, draft: Draft, *, name: str, plan: SplitPlan | Non
         raise MedbenchError("a name for the dataset", "an empty one", "Type a short name.")
     plan = plan or SplitPlan()
     frame = draft.frame.assign(split=_split(draft, plan))
-    dataset_id = f"{_slug(name)}-{_digest(frame, draft)[:10]}"
+    dataset_id = f"{_slug(name)}-{digest_of(frame, draft)[:10]}"
     folder = workspace.dataset(dataset_id)
     if (folder / "dataset.json").exists():
         return dataset_id
     workspace.datasets.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=workspace.datasets, prefix=f".{dataset_id}."))
     try:
-        _write_rows(building / "rows.parquet", frame)
+        write_rows(building / "rows.parquet", frame)
+        if draft.pictures is not None:
+            shutil.copytree(draft.pictures, building / "images")
+        if plan.part_groups:
+            draft = replace(draft, findings=[*torn_groups(frame), *draft.findings])
         write_json(
             building / "findings.json", {"version": VERSION, "findings": [asdict(one) for one in draft.findings]}
         )
@@ -263,42 +291,6 @@ def _slug(name: str) -> str:
     return plain[:40].strip("-") or "dataset"
 
 
-def _digest(frame: pd.DataFrame, draft: Draft) -> str:
-    """Return the sha256 over rows and splits, hex; file names, lines and the time of day do not enter."""
-    digest = hashlib.sha256()
-    digest.update(json.dumps([draft.task, draft.answer, draft.labels, draft.label_names]).encode())
-    for column in frame.columns:
-        if column in ("source", "line", "cluster"):
-            continue
-        digest.update(f"\x1d{column}\x1d".encode())
-        values = frame[column]
-        cells = ("\x1e".join(cell) for cell in values) if column == "labels" else map(str, values)
-        digest.update("\x1f".join(cells).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
-
-
-def _write_rows(path: Path, frame: pd.DataFrame) -> None:
-    import pyarrow as arrow
-    import pyarrow.parquet as parquet
-
-    kinds = {"labels": arrow.list_(arrow.string()), "labelled": arrow.bool_(), "line": arrow.int64()}
-    columns = {
-        str(name): arrow.array(frame[name].tolist(), type=kinds.get(str(name), arrow.string()))
-        for name in frame.columns
-    }
-    parquet.write_table(arrow.table(columns), path, row_group_size=_GROUP_ROWS, compression="zstd")
-
-
-def _as_frame(table: Any) -> pd.DataFrame:
-    import pandas as pd
-
-    dtypes = {"labelled": "bool", "line": "int64"}
-    columns = {
-        name: pd.Series(table.column(name).to_pylist(), dtype=dtypes.get(name, "object")) for name in table.column_names
-    }
-    return pd.DataFrame(columns)
-
-
 def _card(
     draft: Draft, frame: pd.DataFrame, plan: SplitPlan, name: str, dataset_id: str, licence: str
 ) -> dict[str, Any]:
@@ -309,7 +301,7 @@ def _card(
         "name": name,
         "licence": licence.strip(),
         "task": draft.task,
-        "item": "text",
+        "item": draft.item,
         "answer": draft.answer,
         "labels": list(draft.labels),
         "label_names": draft.label_names,
@@ -317,7 +309,11 @@ def _card(
         "n_labelled": int(frame["labelled"].sum()),
         "splits": {split: int(per_split.get(split, 0)) for split in SPLITS},
         "seed": plan.seed,
-        "split": {"method": plan.method, "shares": list(plan.shares)},
+        "split": {
+            "method": plan.method,
+            "shares": list(plan.shares),
+            **({"part_groups": True} if plan.part_groups else {}),
+        },
         "mapping": {file: asdict(used) for file, used in draft.mappings.items()},
         "sources": draft.sources,
         "cleaning": draft.cleaning,

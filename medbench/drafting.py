@@ -16,7 +16,7 @@ from medbench.errors import MedbenchError
 from medbench.labelcells import pieces_of
 from medbench.mapping import Row
 from medbench.readers import Account, Limits, Reader, Source, open_source
-from medbench.records import AnswerKind, ColumnMap, Finding, Record
+from medbench.records import AnswerKind, ColumnMap, Finding, ItemKind, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,8 @@ class Draft:
         label_names: Label code -> what the user reads.
         sources: Name, sha256, format, bytes and account counts of each file.
         profile: Class counts, length percentiles, missing fields (see `verdict.profile`).
+        item: What a row is; a row of "image" has no title and text, but the columns image and pixels.
+        pictures: Folder with the pictures of an "image" draft, named as the column image ends.
     """
 
     frame: pd.DataFrame
@@ -59,6 +61,8 @@ class Draft:
     label_names: dict[str, str]
     sources: list[dict[str, Any]]
     profile: dict[str, Any]
+    item: ItemKind = "text"
+    pictures: Path | None = None
 
     @property
     def mapping(self) -> ColumnMap:

@@ -29,8 +29,8 @@ _MAX_WORDS_IN_RULE = 8
 _STEMS = (4, 6)
 
 
-def across_splits(frame: pd.DataFrame, duplicates: Duplicates) -> list[Finding]:
-    """Return what the file's own splits share: the same text, a near text, the same id, the same group."""
+def across_splits(frame: pd.DataFrame, duplicates: Duplicates, what: str = "text") -> list[Finding]:
+    """Return what the file's own splits share: the same text (or picture), a near one, the same id, the same group."""
     split = np.array([split_name(word) or word for word in frame["split"]], dtype=object)
     if len({word for word in split if word}) < 2:
         return []
@@ -38,13 +38,13 @@ def across_splits(frame: pd.DataFrame, duplicates: Duplicates) -> list[Finding]:
     near = [int(key) for key in duplicates.near]
     found = []
     for kind, keys, words in (
-        ("leak_text", exact, "have the same text as"),
-        ("leak_near_text", near, "have nearly the same text as"),
+        (f"leak_{what}", exact, f"have the same {what} as"),
+        (f"leak_near_{what}", near, f"have nearly the same {what} as"),
         ("leak_id", list(frame["id"]), "have the same id as"),
         ("leak_group", [key or None for key in frame["group"]], "belong to the same group as"),
     ):
         rows = _also_elsewhere(split, keys)
-        if kind == "leak_near_text":
+        if kind.startswith("leak_near"):
             same = set(_also_elsewhere(split, exact))
             rows = [row for row in rows if row not in same]
         if rows:
@@ -58,6 +58,28 @@ def across_splits(frame: pd.DataFrame, duplicates: Duplicates) -> list[Finding]:
             severity: Severity = "stop" if share > _MUCH else "warn"
             found.append(finding(kind, severity, sentence, held_out or rows, share))
     return found
+
+
+def torn_groups(frame: pd.DataFrame) -> list[Finding]:
+    """Return the finding that groups (lesions, patients, duplicates) stand on both sides of a split.
+
+    Args:
+        frame: Rows with "cluster" and the "split" they were given.
+    """
+    split = frame[frame["split"] != ""]
+    homes = split.groupby("cluster")["split"].nunique()
+    torn = set(homes[homes > 1].index)
+    rows = [row for row, key in enumerate(frame["cluster"]) if key in torn]
+    if not rows:
+        return []
+    held_out = split[split["split"] != "train"]
+    leaked = int(held_out["cluster"].isin(set(split.loc[split["split"] == "train", "cluster"])).sum())
+    what = "lesions" if "image" in frame.columns else "groups"
+    sentence = (
+        f"The split tears {len(torn):,} {what} apart: {leaked:,} of {len(held_out):,} held-out rows have a relative in "
+        "train. Scores on them are too good to be believed. Draw the split by group."
+    )
+    return [finding("torn_groups", "stop", sentence, rows, leaked / max(len(held_out), 1), n_groups=len(torn))]
 
 
 def _also_elsewhere(split: npt.NDArray[np.object_], keys: Sequence[object]) -> list[int]:

@@ -28,11 +28,13 @@ class SplitPlan:
             train, a missing test split stays empty).
         shares: Shares of train, validation and test, each 0-1, together 1; test may be 0.
         seed: Seed of the draw.
+        part_groups: Deal rows out one by one and so tear groups apart: scores come out too good. Only for showing that.
     """
 
     method: Literal["stratified", "file"] = "stratified"
     shares: tuple[float, float, float] = (0.7, 0.15, 0.15)
     seed: int = 0
+    part_groups: bool = False
 
     def __post_init__(self) -> None:
         """Raise MedbenchError unless the shares are a split."""
@@ -59,7 +61,8 @@ def assign(
 
     Args:
         truth: (n, n_labels) bool.
-        groups: n group keys; rows of one group get the same split (with "file", only where medbench draws).
+        groups: n group keys; rows of one group get the same split (with "file", only where medbench draws), unless
+            the plan parts groups.
         plan: The plan.
         own: With "file": n words of the file's own split column; a blank means train.
 
@@ -67,6 +70,8 @@ def assign(
         MedbenchError: The file has no split column, or one of its words is not known.
     """
     rng = np.random.default_rng(plan.seed)
+    if plan.part_groups:
+        groups = [str(row) for row in range(len(groups))]
     if plan.method == "stratified":
         drawn = stratify(truth, groups, plan.shares, rng)
         return [SPLITS[part] for part in drawn]

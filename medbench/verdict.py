@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FEW = 10
 _LONG = 380
-_SEVERITIES = ("stop", "warn", "info")
+SEVERITIES = ("stop", "warn", "info")
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ def judge(
     duplicates = find_duplicates(texts, lambda share, sentence: tell(0.7 * share, sentence))
     clusters = _clusters(frame, duplicates)
     found = [
-        *_classes(frame, facts["classes"], answer, names),
+        *class_sizes(frame, facts["classes"], answer, names),
         *_missing(frame, labels),
         *_lengths(facts, texts),
         *_repeats(duplicates, len(frame)),
         *_conflicts(frame, duplicates, answer),
-        *_one_cluster(clusters),
+        *one_cluster(clusters),
         *leaks.across_splits(frame, duplicates),
         *leaks.repeated_ids(frame, duplicates),
         *leaks.give_away_columns(frame, names, name_columns),
@@ -77,7 +77,7 @@ def judge(
     ]
     tell(0.8, "Looking for patient data.")
     found += _patient_data(texts, lambda done: tell(0.8 + 0.2 * done / len(texts), "Looking for patient data."))
-    found.sort(key=lambda one: _SEVERITIES.index(one.severity))
+    found.sort(key=lambda one: SEVERITIES.index(one.severity))
     return Judged(found, clusters, facts)
 
 
@@ -124,7 +124,8 @@ def _clusters(frame: pd.DataFrame, duplicates: Duplicates) -> list[str]:
     return [str(key) for key in union.keys()]  # noqa: SIM118 - not a mapping
 
 
-def _one_cluster(clusters: Sequence[str]) -> list[Finding]:
+def one_cluster(clusters: Sequence[str]) -> list[Finding]:
+    """Return a finding when most rows hang together, so that no split can part them."""
     key, size = Counter(clusters).most_common(1)[0]
     if size * 2 <= len(clusters) or len(clusters) < FEW:
         return []
@@ -136,9 +137,10 @@ def _one_cluster(clusters: Sequence[str]) -> list[Finding]:
     return [finding("one_cluster", "stop", sentence, rows, size / len(clusters))]
 
 
-def _classes(
+def class_sizes(
     frame: pd.DataFrame, counts: Mapping[str, int], answer: AnswerKind, names: Mapping[str, str]
 ) -> list[Finding]:
+    """Return what the sizes of the classes mean for learning and testing; `counts` is label -> rows."""
     if not counts:
         sentence = "No row has a label. The items can be classified, but nothing can be learnt from them."
         return [finding("unlabelled", "info", sentence)]

@@ -1,0 +1,54 @@
+"""The rows of a dataset as a file: how they are written, read back, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medbench.drafting import Draft
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUP_ROWS = 2_000
+"""Rows in one piece of the file; a page of rows is read without the rest."""
+
+
+def digest_of(frame: pd.DataFrame, draft: Draft) -> str:
+    """Return the sha256 over rows and splits, hex; file names, lines and the time of day do not enter."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([draft.task, draft.answer, draft.labels, draft.label_names]).encode())
+    for column in frame.columns:
+        if column in ("source", "line", "cluster"):
+            continue
+        digest.update(f"\x1d{column}\x1d".encode())
+        values = frame[column]
+        cells = ("\x1e".join(cell) for cell in values) if column == "labels" else map(str, values)
+        digest.update("\x1f".join(cells).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def write_rows(path: Path, frame: pd.DataFrame) -> None:
+    """Write all rows in order, in pieces of `GROUP_ROWS`."""
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    kinds = {"labels": arrow.list_(arrow.string()), "labelled": arrow.bool_(), "line": arrow.int64()}
+    columns = {
+        str(name): arrow.array(frame[name].tolist(), type=kinds.get(str(name), arrow.string()))
+        for name in frame.columns
+    }
+    parquet.write_table(arrow.table(columns), path, row_group_size=GROUP_ROWS, compression="zstd")
+
+
+def as_frame(table: Any) -> pd.DataFrame:
+    """Return an Arrow table as object columns; "labels" become lists, "labelled" bool and "line" int64."""
+    import pandas as pd
+
+    dtypes = {"labelled": "bool", "line": "int64"}
+    columns = {
+        name: pd.Series(table.column(name).to_pylist(), dtype=dtypes.get(name, "object")) for name in table.column_names
+    }
+    return pd.DataFrame(columns)
