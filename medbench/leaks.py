@@ -74,7 +74,7 @@ def torn_groups(frame: pd.DataFrame) -> list[Finding]:
         return []
     held_out = split[split["split"] != "train"]
     leaked = int(held_out["cluster"].isin(set(split.loc[split["split"] == "train", "cluster"])).sum())
-    what = "lesions" if "image" in frame.columns else "groups"
+    what = ("lesion" if "image" in frame.columns else "group") + "s" * (len(torn) > 1)
     sentence = (
         f"The split tears {len(torn):,} {what} apart: {leaked:,} of {len(held_out):,} held-out rows have a relative in "
         "train. Scores on them are too good to be believed. Draw the split by group."

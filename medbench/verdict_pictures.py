@@ -192,15 +192,18 @@ def _conflicts(frame: pd.DataFrame, duplicates: Duplicates) -> list[Finding]:
 
 
 def _give_away(frame: pd.DataFrame, names: Mapping[str, str]) -> list[Finding]:
-    """Columns that tell the label; also those of which one frequent value does (all follow-ups are nevi)."""
-    told = leaks.give_away_columns(frame, names)
+    """Columns that tell the label; also those of which one frequent value does (all follow-ups are nevi).
+
+    Age, sex and site are left out: models may see them, and a reader knows them, too.
+    """
+    legitimate = set(fact_columns(map(str, frame.columns)).values())
+    told = leaks.give_away_columns(frame, names, [column.removeprefix("x_") for column in legitimate])
     known = {str(one.detail.get("column")) for one in told}
     rows = np.flatnonzero(frame["labelled"].to_numpy())
     truth = [frame["labels"].iloc[row][0] for row in rows]
     if len(set(truth)) < 2:
         return told
     base = Counter(truth)
-    legitimate = set(fact_columns(map(str, frame.columns)).values())
     for column in map(str, frame.columns):
         shown = column.removeprefix("x_")
         if not column.startswith("x_") or column in legitimate or shown in known:
