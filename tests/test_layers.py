@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2a", ("readers", "cleaning", "labelcells", "splits", "calibration", "thresholds", "attribution", "privacy")),
     ("2a", ("picture_facts", "duplicates", "phrasing", "wording", "plots", "report_sheet")),
     ("2b", ("mapping", "metrics", "trust", "leaks", "pictures")),
-    ("2c", ("verdict", "picture_sources")),
+    ("2c", ("verdict", "picture_sources", "lesion_figures", "lesion_photo")),
     ("2d", ("drafting", "picture_layouts", "verdict_pictures")),
     ("2e", ("dataset_rows", "drafting_images")),
     ("2f", ("datasets",)),
@@ -35,8 +35,9 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("5b", ("worker",)),
     ("6a", ("cli_*", "api", "ui")),
     # What a page's parts share stands under the parts.
-    ("6b", ("cli", "ui_train", "ui_classify", "ui_mapping", "ui_verdict", "ui_plots")),
-    ("6c", ("ui_*",)),
+    ("6b", ("cli", "ui_train", "ui_classify", "ui_mapping", "ui_verdict", "ui_plots", "ui_pictures")),
+    ("6c", ("ui_datasets_images",)),
+    ("6d", ("ui_*",)),
     ("7", ("__main__", "app", "pages")),
 )
 # On a shelf the leaves do not know each other; they may use their own `__init__` and its `_private` modules.

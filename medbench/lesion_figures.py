@@ -1,0 +1,381 @@
+"""Probabilities of lesion classes become the figures a clinic asks for, each with its n and its interval.
+
+Conventions: truth and decided are (n, L) bool, prob is (n, L) float with rows that sum to 1; a label is decided by
+the largest probability, as the ISIC 2018 challenge scores its third task. Balanced accuracy is that task's measure, the
+mean sensitivity of the classes that occur (Codella et al. 2019). Intervals are those of `metrics`: 95 %, bootstrap over
+groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medbench import metrics
+from medbench.records import Metric, Truth
+
+Floats = npt.NDArray[np.float64]
+Probabilities = npt.NDArray[np.floating[Any]]
+Flags = npt.NDArray[np.bool_]
+UNKNOWN = "unknown"
+MELANOMA = "mel"
+N_BOOT = 1000
+AGE_FROM = (0, 30, 45, 60, 75)
+"""Years at which the age bands begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """One question with yes and no: a class against the rest, or malignant against benign.
+
+    Attributes:
+        name: The class.
+        n: All items.
+        positives: Items of the class.
+        sensitivity: Share of the class that was found; None without an item of the class.
+        specificity: Share of the rest that was left alone; None without a rest.
+        precision: Share of those decided for that are of the class (positive predictive value at the data's own
+            prevalence); None when nothing was decided for.
+        f1: Harmonic mean of sensitivity and precision; None where neither is defined.
+        auc: Area under the ROC curve; None without both kinds of items.
+        average_precision: Area under the precision-recall curve; None without an item of the class.
+    """
+
+    name: str
+    n: int
+    positives: int
+    sensitivity: Metric | None
+    specificity: Metric | None
+    precision: Metric | None
+    f1: Metric | None
+    auc: Metric | None
+    average_precision: Metric | None
+
+
+@dataclass(frozen=True, slots=True)
+class LesionFigures:
+    """All figures of one model on one set of lesions.
+
+    Attributes:
+        labels: L class names, the order of `confusion`.
+        n: Items.
+        confusion: (L, L) counts; row = true class, column = decided class.
+        overall: balanced_accuracy, auc (mean over classes), accuracy, macro_f1, ece and the other names of `metrics`.
+        classes: One entry per label.
+        malignant: Malignant against benign; None when the labels are all of one kind.
+    """
+
+    labels: tuple[str, ...]
+    n: int
+    confusion: npt.NDArray[np.int64]
+    overall: Mapping[str, Metric]
+    classes: tuple[Binary, ...]
+    malignant: Binary | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping."""
+        return {
+            "labels": list(self.labels),
+            "n": self.n,
+            "confusion": self.confusion.tolist(),
+            "overall": {name: asdict(metric) for name, metric in self.overall.items()},
+            "classes": [asdict(entry) for entry in self.classes],
+            "malignant": None if self.malignant is None else asdict(self.malignant),
+        }
+
+
+def decide(prob: Probabilities) -> Truth:
+    """Return (n, L) bool: the most probable label of each row, the earlier one of equals."""
+    chosen = np.zeros(prob.shape, dtype=bool)
+    if prob.size:
+        chosen[np.arange(len(prob)), prob.argmax(axis=1)] = True
+    return chosen
+
+
+def figures(
+    prob: Probabilities,
+    truth: Truth,
+    labels: Sequence[str],
+    *,
+    malignant: Collection[str] = (),
+    decided: Truth | None = None,
+    groups: Sequence[str] | None = None,
+    rng: np.random.Generator,
+    n_boot: int = N_BOOT,
+) -> LesionFigures:
+    """Return everything that is said about a model on these items.
+
+    Args:
+        prob: (n, L) probabilities.
+        truth: (n, L) bool, one True per row.
+        labels: L class names.
+        malignant: Those of the labels that are malignant (`tasks.lesion.MALIGNANT`); others in it do not matter.
+        decided: (n, L) bool; the most probable label of each row when None.
+        groups: n keys of what is resampled together (lesion, patient); None resamples items.
+        rng: Draws the resamples.
+        n_boot: Resamples; 0 for no intervals.
+    """
+    said = decide(prob) if decided is None else decided
+    drawn: dict[str, Any] = {"groups": groups, "rng": rng, "n_boot": n_boot}
+    classes = tuple(binary(label, truth[:, at], prob[:, at], said[:, at], **drawn) for at, label in enumerate(labels))
+    columns = np.array([label in malignant for label in labels], dtype=bool)
+    view = None
+    if columns.any() and not columns.all():
+        yes, score = truth[:, columns].any(axis=1), malignant_scores(prob, labels, malignant)
+        view = binary("malignant", yes, score, said[:, columns].any(axis=1), **drawn)
+    overall = metrics.evaluate(truth, prob, said, answer="one", **drawn)
+    return LesionFigures(tuple(labels), len(truth), metrics.confusion(truth, said), overall, classes, view)
+
+
+def malignant_scores(prob: Probabilities, labels: Sequence[str], malignant: Collection[str]) -> Floats:
+    """Return (n,) the probability that a lesion is malignant: the sum over its malignant labels, at most 1."""
+    columns = [at for at, label in enumerate(labels) if label in malignant]
+    total: Floats = prob[:, columns].sum(axis=1, dtype=np.float64)
+    return np.minimum(total, 1.0)
+
+
+def binary(
+    name: str,
+    truth: Flags,
+    scores: Probabilities,
+    decided: Flags,
+    *,
+    groups: Sequence[str] | None = None,
+    rng: np.random.Generator,
+    n_boot: int = N_BOOT,
+) -> Binary:
+    """Return the figures of one yes-or-no question.
+
+    Args:
+        name: The class.
+        truth: (n,) bool.
+        scores: (n,) probabilities of yes.
+        decided: (n,) bool.
+        groups: n keys of what is resampled together; None resamples items.
+        rng: Draws the resamples.
+        n_boot: Resamples; 0 for no intervals.
+    """
+    drawn: dict[str, Any] = {"answer": "many", "groups": groups, "rng": rng, "n_boot": n_boot}
+    column = np.asarray(scores, dtype=np.float64)[:, None]
+    # With one column, the micro figures are those of the yes; turned round, recall is the specificity.
+    yes = metrics.evaluate(truth[:, None], column, decided[:, None], **drawn)
+    no = metrics.evaluate(~truth[:, None], 1 - column, ~decided[:, None], **drawn)
+    n, positives = len(truth), int(truth.sum())
+    both = 0 < positives < n
+
+    def told(values: Mapping[str, Metric], key: str, called: str, defined: bool) -> Metric | None:
+        if not defined:
+            return None
+        metric = values[key]
+        return Metric(called, metric.value, metric.low, metric.high, n)
+
+    return Binary(
+        name,
+        n,
+        positives,
+        told(yes, "micro_recall", "sensitivity", positives > 0),
+        told(no, "micro_recall", "specificity", positives < n),
+        told(yes, "micro_precision", "precision", bool(decided.any())),
+        told(yes, "micro_f1", "f1", positives > 0 or bool(decided.any())),
+        told(yes, "auc", "auc", both),
+        told(yes, "average_precision", "average_precision", positives > 0),
+    )
+
+
+# --- curves and operating points -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """ROC and precision-recall curve of one class against the rest, one point per distinct score.
+
+    Attributes:
+        false_positive: (p,) 1 - specificity, from 0 to 1.
+        sensitivity: (p,) from 0 to 1.
+        threshold: (p,) the score at and above which items are decided for; the first is infinite.
+        recall: (q,) sensitivity again, of the precision-recall curve.
+        precision: (q,).
+    """
+
+    false_positive: Floats
+    sensitivity: Floats
+    threshold: Floats
+    recall: Floats
+    precision: Floats
+
+
+def curves(truth: Flags, scores: Probabilities) -> Curves:
+    """Return both curves of (n,) truth and (n,) scores."""
+    false_positive, sensitivity, threshold = metrics.roc_curve(truth, scores)
+    recall, precision, _ = metrics.precision_recall_curve(truth, scores)
+    return Curves(false_positive, sensitivity, threshold, recall, precision)
+
+
+def sensitivity_at(truth: Flags, scores: Probabilities, specificity: float) -> tuple[float, float]:
+    """Return the highest sensitivity with at least this specificity, and its threshold (decide at and above it).
+
+    Points between two scores do not exist, so nothing is interpolated. The threshold is infinite when only deciding for
+    nothing is specific enough.
+    """
+    curve = curves(truth, scores)
+    # The shares are quotients of counts: a rounding in the last digit must not lose a point.
+    within = np.flatnonzero(1 - curve.false_positive >= specificity - 1e-12)
+    best = within[int(curve.sensitivity[within].argmax())]
+    return float(curve.sensitivity[best]), float(curve.threshold[best])
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What a threshold means for patients, at a prevalence of their clinic.
+
+    Attributes:
+        threshold: Biopsy at and above this probability.
+        prevalence: Share of patients who have the disease, 0-1.
+        sensitivity: Share of the diseased who are found.
+        specificity: Share of the others who are left alone.
+        missed: Diseased patients not found, per 1,000 patients.
+        biopsies: Patients biopsied, per 1,000 patients.
+        biopsies_per_found: Biopsies for each diseased patient found; None when none is found.
+    """
+
+    threshold: float
+    prevalence: float
+    sensitivity: float
+    specificity: float
+    missed: float
+    biopsies: float
+    biopsies_per_found: float | None
+
+
+def operating_point(truth: Flags, scores: Probabilities, threshold: float, prevalence: float) -> OperatingPoint:
+    """Return what deciding at `threshold` would mean: missed cases per 1,000 patients and biopsies per case found.
+
+    Sensitivity and specificity come from the items, the share of diseased patients from `prevalence`, because test sets
+    hold many more melanomas than a clinic sees.
+
+    Args:
+        truth: (n,) bool, the diseased; both kinds must occur.
+        scores: (n,) probabilities.
+        threshold: Decide for the disease at and above it.
+        prevalence: Share of diseased among the patients, 0-1.
+
+    Raises:
+        ValueError: When the prevalence is no share or one kind of item is missing.
+    """
+    if not 0 <= prevalence <= 1:
+        raise ValueError(f"a prevalence from 0 to 1, not {prevalence}")
+    if not truth.any() or truth.all():
+        raise ValueError("an operating point needs items with and without the disease")
+    said = np.asarray(scores) >= threshold
+    sensitivity, specificity = float(said[truth].mean()), float((~said[~truth]).mean())
+    found = 1000 * prevalence * sensitivity
+    biopsies = found + 1000 * (1 - prevalence) * (1 - specificity)
+    missed = 1000 * prevalence * (1 - sensitivity)
+    each = biopsies / found if found > 0 else None
+    return OperatingPoint(threshold, prevalence, sensitivity, specificity, missed, biopsies, each)
+
+
+# --- subgroups -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Subgroup:
+    """The figures of one group of patients.
+
+    Attributes:
+        fact: What the patients have in common: age, sex, site, skin, ...
+        value: Its value, e.g. "45 to 59" or "unknown".
+        n: Items.
+        balanced_accuracy: Mean sensitivity of the classes that occur in the group.
+        auc: Mean over the classes for which it is defined in the group; None when for none.
+        malignant: Malignant against benign; None when the labels are all of one kind.
+    """
+
+    fact: str
+    value: str
+    n: int
+    balanced_accuracy: Metric
+    auc: Metric | None
+    malignant: Binary | None
+
+
+def age_band(years: str) -> str:
+    """Return the band of an age in years, e.g. "45 to 59"; "unknown" when it is no age."""
+    try:
+        age = float(years)
+    except ValueError:
+        return UNKNOWN
+    if not 0 <= age <= 130:
+        return UNKNOWN
+    at = int(np.searchsorted(AGE_FROM, age, side="right")) - 1
+    if at == len(AGE_FROM) - 1:
+        return f"{AGE_FROM[at]} and over"
+    return f"{AGE_FROM[at]} to {AGE_FROM[at + 1] - 1}"
+
+
+def subgroups(
+    prob: Probabilities,
+    truth: Truth,
+    labels: Sequence[str],
+    facts: Sequence[Mapping[str, str]],
+    *,
+    malignant: Collection[str] = (),
+    decided: Truth | None = None,
+    groups: Sequence[str] | None = None,
+    rng: np.random.Generator,
+    n_boot: int = N_BOOT,
+) -> list[Subgroup]:
+    """Return the figures of every value of every fact, facts by name, largest groups first, unknown last.
+
+    Args:
+        prob: (n, L) probabilities.
+        truth: (n, L) bool, one True per row.
+        labels: L class names.
+        facts: n mappings of what is known (`records.part_image`, and "skin" for the tone); ages are put into bands.
+        malignant: The malignant ones of the labels.
+        decided: (n, L) bool; the most probable label of each row when None.
+        groups: n keys of what is resampled together.
+        rng: Draws the resamples.
+        n_boot: Resamples; 0 for no intervals.
+    """
+    said = decide(prob) if decided is None else decided
+    found = []
+    for fact in sorted({name for entry in facts for name in entry}):
+        values = [_value(fact, entry) for entry in facts]
+        counts = {value: values.count(value) for value in set(values)}
+        for value in sorted(counts, key=lambda one: (one == UNKNOWN, -counts[one], one)):
+            rows = np.array([at for at, one in enumerate(values) if one == value])
+            inside = [groups[row] for row in rows] if groups else None
+            part = _part(prob[rows], truth[rows], said[rows], labels, malignant, inside, rng, n_boot)
+            found.append(Subgroup(fact, value, len(rows), *part))
+    return found
+
+
+def _value(fact: str, entry: Mapping[str, str]) -> str:
+    value = entry.get(fact, "").strip()
+    return age_band(value) if fact == "age" else value or UNKNOWN
+
+
+def _part(
+    prob: Probabilities,
+    truth: Truth,
+    said: Truth,
+    labels: Sequence[str],
+    malignant: Collection[str],
+    groups: Sequence[str] | None,
+    rng: np.random.Generator,
+    n_boot: int,
+) -> tuple[Metric, Metric | None, Binary | None]:
+    drawn: dict[str, Any] = {"groups": groups, "rng": rng, "n_boot": n_boot}
+    overall = metrics.evaluate(truth, prob, said, answer="one", **drawn)
+    columns = np.array([label in malignant for label in labels], dtype=bool)
+    view = None
+    if columns.any() and not columns.all():
+        score = malignant_scores(prob, labels, malignant)
+        view = binary("malignant", truth[:, columns].any(axis=1), score, said[:, columns].any(axis=1), **drawn)
+    several = int(truth.any(axis=0).sum()) > 1
+    return overall["balanced_accuracy"], overall["auc"] if several else None, view
