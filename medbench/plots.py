@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ALL = "all rows"
+UNKNOWN, NO_LABEL = "unknown", "no label"
 _WORD = re.compile(r"[^\W\d_][\w-]{2,}")
 _MIN_COUNT = 5
 
@@ -26,6 +27,41 @@ def label_distribution(classes: Mapping[str, int], names: Mapping[str, str]) -> 
     ordered = sorted(classes.items(), key=lambda pair: (-pair[1], pair[0]))
     rows = [(label, names.get(label, label), count) for label, count in ordered]
     return pd.DataFrame(rows, columns=["label", "name", "rows"])
+
+
+def pictures_by(frame: pd.DataFrame, column: str, names: Mapping[str, str], *, banded: bool = False) -> pd.DataFrame:
+    """Return how many rows of each label have each value of a column.
+
+    Args:
+        frame: The rows.
+        column: The column; "" counts the labels themselves.
+        names: Label -> what the user reads.
+        banded: Put numbers (ages in years) into bands of ten.
+
+    Returns:
+        value, label, name, pictures; bands in order, other values most frequent first, "unknown" last.
+    """
+    import pandas as pd
+
+    labels = [held[0] if held else "" for held in frame["labels"]]
+    shown = [names.get(label, label) or NO_LABEL for label in labels]
+    cells = shown if not column else [_band(cell) if banded else cell or UNKNOWN for cell in frame[column]]
+    total, counts = Counter(cells), Counter(zip(cells, labels, shown, strict=True))
+
+    def place(value: str) -> tuple[bool, int, str]:
+        return value == UNKNOWN, int(value.split("–")[0]) if banded and value != UNKNOWN else -total[value], value
+
+    rows = [(*key, count) for key, count in sorted(counts.items(), key=lambda pair: (place(pair[0][0]), pair[0][2]))]
+    return pd.DataFrame(rows, columns=["value", "label", "name", "pictures"])
+
+
+def _band(cell: str) -> str:
+    """Return "40–49" for "45"; "unknown" for anything that is no number."""
+    try:
+        start = int(float(cell)) // 10 * 10
+    except ValueError:
+        return UNKNOWN
+    return f"{start}–{start + 9}"
 
 
 def text_lengths(frame: pd.DataFrame, labels: Sequence[str] = (), *, bins: int = 40) -> pd.DataFrame:

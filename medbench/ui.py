@@ -19,6 +19,7 @@ from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
+    from streamlit.delta_generator import DeltaGenerator
 
 log = logging.getLogger("medbench.ui")
 
@@ -189,6 +190,19 @@ def with_interval(entry: Mapping[str, Any] | None) -> str:
     low, high = entry.get("low"), entry.get("high")
     interval = f" ({low:.2f}–{high:.2f})" if low is not None and high is not None else ""
     return f"{entry['value']:.3f}{interval}"
+
+
+def teller(bar: DeltaGenerator) -> Callable[[float, str], None]:
+    """Return what moves a progress bar, at most five times a second."""
+    moved = 0.0
+
+    def tell(share: float, sentence: str) -> None:
+        nonlocal moved
+        if time.monotonic() - moved > 0.2:
+            moved = time.monotonic()
+            bar.progress(min(max(share, 0.0), 1.0), sentence)
+
+    return tell
 
 
 def finding_line(finding: Finding) -> str:

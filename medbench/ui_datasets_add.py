@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
-from medbench import datasets, ui, ui_mapping, ui_plots, ui_verdict, uploads
+from medbench import datasets, ui, ui_datasets_images, ui_mapping, ui_plots, ui_verdict, uploads
 from medbench.datasets import Draft, SplitPlan
 from medbench.errors import MedbenchError
 from medbench.records import SPLITS, ColumnMap
@@ -22,6 +20,7 @@ from medbench.uploads import Upload
 from medbench.workspace import Workspace
 
 SAMPLE = Path(__file__).resolve().parent.parent / "data" / "samples" / "abstracts.csv"
+FIRST_TASK = "literature"
 MEGABYTES = 1000
 PDF_TABLE = "texts from PDFs.csv"
 OPEN_GROUPS = 3
@@ -58,12 +57,16 @@ def draw(workspace: Workspace) -> None:
     """Draw the whole way from dropped files to a saved dataset."""
     if st.button("All datasets", key="add_back", icon="⬅️", help="Back to the list."):
         _forget(st.session_state.get("add_upload"))
+        ui_datasets_images.forget()
         st.query_params.clear()
         st.rerun()
+    task = _task()
+    if task.item == "image":
+        ui_datasets_images.draw(workspace, task)
+        return
     upload = _files(workspace)
     if upload is None:
         return
-    task = _task()
     files, maps, left_out = _columns(upload, task)
     if left_out:
         lines = [f"- **{ui.plain(name)}**: {ui.plain(reason)}" for name, reason in left_out.items()]
@@ -113,7 +116,7 @@ def _files(workspace: Workspace) -> Upload | None:
         if upload is None or upload.signature != signature:
             _forget(upload)
             bar = st.progress(0.0, "Receiving the files.")
-            upload = uploads.receive(workspace, [(file, file) for file in dropped], _teller(bar))
+            upload = uploads.receive(workspace, [(file, file) for file in dropped], ui.teller(bar))
             bar.empty()
             st.session_state["add_upload"] = upload
         return upload
@@ -141,15 +144,16 @@ def _forget(upload: Upload | None) -> None:
 
 
 def _task() -> Task:
-    tasks = {name: task for name, task in all_tasks().items() if task.item == "text"}
-    if len(tasks) == 1:
-        return next(iter(tasks.values()))
-    name = st.selectbox(
-        "Task",
+    tasks = all_tasks()
+    wanted = str(st.query_params.get("task", ""))
+    name = st.segmented_control(
+        "Job",
         list(tasks),
+        default=wanted if wanted in tasks else FIRST_TASK,
+        required=True,
         format_func=lambda one: tasks[one].title,
         key="add_task",
-        help="What is asked of each item.",
+        help="What is asked of each record or picture.",
     )
     return tasks[name]
 
@@ -222,7 +226,7 @@ def _check(order: Order, merge: bool = False) -> Checked | None:
             label_name=order.task.label_name,
             mapping=order.maps,
             merge=merge,
-            say=_teller(bar),
+            say=ui.teller(bar),
         )
     except MedbenchError as error:
         ui.show_error(error)
@@ -232,19 +236,6 @@ def _check(order: Order, merge: bool = False) -> Checked | None:
     checked = Checked(draft, order.asked, merge)
     st.session_state["add_checked"] = checked
     return checked
-
-
-def _teller(bar: DeltaGenerator) -> Callable[[float, str], None]:
-    """Return what moves a progress bar, at most five times a second."""
-    moved = 0.0
-
-    def tell(share: float, sentence: str) -> None:
-        nonlocal moved
-        if time.monotonic() - moved > 0.2:
-            moved = time.monotonic()
-            bar.progress(min(max(share, 0.0), 1.0), sentence)
-
-    return tell
 
 
 def _verdict(checked: Checked, left_out: Mapping[str, str]) -> None:

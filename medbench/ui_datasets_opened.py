@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import datasets, searching, ui, ui_plots, ui_verdict
+from medbench import datasets, searching, ui, ui_pictures, ui_plots, ui_verdict
 from medbench.datasets import Dataset
 from medbench.errors import MedbenchError
 from medbench.records import SPLITS
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PAGE = 50
 SECTIONS = ("Verdict", "Pictures", "Rows", "Card")
+IMAGE_SECTIONS = ("Verdict", "Plots", "Gallery", "Rows", "Card")
 
 
 def draw(workspace: Workspace, dataset_id: str) -> None:
@@ -34,13 +35,19 @@ def draw(workspace: Workspace, dataset_id: str) -> None:
     st.header(ui.plain(dataset.name), anchor=False)
     _facts(dataset)
     _actions(workspace, dataset)
+    sections = IMAGE_SECTIONS if dataset.item == "image" else SECTIONS
     section = st.segmented_control(
-        "Section", SECTIONS, default=SECTIONS[0], required=True, key="opened_section", label_visibility="collapsed"
+        "Section", sections, default=sections[0], required=True, key="opened_section", label_visibility="collapsed"
     )
     if section == "Verdict":
         ui_verdict.draw_findings(dataset.findings, dataset.rows, dataset.id, dataset.label_names)
     elif section == "Pictures":
         ui_plots.draw_saved(workspace, dataset)
+    elif section == "Plots":
+        ui_pictures.draw_plots(dataset.frame(), dataset.label_names, dataset.id)
+    elif section == "Gallery":
+        images = dataset.folder / "images"
+        ui_pictures.draw_gallery(dataset.frame(), images, dataset.label_names, dataset.findings, dataset.id)
     elif section == "Rows":
         _rows(dataset)
     else:
@@ -48,9 +55,13 @@ def draw(workspace: Workspace, dataset_id: str) -> None:
 
 
 def _facts(dataset: Dataset) -> None:
-    card, words = dataset.card, dataset.profile["words"]
-    card, words = dataset.card, dataset.profile["words"]
-    each = f" · {dataset.profile['labels_per_row']:.1f} a row" if dataset.answer == "many" else " · one a row"
+    card, profile = dataset.card, dataset.profile
+    measure = (
+        {"Lesions": ui.number(profile["groups"] or None), "Longer side, pixels": ui.number(profile["side"][1])}
+        if dataset.item == "image"
+        else {"Words, median": ui.number(profile["words"][50])}
+    )
+    each = f" · {profile['labels_per_row']:.1f} a row" if dataset.answer == "many" else " · one a row"
     ui.facts(
         {
             "Rows": ui.number(len(dataset)),
@@ -60,7 +71,7 @@ def _facts(dataset: Dataset) -> None:
                 if dataset.labels
                 else {}
             ),
-            "Words, median": ui.number(words[50]),
+            **measure,
         }
     )
     st.code(dataset.id, language=None)

@@ -136,7 +136,7 @@ def receive(
         files: The dropped files with their bytes.
         tell: Told (share done 0-1, sentence).
     """
-    upload = Upload(signature_of([file for file, _ in files]), _folder(workspace))
+    upload = Upload(signature_of([file for file, _ in files]), folder_for(workspace))
     taken: set[str] = set()
     for number, (file, data) in enumerate(files):
         name = _free_name(file.name, taken)
@@ -150,7 +150,7 @@ def receive(
 
 def receive_path(workspace: Workspace, path: Path) -> Upload:
     """Look at a file that lies on disk already (a sample); it is copied, so that forgetting spares it."""
-    upload = Upload(f"path:{path}:{path.stat().st_mtime_ns}", _folder(workspace))
+    upload = Upload(f"path:{path}:{path.stat().st_mtime_ns}", folder_for(workspace))
     copy = upload.folder / "00000"
     shutil.copyfile(path, copy)
     _look(upload, copy, path.name)
@@ -173,7 +173,7 @@ def _look(upload: Upload, path: Path, name: str) -> None:
     upload.looks.append(Look(name, path, reader, encoding, found))
 
 
-def _folder(workspace: Workspace) -> Path:
+def folder_for(workspace: Workspace) -> Path:
     """Make a folder for one upload; folders that a closed browser left behind a day ago are removed."""
     place = workspace.data / "uploads"
     place.mkdir(parents=True, exist_ok=True)
