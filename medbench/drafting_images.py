@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 LONGEST = 640
 """Longest side of a stored picture, in pixels."""
 QUALITY = 95
+PICTURES = "Pictures"
+"""How the format of a source of pictures begins, on a dataset's card."""
 _READING, _JUDGING = 0.05, 0.95
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _STEM_LENGTH = 80
@@ -195,7 +197,7 @@ def _source_cards(
         path, kind = sources.uploads[name]
         size = sum(one.place.stat().st_size for one in sources.pictures if one.upload == name)
         cards.append(
-            _card(name, digests[name], f"Pictures ({kind})", path.stat().st_size if kind == "zip" else size, account)
+            _card(name, digests[name], f"{PICTURES} ({kind})", path.stat().st_size if kind == "zip" else size, account)
         )
     for name, account in layout.accounts.items():
         content = layout.tables[name].read_bytes()

@@ -148,7 +148,7 @@ def _task() -> Task:
     wanted = str(st.query_params.get("task", ""))
     name = st.segmented_control(
         "Job",
-        list(tasks),
+        sorted(tasks, key=lambda one: tasks[one].item == "image"),
         default=wanted if wanted in tasks else FIRST_TASK,
         required=True,
         format_func=lambda one: tasks[one].title,

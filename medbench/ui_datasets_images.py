@@ -11,7 +11,7 @@ import streamlit as st
 
 from medbench import datasets, ui, ui_pictures, ui_verdict, uploads
 from medbench.datasets import Draft, SplitPlan
-from medbench.drafting_images import LONGEST, draft_images
+from medbench.drafting_images import LONGEST, PICTURES, draft_images
 from medbench.errors import MedbenchError
 from medbench.picture_sources import LOOSE
 from medbench.records import SPLITS
@@ -201,7 +201,7 @@ def _check(upload: PictureUpload, task: Task, chosen: dict[str, str], asked: tup
 def _shown(checked: CheckedPictures) -> None:
     draft = checked.draft
     st.subheader("Pictures", anchor=False)
-    ui_verdict.draw_account(draft.account, {})
+    ui_verdict.draw_account(draft.account, {}, _counts(draft))
     ui_verdict.draw_cleaning(draft.cleaning, draft.notices)
     section = st.segmented_control(
         "Section", SECTIONS, default=SECTIONS[0], required=True, key="pictures_section", label_visibility="collapsed"
@@ -212,6 +212,21 @@ def _shown(checked: CheckedPictures) -> None:
         ui_pictures.draw_plots(draft.frame, draft.label_names, checked.key)
     elif draft.pictures is not None:
         ui_pictures.draw_gallery(draft.frame, draft.pictures, draft.label_names, draft.findings, checked.key)
+
+
+def _counts(draft: Draft) -> dict[str, str]:
+    """Return what became of the pictures, and apart from them of the tables' rows."""
+    pictures = [card for card in draft.sources if str(card["format"]).startswith(PICTURES)]
+    tables = [card for card in draft.sources if card not in pictures]
+    told = {
+        "Pictures read as they stand": sum(card["read"] for card in pictures),
+        "Converted": sum(card["repaired"] for card in pictures),
+        "Refused": sum(card["refused"] for card in pictures),
+    }
+    if tables:
+        told["Table rows that fit"] = sum(card["read"] + card["repaired"] for card in tables)
+        told["that do not"] = sum(card["refused"] for card in tables)
+    return {name: ui.number(count) for name, count in told.items()}
 
 
 def _rows_of(draft: Draft) -> ui_verdict.FetchRows:

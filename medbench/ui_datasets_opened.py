@@ -77,6 +77,7 @@ def _facts(dataset: Dataset) -> None:
     st.code(dataset.id, language=None)
     split = card["split"]
     how = "the file's own" if split["method"] == "file" else f"stratified, seed {card['seed']}"
+    how += ", by picture: lesions are torn apart" if split.get("part_groups") else ""
     told = [
         f"Created {ui.when(str(card['created']))}",
         f"Splits: {how}" if dataset.labels else "No labels: it can be classified, not trained",

@@ -37,7 +37,12 @@ def draw_plots(frame: pd.DataFrame, names: Mapping[str, str], key: str) -> None:
     )
     table = plots.pictures_by(frame, columns[chosen], names, banded=chosen == "Age")
     encoding: dict[str, Any] = {
-        "x": {"field": "pictures", "type": "quantitative", "title": "pictures"},
+        "x": {
+            "field": "pictures",
+            "type": "quantitative",
+            "title": "pictures",
+            "axis": {"format": ",d", "tickMinStep": 1},
+        },
         "y": {
             "field": "value",
             "type": "nominal",
@@ -48,7 +53,11 @@ def draw_plots(frame: pd.DataFrame, names: Mapping[str, str], key: str) -> None:
         "tooltip": [{"field": "value"}, {"field": "name", "title": "class"}, {"field": "pictures", "format": ","}],
     }
     if chosen != "Class":
-        encoding["color"] = {"field": "name", "title": None, "legend": {"orient": "bottom", "columns": 3}}
+        encoding["color"] = {
+            "field": "name",
+            "title": None,
+            "legend": {"orient": "bottom", "columns": 3, "labelLimit": 240},
+        }
     bars = {
         "mark": {"type": "bar", "color": INK, "height": {"band": 0.75}},
         "encoding": encoding,

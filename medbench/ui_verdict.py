@@ -21,10 +21,19 @@ EXTRA_SHOWN = 4
 _COLUMNS = ("position", "id", "title", "labels", "text", "split", "group", "source", "line")
 
 
-def draw_account(accounts: Mapping[str, Account], left_out: Mapping[str, str]) -> None:
-    """Show how many records were read, repaired, refused, and every one that was not read as it stands."""
+def draw_account(
+    accounts: Mapping[str, Account], left_out: Mapping[str, str], told: Mapping[str, str] | None = None
+) -> None:
+    """Show how many records were read, repaired, refused, and every one that was not read as it stands.
+
+    Args:
+        accounts: File name -> what became of its records.
+        left_out: File name -> why it was left out.
+        told: Other facts to show instead of the sums over all files.
+    """
     ui.facts(
-        {
+        told
+        or {
             "Read as they stand": ui.number(sum(one.read for one in accounts.values())),
             "Repaired": ui.number(sum(one.repaired for one in accounts.values())),
             "Refused": ui.number(sum(one.refused for one in accounts.values())),
