@@ -34,6 +34,7 @@ _PATIENTS = ("patient_id", "patient")
 _SPLITS = ("split", "partition", "subset", "set", "dataset_split")
 _PLAIN_FOLDERS = frozenset({"images", "image", "imgs", "img", "pictures", "photos", "jpg", "jpeg", "png", "data", ""})
 _NAMED = 5
+_SAMPLE = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +195,15 @@ def _key_column(records: Sequence[Record], finder: _Finder, chosen: str | None) 
     names = list(dict.fromkeys(column for record in usable[:200] for column in record.fields))
     if chosen is not None:
         names = [chosen] if chosen in names else []
-    hits = {name: sum(finder.find(record.first(name)) is not None for record in usable) for name in names}
     order = {name: at for at, name in enumerate(_KEYS)}
-    best = max(names, key=lambda name: (hits[name], -order.get(name.lower(), len(order))), default=None)
+    sample = usable[:: max(1, len(usable) // _SAMPLE)]
+    # A table of pixels has thousands of columns: a sample says which few are worth counting.
+    likely = [name for name in names if any(finder.find(record.first(name)) is not None for record in sample)]
+    hits: dict[str, int] = {}
+    for name in likely or [name for name in names if name.lower() in order]:
+        found = {finder.find(record.first(name)) for record in usable} - {None}
+        hits[name] = len(found)
+    best = max(hits, key=lambda name: (hits[name], -order.get(name.lower(), len(order))), default=None)
     return best if best is not None and hits[best] else None
 
 

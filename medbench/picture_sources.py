@@ -6,10 +6,12 @@ one; only tables are copied out, under names of our own.
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,11 +23,21 @@ from medbench.pictures import ENDINGS, FOREIGN, MAX_BYTES
 
 TABLES = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".json", ".jsonl", ".csv.gz", ".tsv.gz")
 LOOSE = "loose pictures"
+_MANY_TABLES = 100
 _ALWAYS_FINE = 10_000_000  # bytes; no ratio makes a bomb of something this small
 _SYSTEM = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$|Thumbs\.db$|desktop\.ini$|\.git/)", re.IGNORECASE)
 _MASK = re.compile(r"(^|/)(masks?|segmentations?)/|_(segmentation|mask|superpixels)\.[a-z]+$", re.IGNORECASE)
 _DRIVE = re.compile(r"^[A-Za-z]:")
-_TORN = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError, RuntimeError)
+_TORN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    ValueError,
+    RuntimeError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +166,10 @@ def _add(sources: Sources, path: Path, name: str, work: Path, limits: PictureLim
         name = _free(name, sources.uploads)
         sources.uploads[name] = (path, "folder")
         for inner in _walk(path, limits):
-            _sort(sources, PictureFile(name, inner, path / inner))
+            if inner.lower().endswith(".zip"):
+                _add_zip(sources, path / inner, _free(inner, sources.uploads), work, limits)
+            else:
+                _sort(sources, PictureFile(name, inner, path / inner))
     elif lower.endswith((*ENDINGS, *FOREIGN)):
         sources.uploads.setdefault(LOOSE, (path, "pictures"))
         sources.pictures.append(PictureFile(LOOSE, name, path))
@@ -234,7 +249,7 @@ def _sort(sources: Sources, found: PictureFile, work: Path | None = None) -> Non
             sources.masks += 1
         else:
             sources.pictures.append(found)
-    elif lower.endswith(TABLES):
+    elif lower.endswith(TABLES) and len(sources.tables) < _MANY_TABLES:
         place = found.place if found.member is None or work is None else _copied(sources, found, work)
         sources.tables.append((PurePosixPath(found.path).name, place))
     else:

@@ -39,7 +39,7 @@ _TORN = (*_BROKEN, RuntimeError, AttributeError, ArithmeticError, AssertionError
 _TODO = "Save it as JPEG or PNG and try again."
 _HASH_SIDE = 32
 _HASH_LOW = 8
-_BLOCK = 512
+_PAIRS_AT_ONCE = 4_000_000
 NEAR_BITS = 10
 _ALIKE = 0.99
 
@@ -299,8 +299,9 @@ def _centred(small: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 def near_pairs(hashes: Sequence[int], distance: int = NEAR_BITS) -> Iterator[tuple[int, int]]:
     """Yield every pair of positions whose hashes differ in at most `distance` bits, smaller position first."""
     codes = np.array(hashes, dtype=np.uint64)
-    for start in range(0, len(codes), _BLOCK):
-        block = codes[start : start + _BLOCK]
+    step = max(1, _PAIRS_AT_ONCE // max(len(codes), 1))
+    for start in range(0, len(codes), step):
+        block = codes[start : start + step]
         apart = np.bitwise_count(block[:, None] ^ codes[None, start:])
         for row, column in np.argwhere(apart <= distance).tolist():
             if column > row:

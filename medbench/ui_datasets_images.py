@@ -65,6 +65,8 @@ def draw(workspace: Workspace, task: Task) -> None:
     if upload is None:
         return
     checked: CheckedPictures | None = st.session_state.get("pictures_checked")
+    if checked is not None and (checked.draft.pictures is None or not checked.draft.pictures.exists()):
+        checked = None  # a day has passed, and the copies were cleared away
     chosen = _columns(checked.draft) if checked is not None and checked.asked[0] == upload.signature else {}
     asked = (upload.signature, task.name, *sorted(chosen.items()))
     fresh = checked is not None and checked.asked == asked

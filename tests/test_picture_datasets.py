@@ -280,6 +280,40 @@ def test_one_damaged_member_does_not_stop_the_others(drafted: Drafted, tmp_path:
     assert "'a.jpg', which is damaged" in refusals(draft, "p.zip")[0]
 
 
+def test_a_damaged_packed_member_is_told_too(drafted: Drafted, tmp_path: Path) -> None:
+    path = tmp_path / "p.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("a.bmp", encoded(blob(1), "BMP"))
+        out.writestr("b.bmp", encoded(blob(2), "BMP"))
+    content = bytearray(path.read_bytes())
+    content[60:90] = bytes(range(100, 130))
+    path.write_bytes(content)
+    draft = drafted(path)
+    assert list(draft.frame["id"]) == ["b"]
+    assert "'a.bmp', which is damaged" in refusals(draft, "p.zip")[0]
+
+
+def test_zips_in_a_folder_are_looked_into_and_zips_in_zips_are_told(drafted: Drafted, tmp_path: Path) -> None:
+    folder = tmp_path / "ham"
+    folder.mkdir()
+    zipped(folder / "part_1.zip", pictures(["a", "b"]))
+    inner = zipped(tmp_path / "inner.zip", pictures(["z"])).read_bytes()
+    zipped(folder / "part_2.zip", {"c.jpg": encoded(blob(7)), "inner.zip": inner})
+    (folder / "m.csv").write_bytes(table([{"image_id": name, "dx": "nv"} for name in "abc"]))
+    draft = drafted(folder)
+    assert labels_of(draft) == {"a": "nv", "b": "nv", "c": "nv"}
+    assert any("1 other files were left out: inner.zip" in notice for notice in draft.notices)
+
+
+def test_a_table_of_pixels_beside_the_metadata_does_no_harm(drafted: Drafted, tmp_path: Path) -> None:
+    pixels = [{f"pixel{at:04d}": (row + at) % 256 for at in range(800)} for row in range(24)]
+    (tmp_path / "hmnist.csv").write_bytes(table(pixels))
+    draft = drafted(ham_zip(tmp_path / "ham.zip"), tmp_path / "hmnist.csv")
+    assert draft.labels == ("mel", "nv")
+    assert draft.account["hmnist.csv"].refused == 24
+    assert not [name for name in draft.frame.columns if name.startswith("x_pixel")]
+
+
 def test_no_picture_at_all_is_told(drafted: Drafted, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_bytes(table([{"image_id": "a", "dx": "nv"}]))
     with pytest.raises(MedbenchError, match=r"in a zip, a folder or beside a table, found none in 'm\.csv'"):
