@@ -71,6 +71,7 @@ def judge(
     *,
     fitting: Fitting,
     keep_learning: bool,
+    balanced: bool = False,
 ) -> Judged:
     """Fit, tune trust, score the test split once, and fit the kept weights.
 
@@ -83,6 +84,7 @@ def judge(
         parts: "train", "validation" and "test" examples; the last two may be empty for cheap families.
         fitting: Randomness, device, progress and checkpoints.
         keep_learning: Fit once more on all rows after judging (weights only; the figures stay those of before).
+        balanced: Decide so that rare labels get their due (tasks whose headline is balanced accuracy).
     """
     train, validation, test = parts["train"], parts["validation"], parts["test"]
     say = fitting.say
@@ -91,7 +93,9 @@ def judge(
             "labelled rows to learn from", "an empty train split", "Save the dataset with a train share."
         )
     known, held, held_scores, model, scale = _fitted(family, options, train, validation, fitting)
-    confidence = trust.fit_trust(held_scores, held.truth, known.answer, None, None, fitting.rng, groups=held.groups)
+    confidence = trust.fit_trust(
+        held_scores, held.truth, known.answer, None, None, fitting.rng, groups=held.groups, balanced=balanced
+    )
     judged, raw, which, words = _what_to_judge(family, model, parts, held, held_scores, say)
     probabilities = confidence.calibrate(raw)
     decided = confidence.decide(probabilities)

@@ -18,7 +18,8 @@ from medbench import trust
 from medbench.cleaning import clean_text
 from medbench.errors import MedbenchError
 from medbench.families import Model, get_family
-from medbench.records import Device, Explanation, Item, LabelScore, Prediction, Scores, Truth
+from medbench.pictures import open_picture, perceptual_hash
+from medbench.records import Device, Explanation, Item, LabelScore, Prediction, Scores, Truth, part_image
 from medbench.trust import Trust
 from medbench.workspace import Workspace, read_cards, read_json, undamaged
 
@@ -198,7 +199,7 @@ def explain(loaded: Loaded, item: Item, label: str) -> Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A training item and its cosine similarity to the item asked about."""
+    """A training item and its cosine similarity to the item asked about; `text` is a picture's path for pictures."""
 
     id: str
     title: str
@@ -225,21 +226,30 @@ def neighbours(workspace: Workspace, loaded: Loaded, item: Item, count: int = 5)
     similarity = vectors @ vector
     best = np.argsort(-similarity)[:count]
     rows = dataset.rows([int(positions[index]) for index in best])
+    shown = [str(dataset.folder / row["image"]) if dataset.item == "image" else str(row["text"]) for row in rows]
     return [
-        Neighbour(str(row["id"]), str(row["title"]), str(row["text"]), tuple(row["labels"]), float(similarity[index]))
-        for index, row in zip(best, rows, strict=True)
+        Neighbour(str(row["id"]), str(row["title"]), text, tuple(row["labels"]), float(similarity[index]))
+        for index, row, text in zip(best, rows, shown, strict=True)
     ], ""
 
 
-def fingerprint(text: str) -> int:
-    """Return 64 bits that are equal for texts that differ only in case, white space, mark-up or Unicode form."""
+def fingerprint(item: str, kind: str = "text") -> int:
+    """Return 64 bits that say "the same item".
+
+    Equal for texts that differ only in case, white space, mark-up or Unicode form, and for pictures that differ only in
+    size or compression (their perceptual hash).
+    """
+    if kind == "image":
+        return perceptual_hash(open_picture(part_image(item)[0]))
+    text = item
     plain = " ".join(unicodedata.normalize("NFKC", clean_text(text)).casefold().split())
     return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "little")
 
 
 def seen_in_training(loaded: Loaded, items: Sequence[Item]) -> npt.NDArray[np.bool_]:
-    """Return (n_items,) bool: True where the model learnt from that very text."""
-    marks = np.array([fingerprint(item.joined) for item in items], dtype=np.uint64)
+    """Return (n_items,) bool: True where the model learnt from that very text or picture."""
+    kind = str(loaded.card.get("item", "text"))
+    marks = np.array([fingerprint(item.joined, kind) for item in items], dtype=np.uint64)
     return np.isin(marks, loaded.known())
 
 

@@ -11,6 +11,7 @@ Floats = npt.NDArray[np.float64]
 # A label's measured and its expected cut weigh the same when the label has this many positives.
 SHRINK = 5.0
 _RESAMPLES = 25
+_NEARLY_BEST = 0.01
 # A label is chosen for at most this many times as many items as carry it: beyond that, F1 rewards choosing it always.
 _MOST_CHOSEN = 4
 
@@ -69,6 +70,32 @@ def tune_thresholds(prob: Floats, truth: Truth, rng: np.random.Generator, shrink
         lowest = np.sort(mine)[-min(_MOST_CHOSEN * count, n_items)]
         thresholds[label] = max(share * float(np.mean(cuts)) + (1 - share) * expected, lowest)
     return thresholds
+
+
+def balancing_shares(prob: Floats, truth: Truth) -> Floats:
+    """Return (L,) positive shares: deciding for the highest probability / share gives rare labels their due.
+
+    Dividing by the labels' shares of the items maximises the mean sensitivity (balanced accuracy) when probabilities
+    are right; how far to go that way, the power 0 to 1, is what serves these items best, the middle of what does nearly
+    as well.
+
+    Args:
+        prob: (n, L) calibrated probabilities of items that calibration did not see.
+        truth: (n, L) bool, one True per row.
+    """
+    counts = truth.sum(axis=0)
+    shares = np.maximum(counts, 0.5) / max(len(truth), 1)
+    powers = np.linspace(0, 1, 11)
+    known = counts > 0
+    found = []
+    for power in powers:
+        chosen = (prob / shares**power).argmax(axis=1)
+        hits = truth[np.arange(len(truth)), chosen]
+        right = np.bincount(chosen[hits], minlength=truth.shape[1])
+        found.append(float((right[known] / counts[known]).mean()) if known.any() else 0.0)
+    near = powers[np.array(found) >= max(found) - _NEARLY_BEST]
+    balanced: Floats = shares ** float(np.median(near))
+    return balanced
 
 
 def conformal_cutoff(prob: Floats, truth: Truth, answer: AnswerKind, coverage: float) -> float | None:

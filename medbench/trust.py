@@ -24,7 +24,7 @@ from medbench.calibration import (
 )
 from medbench.errors import MedbenchError
 from medbench.records import AnswerKind, Scores, Truth
-from medbench.thresholds import conformal_cutoff, tune_thresholds
+from medbench.thresholds import balancing_shares, conformal_cutoff, tune_thresholds
 from medbench.workspace import read_json, replacing, write_json
 
 Floats = npt.NDArray[np.float64]
@@ -73,7 +73,8 @@ class Trust:
         answer: "one" or "many".
         method: How scores become probabilities; chosen by cross-fitted log loss.
         calibrator: The fitted map.
-        thresholds: (L,) float64; a label is chosen at or above it. All 0 for "one": the most probable label wins.
+        thresholds: (L,) float64; a label is chosen at or above it. For "one" the label with the highest probability in
+            proportion to its threshold wins; all 0 means the most probable one.
         cutoff: A label is in the conformal set when its probability is at or above it; None without enough items.
         coverage: What the conformal sets promise. "one": the true label is in the set for this share of items.
             "many": on average this share of an item's true labels is in the set.
@@ -108,22 +109,30 @@ class Trust:
         """Return the labels chosen, (n, L) bool. For "many" an item may get none; for "one" it gets exactly one."""
         if self.answer == "many":
             return np.asarray(prob >= self.thresholds.astype(np.float32))
-        return _top(prob)
+        return _top(self._weighed(prob))
+
+    def _weighed(self, prob: Scores) -> Scores:
+        """Return probabilities in proportion to their thresholds, rows summing to 1; as they are without thresholds."""
+        if not self.thresholds.any():
+            return prob
+        values = np.asarray(prob, dtype=np.float64) / self.thresholds
+        weighed: Scores = (values / np.maximum(values.sum(axis=1, keepdims=True), 1e-12)).astype(np.float32)
+        return weighed
 
     def conformal_sets(self, prob: Scores) -> Truth:
         """Return the labels in each item's conformal set, (n, L) bool; all False when there is no `cutoff`.
 
-        For "one" the most probable label is always in it.
+        For "one" the label that is decided for is always in it.
         """
         if self.cutoff is None:
             return np.zeros(prob.shape, dtype=bool)
         inside = np.asarray(prob >= np.float32(self.cutoff))
-        return inside | _top(prob) if self.answer == "one" else inside
+        return inside | self.decide(prob) if self.answer == "one" else inside
 
     def doubt(self, prob: Scores) -> Floats:
         """Return (n,) float64, 0 (sure) to 1 (a coin toss): how near the closest decision is to changing.
 
-        "one": 1 minus the gap between the two most probable labels. "many": a label's distance is measured from its
+        "one": 1 minus the gap between the two labels that come first. "many": a label's distance is measured from its
         threshold, as a share of the way to 0 or to 1, and the nearest label counts.
         """
         values = np.asarray(prob, dtype=np.float64)
@@ -133,7 +142,7 @@ class Trust:
             return np.asarray(1 - distance.min(axis=1)).clip(0, 1)
         if values.shape[1] < 2:
             return np.zeros(len(values))
-        best = np.partition(values, -2, axis=1)[:, -2:]
+        best = np.partition(self._weighed(prob).astype(np.float64), -2, axis=1)[:, -2:]
         return np.asarray(1 - (best[:, 1] - best[:, 0])).clip(0, 1)
 
     def unlikeness(self, embeddings: npt.NDArray[np.float32]) -> Floats:
@@ -227,6 +236,7 @@ def fit_trust(
     coverage: float = 0.9,
     review_share: float = 0.25,
     groups: tuple[str, ...] = (),
+    balanced: bool = False,
 ) -> Trust:
     """Fit calibration, thresholds, conformal cutoff and the stranger detector.
 
@@ -240,6 +250,7 @@ def fit_trust(
         coverage: What conformal sets promise, 0-1.
         review_share: Largest share of items that doubt alone sends to a person ("many"), 0-1.
         groups: n group keys; items of one group stay in one fold of the cross-fitting.
+        balanced: For "one", decide so that the mean sensitivity over the labels is high, not the share of right items.
 
     Raises:
         MedbenchError: When there is no item to fit on.
@@ -250,12 +261,15 @@ def fit_trust(
     method = min(losses, key=lambda name: losses[name])
     honest = by_method[method]
     calibrator = fit_method(method, scores, truth)
-    many = answer == "many"
+    if answer == "many":
+        thresholds = tune_thresholds(calibrator(scores), truth, rng)
+    else:
+        thresholds = balancing_shares(honest, truth) if balanced else np.zeros(truth.shape[1])
     trust = Trust(
         answer=answer,
         method=method,
         calibrator=calibrator,
-        thresholds=tune_thresholds(calibrator(scores), truth, rng) if many else np.zeros(truth.shape[1]),
+        thresholds=thresholds,
         cutoff=conformal_cutoff(honest, truth, answer, coverage),
         coverage=coverage,
         stranger=fit_stranger(embeddings_train, embeddings_validation, rng),

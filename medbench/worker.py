@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 VERSION = 1
 RIVALS = ("keywords", "linear")
 NEIGHBOURS = 20_000
-INTENDED_USE = "Research use: a second look at texts that a person also reads. Not a medical device."
+INTENDED_USE = {
+    "text": "Research use: a second look at texts that a person also reads. Not a medical device.",
+    "image": "Research use: a second look at photographs that a dermatology reader also judges. Not a medical device.",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,6 +97,7 @@ def _train(
 
     from medbench import datasets, judging
     from medbench.families import Fitting
+    from medbench.tasks import get_task
 
     began = time.monotonic()
     dataset = datasets.load(workspace, spec.dataset)
@@ -109,7 +113,8 @@ def _train(
     baselines = _baselines(workspace, spec, dataset, parts, say)
     fitting = Fitting(rng, device, say, folder / "checkpoints", resume)
     keep_learning = family.cheap if spec.keep_learning is None else spec.keep_learning
-    judged = judging.judge(family, options, parts, fitting=fitting, keep_learning=keep_learning)
+    balanced = get_task(spec.task).metrics[0] == "balanced_accuracy"
+    judged = judging.judge(family, options, parts, fitting=fitting, keep_learning=keep_learning, balanced=balanced)
     say("stage", name="save", sentence="Writing the model and its card.")
     seconds = time.monotonic() - began
     card = _card(folder.name, spec, options.model_dump(mode="json"), dataset, judged, baselines, seconds, device.name)
@@ -224,7 +229,7 @@ def _card(
         "cost": {"seconds": round(seconds, 1), "peak_memory": _peak_memory(), "size": 0},
         "versions": _versions(),
         "command": runs.command_line(spec),
-        "intended_use": INTENDED_USE,
+        "intended_use": INTENDED_USE[dataset.item],
         "limits": _limits(facts, judged),
         "licence": facts.get("licence", ""),
         "notes": [*_verdicts(judged.metrics, baselines), *judged.notes],
@@ -261,7 +266,7 @@ def _save(workspace: Workspace, run_id: str, dataset: Dataset, judged: Judged, c
     folder.mkdir(parents=True)
     judged.model.save(folder)
     judged.trust.save(folder)
-    marks = np.unique(np.array([fingerprint(text) for text in judged.known.items], dtype=np.uint64))
+    marks = np.unique(np.array([fingerprint(item, dataset.item) for item in judged.known.items], dtype=np.uint64))
     np.savez_compressed(folder / "known.npz", fingerprints=marks)
     positions = np.concatenate([dataset.positions(split) for split in judged.known_splits])[:NEIGHBOURS]
     vectors = judged.model.embed(judged.known.items[:NEIGHBOURS]).astype(np.float16)
@@ -325,7 +330,7 @@ def _versions() -> dict[str, str]:
     import importlib.metadata as metadata
     import platform
 
-    packages = ("medbench", "numpy", "scikit-learn", "torch", "transformers", "peft")
+    packages = ("medbench", "numpy", "scikit-learn", "torch", "transformers", "peft", "timm")
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
 

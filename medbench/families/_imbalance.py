@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 _LARGEST_WEIGHT = 10.0
 
 
-def rarity_weights(truth: Truth) -> npt.NDArray[np.float64]:
-    """Return (n,) drawing weights that sum to 1: the mean over an item's labels of 1 / sqrt(label count)."""
-    rare = 1 / np.sqrt(np.maximum(truth.sum(axis=0), 1))
+def rarity_weights(truth: Truth, power: float = 0.5) -> npt.NDArray[np.float64]:
+    """Return (n,) drawing weights that sum to 1: the mean over an item's labels of 1 / (label count ** power)."""
+    rare = 1 / np.maximum(truth.sum(axis=0), 1) ** power
     labelled = truth.sum(axis=1)
     weights = np.where(labelled > 0, (truth * rare).sum(axis=1) / np.maximum(labelled, 1), rare.min(initial=1.0))
     share: npt.NDArray[np.float64] = weights / weights.sum()
@@ -59,3 +59,14 @@ def make_criterion(options: TrainingOptions, truth: Truth, answer: AnswerKind) -
         return (each * importance).sum() / importance.sum()
 
     return many if answer == "many" else one
+
+
+def smoothed(criterion: Criterion, share: float, answer: AnswerKind) -> Criterion:
+    """Return a loss that believes `share` (0-1) less in the truth and spreads it over all labels (Szegedy 2016)."""
+    from torch.nn import functional
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        spread = -functional.log_softmax(logits, dim=1).mean()
+        return (1 - share) * criterion(logits, labels) + share * spread
+
+    return loss if share and answer == "one" else criterion

@@ -17,6 +17,7 @@ from medbench.records import AnswerKind, Scores, Truth
 _EVERY_SECONDS = 1.0
 _SHOWN_MISTAKES = 5
 _SHOWN_CHARACTERS = 200
+_TOLD = ("loss", "micro_f1", "macro_f1", "balanced_accuracy")
 _GRID = np.linspace(0.05, 0.95, 19)
 
 
@@ -77,7 +78,7 @@ class Narrator:
         self._evaluating = max(self._evaluating, float(metrics.get("eval_runtime", 0.0)))
         if not state.is_world_process_zero:
             return
-        told = {name: round(metrics[f"eval_{name}"], 4) for name in ("loss", "micro_f1", "macro_f1")}
+        told = {name: round(metrics[f"eval_{name}"], 4) for name in _TOLD if f"eval_{name}" in metrics}
         self._say("metric", split="validation", step=state.global_step, epoch=round(state.epoch or 0.0, 2), **told)
         if self.scores is not None:
             self._say("mistakes", step=state.global_step, items=worst_mistakes(self._job, self.scores))
@@ -118,7 +119,7 @@ class Narrator:
 
 
 def agreement(truth: Truth, scores: Scores, answer: AnswerKind) -> dict[str, float]:
-    """Return micro-F1 and macro-F1 (over labels that occur) for early stopping.
+    """Return micro-F1, macro-F1 and, for "one", balanced accuracy (over labels that occur) for early stopping.
 
     "one" decides by the highest score; "many" by the one threshold, of 19, with the highest micro-F1, because
     thresholds are tuned after the training and a fixed one would blame the network for them.
@@ -127,8 +128,10 @@ def agreement(truth: Truth, scores: Scores, answer: AnswerKind) -> dict[str, flo
         decided = np.zeros_like(truth)
         decided[np.arange(len(truth)), scores.argmax(axis=1)] = True
         micro, macro = _f1(truth, decided)
-    else:
-        micro, macro = max(_f1(truth, scores >= threshold) for threshold in _GRID)
+        found = (truth & decided).sum(axis=0)[truth.any(axis=0)] / truth.sum(axis=0)[truth.any(axis=0)]
+        balanced = float(found.mean()) if len(found) else 0.0
+        return {"micro_f1": micro, "macro_f1": macro, "balanced_accuracy": balanced}
+    micro, macro = max(_f1(truth, scores >= threshold) for threshold in _GRID)
     return {"micro_f1": micro, "macro_f1": macro}
 
 

@@ -217,6 +217,11 @@ def trained_state(network: Any) -> dict[str, torch.Tensor]:
     }
 
 
+def whole_state(network: Any) -> dict[str, torch.Tensor]:
+    """Return every tensor of a network by name, running averages too, on the CPU."""
+    return {name: value.detach().to("cpu").contiguous() for name, value in network.state_dict().items()}
+
+
 def pool_texts(network: Any, ids: Sequence[Ids], pad_id: int, device: str, tokens: int) -> npt.NDArray[np.float32]:
     """Return (n, d) float32 pooled vectors of token ids, in their order, computed in sorted batches.
 

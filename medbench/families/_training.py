@@ -48,6 +48,8 @@ class Training:
         rates: Learning rates of the base and of the head.
         to_scores: (n, n_labels) logits -> scores in [0, 1].
         identity: What is trained on what, in short; only checkpoints of the same identity are gone on from.
+        whole: Keep every tensor of the network in a checkpoint, running averages too; else the trainable ones.
+        frozen_epochs: Epochs in which only what stands under "head." learns.
     """
 
     network: Any
@@ -64,6 +66,8 @@ class Training:
     rates: tuple[float, float]
     to_scores: Callable[[npt.NDArray[np.float32]], Scores]
     identity: str
+    whole: bool = False
+    frozen_epochs: float = 0.0
 
 
 class LengthSampler:
@@ -118,15 +122,16 @@ class _Steps:
         return self.sampler
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the trainable weights only; a frozen base is not copied into every checkpoint, nothing is pickled."""
+        """Write the trainable weights only (or the `whole` network); nothing is pickled."""
         from safetensors.torch import save_file
 
-        from medbench.families._networks import trained_state
+        from medbench.families._networks import trained_state, whole_state
 
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            save_file(trained_state(self.job.network), folder / "model.safetensors", metadata={"format": "pt"})
+            state = whole_state(self.job.network) if self.job.whole else trained_state(self.job.network)
+            save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Say nothing of the frozen weights that a checkpoint does not hold; anything unexpected is a fault."""
@@ -219,14 +224,31 @@ def _trainer(job: Training, options: TrainingOptions, fitting: Fitting, folder: 
         optimizers=(torch.optim.AdamW(_groups(job, options.weight_decay)), None),
         callbacks=[told],
     )
+    if job.frozen_epochs:
+        trainer.add_callback(_thawing(job))
     trainer.job = job
-    weights = rarity_weights(job.train_truth) if options.imbalance == "sampler" else None
+    power = {"sampler": 0.5, "oversampling": 1.0}.get(options.imbalance)
+    weights = rarity_weights(job.train_truth, power) if power else None
     trainer.sampler = LengthSampler(job.lengths, per_step, seed, weights)
     trainer.remove_callback(PrinterCallback)
     if options.early_stopping and len(job.validation):
         patience = max(1, round(options.early_stopping * options.evals_per_epoch))
         trainer.add_callback(EarlyStoppingCallback(patience))
     return trainer
+
+
+def _thawing(job: Training) -> Any:
+    """Return the callback that lets only the head learn until `frozen_epochs` are over."""
+    from transformers import TrainerCallback
+
+    class Thawing(TrainerCallback):  # type: ignore[misc]  # its hooks name what they use
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            learning = (state.epoch or 0.0) >= job.frozen_epochs
+            for name, parameter in job.network.named_parameters():
+                if not name.startswith("head."):
+                    parameter.requires_grad_(learning)
+
+    return Thawing()
 
 
 def _arguments(job: Training, options: TrainingOptions, fitting: Fitting, folder: Path, seed: int) -> Any:

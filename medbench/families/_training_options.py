@@ -9,7 +9,7 @@ from pydantic import Field
 from medbench.families import FamilyOptions
 
 EXPERT: dict[str, Any] = {"expert": True}
-Imbalance = Literal["none", "class_weights", "focal", "sampler"]
+Imbalance = Literal["none", "class_weights", "focal", "sampler", "oversampling"]
 
 
 class TrainingOptions(FamilyOptions):
@@ -64,12 +64,13 @@ class TrainingOptions(FamilyOptions):
     evals_per_epoch: int = Field(
         1, ge=1, le=100, description="Looks at the validation split per epoch, a count.", json_schema_extra=EXPERT
     )
-    best_by: Literal["macro_f1", "micro_f1", "loss"] = Field(
+    best_by: Literal["macro_f1", "micro_f1", "loss", "balanced_accuracy"] = Field(
         "macro_f1", description="Which validation number says what is best.", json_schema_extra=EXPERT
     )
     imbalance: Imbalance = Field(
         "none",
-        description="Help for rare labels: class or positive weights, focal loss, or drawing rare ones more often.",
+        description="Help for rare labels: class or positive weights, focal loss, or drawing rare ones more often (sampler) or "
+        "all equally often (oversampling).",
     )
     focal_gamma: float = Field(
         2.0, ge=0, le=10, description="How strongly focal loss turns to hard items, a power.", json_schema_extra=EXPERT

@@ -1,0 +1,212 @@
+"""Fitting and loading the picture network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medbench.errors import MedbenchError, Stopped
+from medbench.families import Fitting
+from medbench.families._imbalance import make_criterion, smoothed
+from medbench.families._networks import probabilities
+from medbench.families._training import Training, train
+from medbench.families._vision_cost import CARD, read_size_of
+from medbench.families._vision_networks import Criterion, Shape, picture_network, timm_base
+from medbench.families._vision_pictures import N_FACTS, Pixels, as_tensor, changing, facts_of, read_squares
+from medbench.families._vision_weights import WEIGHTS, imagenet_base, packaged, packed, sha256_of, unpacked
+from medbench.records import Examples, part_image
+from medbench.workspace import read_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from medbench.families.vision import VisionOptions
+
+# Base and head rates of AdamW by tuning EfficientNet-Lite0; transformers want smaller steps.
+RATES, _TRANSFORMER_RATES = (1e-3, 2e-3), (1e-4, 1e-3)
+_SHOWN = 8
+Fitted = tuple[Any, dict[str, Any], dict[str, Any]]
+"""Network in evaluation mode, card, tensors as they are kept."""
+
+
+def fit_network(examples: Examples, validation: Examples, options: VisionOptions, fitting: Fitting) -> Fitted:
+    """Fine-tune a picture network; see `Vision.fit`."""
+    import torch
+
+    torch.manual_seed(int(fitting.rng.integers(2**31 - 1)))
+    read_size = read_size_of(options)
+    shape = _shape(options, len(examples.labels))
+    network = picture_network(shape, _base(options), _criterion(options, examples))
+    if fitting.device.name == "cpu":
+        network = network.to(memory_format=torch.channels_last)
+    _say_first_batch(examples, fitting)
+    folder = fitting.checkpoints
+    files = [folder.parent / f"pixels-{part}.npy" if folder else None for part in ("train", "validation")]
+    try:
+        pixels = _read(examples, max(round(options.size * 1.25), read_size), files[0], fitting)
+        looked = _read(validation, read_size, files[1], fitting)
+        job = _job(network, shape, pixels, looked, examples, validation, options)
+        train(job, options, fitting)
+    finally:
+        for file in files:
+            if file is not None:
+                file.unlink(missing_ok=True)
+    kept = packed(network.state_dict(), options.keep)
+    card = {
+        "version": 1,
+        "labels": list(examples.labels),
+        "answer": examples.answer,
+        "shape": {name: getattr(shape, name) for name in Shape.__slots__},
+        "weights": options.weights,
+        "base_sha256": sha256_of(packaged(options.base)) if options.weights == "imagenet" else "",
+        "read_size": read_size,
+        "metadata": options.metadata,
+        "views": options.views,
+        "keep": options.keep,
+    }
+    return _filled(card, kept, fitting.device.name), card, kept
+
+
+def _shape(options: VisionOptions, n_labels: int) -> Shape:
+    return Shape(
+        options.base,
+        options.size,
+        n_labels,
+        options.attention,
+        options.pooling,
+        options.multi_scale,
+        N_FACTS if options.metadata else 0,
+        options.dropout,
+        options.batch_norm,
+    )
+
+
+def _base(options: VisionOptions) -> Any:
+    if options.weights == "imagenet":
+        return imagenet_base(options.base, options.size)
+    return timm_base(options.base, options.size)
+
+
+def _criterion(options: VisionOptions, examples: Examples) -> Criterion:
+    return smoothed(make_criterion(options, examples.truth, examples.answer), options.smoothing, examples.answer)
+
+
+def _read(examples: Examples, size: int, keep: Path | None, fitting: Fitting) -> Pixels:
+    total = len(examples)
+
+    def say(done: int) -> None:
+        if fitting.say.stopping:
+            raise Stopped
+        fitting.say("progress", step=done, steps=total, sentence=f"Reading {total:,} pictures at {size} pixels.")
+
+    return read_squares(examples.items, size, keep, say)
+
+
+def _job(
+    network: Any,
+    shape: Shape,
+    pixels: Pixels,
+    looked: Pixels,
+    examples: Examples,
+    validation: Examples,
+    options: VisionOptions,
+) -> Training:
+    facts, facts_looked = facts_of(examples.items), facts_of(validation.items)
+    rates = _TRANSFORMER_RATES if getattr(network.base, "num_prefix_tokens", None) is not None else RATES
+    change = changing(options)
+
+    def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        import torch
+
+        rows = [item["row"] for item in items]
+        if "looked" in items[0]:
+            batch = as_tensor(looked[rows])
+        else:
+            whole = torch.from_numpy(np.ascontiguousarray(pixels[rows])).permute(0, 3, 1, 2)
+            batch = torch.stack([change(picture) for picture in whole]).float().div_(255)
+        truth = np.stack([item["labels"] for item in items]).astype(np.float32)
+        made = {"pixels": batch, "labels": torch.from_numpy(truth)}
+        if shape.n_facts:
+            made["facts"] = torch.from_numpy((facts_looked if "looked" in items[0] else facts)[rows])
+        return made
+
+    return Training(
+        network=network,
+        collate=collate,
+        train=[{"row": row, "labels": truth} for row, truth in enumerate(examples.truth)],
+        lengths=[1] * len(examples),
+        train_truth=examples.truth,
+        validation=[{"row": row, "labels": truth, "looked": True} for row, truth in enumerate(validation.truth)],
+        rows=list(range(len(validation))),
+        texts=[Path(part_image(item)[0]).name for item in validation.items],
+        truth=validation.truth,
+        labels=examples.labels,
+        answer=examples.answer,
+        rates=(options.learning_rate or rates[0], options.head_learning_rate or rates[1]),
+        to_scores=lambda logits: probabilities(logits, examples.answer),
+        identity=_identity(examples, shape),
+        whole=True,
+        frozen_epochs=options.frozen_epochs,
+    )
+
+
+def _identity(examples: Examples, shape: Shape) -> str:
+    """Return a digest of the training pictures' names, their labels and the shape of what is trained."""
+    digest = hashlib.blake2b(np.packbits(examples.truth).tobytes(), digest_size=16)
+    for item in examples.items:
+        digest.update(Path(part_image(item)[0]).name.encode() + b"|")
+    digest.update(json.dumps([getattr(shape, name) for name in Shape.__slots__]).encode())
+    return digest.hexdigest()
+
+
+def _say_first_batch(examples: Examples, fitting: Fitting) -> None:
+    """Say the names and diagnoses of the first pictures."""
+    rows = []
+    for item, truth in zip(examples.items[:_SHOWN], examples.truth[:_SHOWN], strict=True):
+        path, facts = part_image(item)
+        told = ", ".join(f"{name} {value}" for name, value in facts.items())
+        labels = [name for name, true in zip(examples.labels, truth, strict=True) if true]
+        rows.append({"read": " ".join([Path(path).name, told]).strip(), "cut": "", "labels": labels})
+    fitting.say("first_batch", rows=rows)
+
+
+def load_network(folder: Path, device: str) -> Fitted:
+    """Load what `VisionModel.save` wrote. Raises MedbenchError when a file is missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    for name in (CARD, WEIGHTS):
+        if not (folder / name).exists():
+            raise _damaged(folder / name, "no such file")
+    card = read_json(folder / CARD)
+    try:
+        kept = load_file(folder / WEIGHTS)
+        return _filled(card, kept, device), card, kept
+    except (SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        raise _damaged(folder / WEIGHTS, f"{type(error).__name__}: {str(error).splitlines()[0][:120]}") from error
+
+
+def _filled(card: dict[str, Any], kept: dict[str, Any], device: str) -> Any:
+    shape = Shape(**card["shape"])
+    network = picture_network(shape, timm_base(shape.base, shape.size))
+    network.load_state_dict(unpacked(kept))
+    return network.to(device).eval().requires_grad_(False)
+
+
+def random_twin(card: dict[str, Any], seed: int, device: str) -> Any:
+    """Return a network of the same shape with random weights."""
+    import torch
+
+    shape = Shape(**card["shape"])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = picture_network(shape, timm_base(shape.base, shape.size))
+    return network.to(device).eval().requires_grad_(False)
+
+
+def _damaged(path: Path, found: str) -> MedbenchError:
+    return MedbenchError(f"{path.name} of a saved picture network", found, f"Restore {path.parent} or train again.")

@@ -1,0 +1,134 @@
+"""Pictures become numbers: read, squared, kept between epochs, changed at random, with the patient's facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medbench.pictures import open_picture
+from medbench.records import part_image
+
+if TYPE_CHECKING:
+    import torch
+
+    from medbench.families.vision import VisionOptions
+
+Pixels = npt.NDArray[np.uint8]
+SITES = (
+    "abdomen",
+    "acral",
+    "back",
+    "chest",
+    "ear",
+    "face",
+    "foot",
+    "genital",
+    "hand",
+    "lower extremity",
+    "neck",
+    "scalp",
+    "trunk",
+    "upper extremity",
+)
+"""Sites of HAM10000 and ISIC that the facts know; others count as unknown."""
+N_FACTS = 5 + len(SITES) + 1
+_IN_MEMORY = 64 * 2**20
+_READERS = 2
+
+
+def read_square(item: str, size: int) -> Pixels:
+    """Return one picture, all of it, squeezed into (size, size, 3) uint8.
+
+    Raises:
+        MedbenchError: It is no picture that can be read.
+    """
+    path, _ = part_image(item)
+    from PIL import Image
+
+    picture = open_picture(Path(path))
+    return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0), dtype=np.uint8)
+
+
+def read_squares(
+    items: Sequence[str], size: int, keep: Path | None = None, say: Callable[[int], None] | None = None
+) -> Pixels:
+    """Return (n, size, size, 3) uint8; large ones lie in the file `keep`, so that epochs do not decode again.
+
+    Args:
+        items: Image items (`records.join_image`).
+        size: Side in pixels.
+        keep: Where to keep them when they exceed 64 MiB; None keeps them in memory.
+        say: Told how many pictures have been read.
+    """
+    shape = (len(items), size, size, 3)
+    out: Pixels
+    if keep is not None and int(np.prod(shape)) > _IN_MEMORY:
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        out = np.lib.format.open_memmap(keep, mode="w+", dtype=np.uint8, shape=shape)
+    else:
+        out = np.empty(shape, dtype=np.uint8)
+    with ThreadPoolExecutor(_READERS) as readers:
+        for at, square in enumerate(readers.map(lambda item: read_square(item, size), items)):
+            out[at] = square
+            if say is not None and at % 100 == 99:
+                say(at + 1)
+    return out
+
+
+def facts_of(items: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return (n, N_FACTS) float32: age in centuries and whether it is known, sex, site; unknown is said, not guessed."""
+    out = np.zeros((len(items), N_FACTS), dtype=np.float32)
+    for row, item in enumerate(items):
+        _, facts = part_image(item)
+        age = _number(facts.get("age", ""))
+        out[row, 0:2] = (age / 100, 1.0) if age is not None else (0.0, 0.0)
+        sex = facts.get("sex", "").strip().lower()
+        out[row, 2 + {"male": 0, "female": 1}.get(sex, 2)] = 1
+        site = facts.get("site", "").strip().lower()
+        out[row, 5 + (SITES.index(site) if site in SITES else len(SITES))] = 1
+    return out
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 < value <= 120 else None
+
+
+def as_tensor(pixels: Pixels) -> torch.Tensor:
+    """Return (n, 3, H, W) float32 in [0, 1] of (n, H, W, 3) uint8."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(255)
+
+
+def changing(options: VisionOptions) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the random change of a training picture: (3, H, W) uint8 -> (3, size, size) uint8."""
+    from torchvision.transforms import InterpolationMode, v2
+
+    smooth: Any = InterpolationMode.BILINEAR
+    steps: list[Any] = []
+    if options.rotation:
+        steps.append(v2.RandomRotation(options.rotation, interpolation=smooth))
+    stretch = (1 / (1 + options.stretch), 1 + options.stretch)
+    scale = ((1 - options.zoom) ** 2, 1.0)
+    steps.append(v2.RandomResizedCrop(options.size, scale=scale, ratio=stretch, interpolation=smooth, antialias=False))
+    if options.flips:
+        steps += [v2.RandomHorizontalFlip(0.5), v2.RandomVerticalFlip(0.5)]
+    if options.colour:
+        strong = options.colour
+        steps.append(v2.ColorJitter(brightness=strong, contrast=strong, saturation=strong))
+    change = v2.Compose(steps)
+
+    def changed(picture: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = change(picture)
+        return result
+
+    return changed
