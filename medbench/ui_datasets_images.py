@@ -227,7 +227,7 @@ def _counts(draft: Draft) -> dict[str, str]:
     }
     if tables:
         told["Table rows that fit"] = sum(card["read"] + card["repaired"] for card in tables)
-        told["that do not"] = sum(card["refused"] for card in tables)
+        told["Table rows left out"] = sum(card["refused"] for card in tables)
     return {name: ui.number(count) for name, count in told.items()}
 
 
