@@ -125,10 +125,14 @@ def figures(
     columns = np.array([label in malignant for label in labels], dtype=bool)
     view = None
     if columns.any() and not columns.all():
-        yes, score = truth[:, columns].any(axis=1), malignant_scores(prob, labels, malignant)
-        view = binary("malignant", yes, score, said[:, columns].any(axis=1), **drawn)
+        yes, score = _any(truth, columns), malignant_scores(prob, labels, malignant)
+        view = binary("malignant", yes, score, _any(said, columns), **drawn)
     overall = metrics.evaluate(truth, prob, said, answer="one", **drawn)
     return LesionFigures(tuple(labels), len(truth), metrics.confusion(truth, said), overall, classes, view)
+
+
+def _any(table: Truth, columns: Flags) -> Flags:
+    return np.asarray(table[:, columns].any(axis=1), dtype=bool)
 
 
 def malignant_scores(prob: Probabilities, labels: Sequence[str], malignant: Collection[str]) -> Floats:
@@ -376,6 +380,6 @@ def _part(
     view = None
     if columns.any() and not columns.all():
         score = malignant_scores(prob, labels, malignant)
-        view = binary("malignant", truth[:, columns].any(axis=1), score, said[:, columns].any(axis=1), **drawn)
+        view = binary("malignant", _any(truth, columns), score, _any(said, columns), **drawn)
     several = int(truth.any(axis=0).sum()) > 1
     return overall["balanced_accuracy"], overall["auc"] if several else None, view

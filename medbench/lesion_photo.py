@@ -160,7 +160,7 @@ def _central(blobs: Mask, away: Floats) -> Mask:
 def _away(shape: tuple[int, ...]) -> Floats:
     """Return (h, w) distances from the centre, 0.5 at the middle of an edge."""
     y, x = np.mgrid[: shape[0], : shape[1]]
-    return np.hypot((y + 0.5) / shape[0] - 0.5, (x + 0.5) / shape[1] - 0.5)
+    return np.asarray(np.hypot((y + 0.5) / shape[0] - 0.5, (x + 0.5) / shape[1] - 0.5), dtype=np.float64)
 
 
 def _frame(small: Floats) -> Mask:
@@ -296,3 +296,12 @@ def coverage(mask: Mask, shape: tuple[int, ...]) -> Floats:
         return mask.astype(np.float64)
     picture = Pillow.fromarray(mask.astype(np.float32))
     return np.asarray(picture.resize((shape[1], shape[0]), Pillow.Resampling.BOX), dtype=np.float64)
+
+
+def stretched(heat: npt.NDArray[Any], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return a heat map smoothly stretched over (H, W) pixels, float32, within its own range."""
+    from PIL import Image as Pillow
+
+    picture = Pillow.fromarray(np.asarray(heat, dtype=np.float32))
+    wide = np.asarray(picture.resize(shape[::-1], Pillow.Resampling.BICUBIC), dtype=np.float32)
+    return wide.clip(float(heat.min()), float(heat.max()))

