@@ -22,8 +22,7 @@ Heat = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 STEPS = 12
 """Steps in which a picture is hidden or shown."""
-_INNER = range(1, STEPS)
-_DRAWS = 2  # random orders
+_DRAWS, _COARSE = 6, 2  # random orders, and the steps they are looked at in
 _SIDE = 160  # pixels of the pictures that are hidden step by step
 _BLUR = 0.08  # radius of the blur that hides, in sides
 _CELLS = 8  # a random order hides patches of about the size of a map's cells
@@ -84,7 +83,8 @@ class HeatTrust:
         area: The lesion's share of the picture: what heat spread evenly would have inside.
         deletion: Mean probability of the label while the hottest parts are blurred first (lower is better).
         insertion: Mean probability while the hottest parts are shown first (higher is better).
-        random: The same while parts are blurred in random order.
+        random: The same while parts are blurred in random order, mean over the orders.
+        noise: Standard deviation of that over the random orders: what chance alone can gain or lose.
         gain: Mean of `random - deletion` and `insertion - random`; above 0 the map beats chance.
         sentence: All of it in one plain sentence.
     """
@@ -94,6 +94,7 @@ class HeatTrust:
     deletion: float
     insertion: float
     random: float
+    noise: float
     gain: float
     sentence: str
 
@@ -102,8 +103,8 @@ def judge_heat(loaded: Loaded, item: str, label: str, heat: Heat) -> HeatTrust:
     """Measure how far a heat map can be trusted: where it lies, and what hiding and showing its parts does.
 
     Deletion and insertion as Petsiuk et al. (2018), with a blurred picture as what hides (12 steps, calibrated
-    probabilities), each against two random orders of patches. Hiding in one random order is showing in its reverse, so
-    both curves share the random pictures.
+    probabilities), against six random orders of patches. Hiding in one random order is showing in its reverse, so
+    one set of random pictures serves both.
 
     Args:
         loaded: A model of pictures.
@@ -118,29 +119,32 @@ def judge_heat(loaded: Loaded, item: str, label: str, heat: Heat) -> HeatTrust:
         raise MedbenchError("a label of this model", repr(label), f"Choose one of: {', '.join(loaded.labels)}.")
     picture = open_picture(part_image(item)[0])
     lies = lesion_photo.overlap(heat, lesion_photo.outline(picture))
-    plain, hidden = _plain_and_blurred(picture)
-    rng = np.random.default_rng(0)
-    orders = [_order(heat), *(_order(_random_map(heat.shape, rng)) for _ in range(_DRAWS))]
-    stages = [
-        _stage(plain, hidden, order >= order.size * (STEPS - step) / STEPS) for order in orders for step in _INNER
-    ]
-    shown = [_stage(hidden, plain, orders[0] >= orders[0].size * (STEPS - step) / STEPS) for step in _INNER]
-    pixels = np.stack([plain, hidden, *stages, *shown]).astype(np.float32)
-    with loaded.lock:
-        scores = picture_model(loaded).scores_of(pixels, item)
-    said = loaded.trust.calibrate(scores)[:, loaded.labels.index(label)].astype(np.float64)
-    ends = float(said[:2].mean())
-    curves = said[2:].reshape(_DRAWS + 2, len(_INNER))
-    deletion, insertion, chance = (_area(curve, ends) for curve in (curves[0], curves[-1], curves[1:-1].mean(axis=0)))
+    curves = _curves(loaded, item, label, picture, heat)
+    deletion, insertion, drawn = curves[0], curves[1], np.array(curves[2:])
+    chance, noise = float(drawn.mean()), float(drawn.std(ddof=1))
     gain = ((chance - deletion) + (insertion - chance)) / 2
     inside = lies.heat if lies.area > 0 else None
-    sentence = _trust_sentence(inside, lies.area, gain, bool(heat.max() > 0))
-    return HeatTrust(inside, lies.area, deletion, insertion, chance, gain, sentence)
+    sentence = _trust_sentence(inside, lies.area, gain, noise, bool(heat.max() > 0))
+    return HeatTrust(inside, lies.area, deletion, insertion, chance, noise, gain, sentence)
 
 
-def _area(curve: Floats, ends: float) -> float:
-    """Return the mean height of a curve over its steps (trapezoids), given the mean of its two ends."""
-    return float((curve.sum() + ends) / STEPS)
+def _curves(loaded: Loaded, item: str, label: str, picture: Image.Image, heat: Heat) -> list[float]:
+    """Return the mean probability while deleting, while inserting, and in each random order."""
+    plain, hidden = _plain_and_blurred(picture)
+    rng = np.random.default_rng(0)
+    hottest = _order(heat, rng)
+    stages = [plain, hidden]
+    stages += [_covered(plain, hidden, hottest, step) for step in range(1, STEPS)]
+    stages += [_covered(hidden, plain, hottest, step) for step in range(1, STEPS)]
+    for _ in range(_DRAWS):
+        order = _order(_random_map(heat.shape, rng), rng)
+        stages += [_covered(plain, hidden, order, step) for step in range(_COARSE, STEPS, _COARSE)]
+    with loaded.lock:
+        scores = picture_model(loaded).scores_of(np.stack(stages).astype(np.float32), item)
+    said = loaded.trust.calibrate(scores)[:, loaded.labels.index(label)].astype(np.float64)
+    ends, fine = said[:2], 2 * (STEPS - 1)
+    curves = [*said[2 : 2 + fine].reshape(2, -1), *said[2 + fine :].reshape(_DRAWS, -1)]
+    return [float((curve.sum() + ends.mean()) / (len(curve) + 1)) for curve in curves]
 
 
 def _plain_and_blurred(picture: Image.Image) -> tuple[Floats, Floats]:
@@ -153,11 +157,12 @@ def _plain_and_blurred(picture: Image.Image) -> tuple[Floats, Floats]:
     return np.asarray(square) / 255.0, np.asarray(blurred) / 255.0
 
 
-def _order(heat: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return (_SIDE, _SIDE) ranks, the hottest pixel last."""
+def _order(heat: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return (_SIDE, _SIDE) ranks, the hottest pixel last; patches of equal heat in random order."""
     wide = lesion_photo.stretched(heat, (_SIDE, _SIDE))
+    ties = lesion_photo.stretched(_random_map((_CELLS, _CELLS), rng), (_SIDE, _SIDE))
     ranks = np.empty(wide.size, dtype=np.int64)
-    ranks[np.argsort(wide, axis=None, kind="stable")] = np.arange(wide.size)
+    ranks[np.lexsort((ties.ravel(), wide.ravel()))] = np.arange(wide.size)
     return ranks.reshape(wide.shape)
 
 
@@ -165,15 +170,18 @@ def _random_map(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray
     return rng.random([min(side, _CELLS) for side in shape], dtype=np.float32)
 
 
-def _stage(picture: Floats, over: Floats, where: npt.NDArray[np.bool_]) -> Floats:
-    return np.where(where[..., None], over, picture)
+def _covered(picture: Floats, over: Floats, order: npt.NDArray[np.int64], step: int) -> Floats:
+    """Return the picture with its `step` / STEPS hottest pixels taken from `over`."""
+    hot = order >= order.size * (STEPS - step) / STEPS
+    return np.where(hot[..., None], over, picture)
 
 
-def _trust_sentence(inside: float | None, area: float, gain: float, warm: bool) -> str:
+def _trust_sentence(inside: float | None, area: float, gain: float, noise: float, warm: bool) -> str:
     if not warm:
         return "The map is empty: this method found nothing that speaks for this diagnosis."
     on_target = inside is not None and inside >= _ON_TARGET * area
-    if gain <= _GAINED:
+    beaten = gain > max(_GAINED, noise)
+    if not beaten:
         verdict = "Do not lean on this map"
     elif gain >= _CLEAR and on_target:
         verdict = "This map can be leaned on"
@@ -183,5 +191,5 @@ def _trust_sentence(inside: float | None, area: float, gain: float, warm: bool) 
         where = "no lesion could be outlined"
     else:
         where = f"{inside:.0%} of the heat lies on the lesion, which covers {area:.0%} of the picture"
-    than = "more than" if gain > _GAINED else "no more than"
+    than = "more than" if beaten else "no more than"
     return f"{verdict}: {where}, and hiding what it marks moves the answer {than} hiding random parts ({gain:+.2f})."

@@ -234,8 +234,9 @@ class SkinLesionPredictor:
             return_probabilities: Whether "probabilities" is among the keys.
 
         Returns:
-            "label", "name", "confidence" (its calibrated probability, 0-1), "probabilities" (label -> 0-1), and the
-            record of `LesionReading.as_json`: conformal set, spread, flags, quality, similar training pictures.
+            "label" (the decided one), "name", "confidence" (its calibrated probability, 0-1), "probabilities"
+            (label -> 0-1), and the record of `LesionReading.as_json`: conformal set, spread, flags, quality, similar
+            training pictures.
 
         Raises:
             MedbenchError: It is no picture that can be read.
@@ -260,7 +261,7 @@ class SkinLesionPredictor:
 
         Args:
             image_path: The photograph.
-            label: A label of the model; the most probable one when empty.
+            label: A label of the model; the decided one when empty.
             method: A heat-map method; the configured one when empty.
 
         Raises:
@@ -269,7 +270,7 @@ class SkinLesionPredictor:
         picture = self._picture(image_path)
         if not label:
             answer = predicting.predict(self._loaded, [Item(picture.name, "", picture.item)])[0]
-            label = max(answer.labels, key=lambda score: score.probability).label
+            label = answer.labels[0].label
         explanation = show_heat(self._loaded, picture.item, label, method or self.config.method)
         return HeatReading(explanation, judge_heat(self._loaded, picture.item, label, heat_of(explanation)))
 
@@ -294,7 +295,7 @@ def _config(path: Path) -> PredictorConfig:
 
 def _flat(reading: LesionReading, probabilities: bool) -> dict[str, Any]:
     scores = reading.prediction.labels
-    top = max(scores, key=lambda score: score.probability, default=None)
+    top = scores[0] if scores else None  # the decided one
     told: dict[str, Any] = {
         "label": top.label if top else None,
         "name": top.name if top else None,

@@ -156,3 +156,14 @@ def dataset_id(full_workspace: Workspace) -> str:
     from medbench import datasets
 
     return str(datasets.list_datasets(full_workspace)[0]["id"])
+
+
+@pytest.fixture(scope="session")
+def trained_lesions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """A workspace with drawn lesions and a tiny picture network that a real run left; treat it as read-only."""
+    from tiny_lesions import train_lesions
+
+    folder = tmp_path_factory.mktemp("lesions")
+    place = Workspace.here(folder / "home")
+    place.data.mkdir(parents=True)
+    return place, train_lesions(place, folder)
