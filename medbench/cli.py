@@ -207,7 +207,7 @@ def _model_line(card: dict[str, Any]) -> str:
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="Model id; see: medbench models.")],
-    file: Annotated[Path, typer.Argument(help="The file to label.")],
+    file: Annotated[Path, typer.Argument(help="The file to label; a zip or folder of pictures for lesion models.")],
     out: Annotated[Path, typer.Option(help="Where the labelled file goes; its ending may ask for another format.")],
     title: Column = None,
     abstract: Column = None,
@@ -224,11 +224,19 @@ def predict(
       medbench predict starter-literature-domains search.nbib --out labelled.nbib
 
       medbench predict starter-literature-domains search.ris --out labelled.csv --json
+
+      medbench predict starter-lesion photographs.zip --out answers.csv
     """
-    from medbench import batches
+    from medbench import batches, picture_batches
 
     with told(as_json):
         chosen = _chosen(title=title, abstract=abstract, text=text, id=id_)
+        if picture_batches.is_pictures(file):
+            given = picture_batches.predict_pictures(Workspace.here(), model, file, out, None if as_json else _pictures)
+            pictures = {"out": str(out), "model": model, "answered": given.answered, "refused": given.refused}
+            words = f"{given.answered:,} pictures answered, {len(given.refused):,} refused: {out}"
+            give(pictures, as_json, lambda: "\n".join([words, *(f"{name}: {why}" for name, why in given.refused)]))
+            return
         tell = None if as_json else lambda done, total: note(f"{done:,} records answered")
         with batches.folder_beside(out, file) as folder:
             batch = batches.open_batch(Workspace.here(), model, file, chosen=chosen, folder=folder)
@@ -243,6 +251,10 @@ def predict(
                 "resumed_from": batch.resumed * batches.CHUNK,
             }
     give(facts, as_json, lambda: f"{facts['answered']:,} records labelled, {facts['refused']:,} refused: {out}")
+
+
+def _pictures(done: int, total: int) -> None:
+    note(f"{done:,} of {total:,} pictures answered")
 
 
 @app.command()
@@ -263,11 +275,12 @@ def evaluate(
 
       medbench evaluate starter-literature-domains test.csv --labels labels
     """
-    from medbench import evaluating
+    from medbench import evaluating, picture_batches
 
     with told(as_json):
         chosen = _chosen(title=title, abstract=abstract, text=text, labels=labels, group=group)
-        found = evaluating.evaluate_file(Workspace.here(), model, file, chosen=chosen, keep_seen=keep_seen)
+        judge = picture_batches.evaluate_pictures if picture_batches.is_pictures(file) else evaluating.evaluate_file
+        found = judge(Workspace.here(), model, file, chosen=chosen, keep_seen=keep_seen)
     lines = [f"{found.judged:,} rows of {found.file} judged with {found.model}"]
     lines += [f"{name:18} {_interval(metric)}" for name, metric in found.metrics.items()]
     give(found.as_json(), as_json, lambda: "\n".join([*lines, *found.notes]))
@@ -281,21 +294,27 @@ def _interval(metric: Any) -> str:
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="Model id; see: medbench models.")],
-    to: Annotated[str, typer.Option(help="starter: a small model to ship, without its training rows.")] = "starter",
-    name: Annotated[str, typer.Option(help="Short name, lower-case.")] = "",
-    title: Annotated[str, typer.Option(help="What users read.")] = "",
+    to: Annotated[str, typer.Option(help="starter, safetensors, onnx or openvino-int8.")] = "starter",
+    out: Annotated[Path | None, typer.Option(help="Folder for the exported files; empty means exports/MODEL.")] = None,
+    name: Annotated[str, typer.Option(help="Short name of a starter, lower-case.")] = "",
+    title: Annotated[str, typer.Option(help="What users read of a starter.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Take a model out of the workspace.
+    """Take a model out of the workspace: as a starter without its training rows, or for another program.
 
-    For example: medbench export MODEL --to starter --name domains --title "Medical domains"
+    For example:
+
+      medbench export MODEL --to starter --name domains --title "Medical domains"
+
+      medbench export starter-lesion --to onnx --out /tmp/lesion
     """
     from medbench import exporting
 
     with told(as_json):
-        if to != "starter":
-            raise MedbenchError("--to starter", repr(to), "Other formats come with the lesion and ICD jobs.")
-        folder = exporting.as_starter(Workspace.here(), model, name or model, title or name or model)
+        if to == "starter":
+            folder = exporting.as_starter(Workspace.here(), model, name or model, title or name or model)
+        else:
+            folder = exporting.for_programs(Workspace.here(), model, to, out or Path("exports") / model)
     give({"folder": str(folder)}, as_json, lambda: str(folder))
 
 

@@ -189,21 +189,21 @@ class Dataset:
         """Return the labelled rows of these splits (all when none is named) as examples; order as in `positions`."""
         frame = self._frame.iloc[self.positions(*names)]
         if self.item == "image":
-            items = self._pictures(frame)
+            items = picture_items(frame, self.folder.absolute() / "images")
         else:
             items = [join_text(title, text) for title, text in zip(frame["title"], frame["text"], strict=True)]
         truth = truth_of(frame["labels"], self.labels)
         return Examples(items, truth, self.labels, self.answer, tuple(frame["cluster"]))
 
-    def _pictures(self, frame: pd.DataFrame) -> list[str]:
-        """Return an item (`join_image`) for each row: where its picture lies, and age, sex and site where known."""
-        folder = self.folder.absolute()
-        columns = fact_columns(map(str, frame.columns))
-        told = {column: frame[column].tolist() for column in columns.values()}
-        return [
-            join_image(str(folder / path), facts_of({name: cells[row] for name, cells in told.items()}, columns))
-            for row, path in enumerate(frame["image"])
-        ]
+
+def picture_items(frame: pd.DataFrame, folder: Path) -> list[str]:
+    """Return an item (`join_image`) for each row: where its picture lies, and age, sex and site where known."""
+    columns = fact_columns(map(str, frame.columns))
+    told = {column: frame[column].tolist() for column in columns.values()}
+    return [
+        join_image(str(folder / Path(path).name), facts_of({name: cells[row] for name, cells in told.items()}, columns))
+        for row, path in enumerate(frame["image"])
+    ]
 
 
 def truth_of(labels: Iterable[Sequence[str]], names: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -91,10 +91,10 @@ def evaluate_file(
         raise MedbenchError(f"a label column in {source.name!r}", "none", "Name it with --labels COLUMN.")
     rows = list(columns.apply(mapped, account.watch(reader.read(source)), task.clean_label, reader.roles))
     items = [Item(row.id or str(number), row.title, row.text) for number, row in enumerate(rows, start=1)]
-    return _judged(loaded, source.name, account, rows, items, keep_seen, (n_boot, seed))
+    return judge_rows(loaded, source.name, account, rows, items, keep_seen, (n_boot, seed))
 
 
-def _judged(
+def judge_rows(
     loaded: predicting.Loaded,
     file: str,
     account: Account,
@@ -103,6 +103,7 @@ def _judged(
     keep_seen: bool,
     resamples: tuple[int, int],
 ) -> Evaluation:
+    """Answer for items and judge the answers by their rows' labels; `resamples` is (bootstrap resamples, seed)."""
     n_boot, seed = resamples
     unknown = Counter(label for row in rows for label in row.labels if label not in loaded.labels)
     seen = predicting.seen_in_training(loaded, items)

@@ -111,11 +111,17 @@ def judge(
         known, known_splits = everything, (*known_splits, "test")
         notes.append(_KEPT_LEARNING)
     confidence = replace(confidence, stranger=_strangers(model, known, scale, fitting.rng))
-    per_label = metrics.per_label(judged.truth, probabilities, decided, judged.labels)
-    for row, threshold in zip(per_label, confidence.thresholds.tolist(), strict=True):
-        row["threshold"] = round(float(threshold), 4)
+    per_label = _label_rows(judged, probabilities, decided, confidence)
     outcome = Outcome(which, probabilities, judged.truth, decided)
     return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes)
+
+
+def _label_rows(judged: Examples, probabilities: Scores, decided: Truth, confidence: Trust) -> list[dict[str, Any]]:
+    rows = metrics.per_label(judged.truth, probabilities, decided, judged.labels)
+    return [
+        {**row, "threshold": round(float(threshold), 4)}
+        for row, threshold in zip(rows, confidence.thresholds.tolist(), strict=True)
+    ]
 
 
 def _fitted(

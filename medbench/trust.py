@@ -250,7 +250,7 @@ def fit_trust(
         coverage: What conformal sets promise, 0-1.
         review_share: Largest share of items that doubt alone sends to a person ("many"), 0-1.
         groups: n group keys; items of one group stay in one fold of the cross-fitting.
-        balanced: For "one", decide so that the mean sensitivity over the labels is high, not the share of right items.
+        balanced: For "one", decide for a high mean sensitivity over the labels, not for many right items.
 
     Raises:
         MedbenchError: When there is no item to fit on.
@@ -258,18 +258,13 @@ def fit_trust(
     if not len(truth):
         raise MedbenchError("validation items to calibrate on", "none", "Give the dataset a validation split.")
     losses, by_method = _cross_fitted(scores, truth, answer, _folds(len(truth), groups, rng))
-    method = min(losses, key=lambda name: losses[name])
-    honest = by_method[method]
-    calibrator = fit_method(method, scores, truth)
-    if answer == "many":
-        thresholds = tune_thresholds(calibrator(scores), truth, rng)
-    else:
-        thresholds = balancing_shares(honest, truth) if balanced else np.zeros(truth.shape[1])
+    method = min(losses, key=losses.__getitem__)
+    honest, calibrator = by_method[method], fit_method(method, scores, truth)
     trust = Trust(
         answer=answer,
         method=method,
         calibrator=calibrator,
-        thresholds=thresholds,
+        thresholds=_thresholds(calibrator(scores), honest, truth, answer, balanced, rng),
         cutoff=conformal_cutoff(honest, truth, answer, coverage),
         coverage=coverage,
         stranger=fit_stranger(embeddings_train, embeddings_validation, rng),
@@ -281,6 +276,15 @@ def fit_trust(
         losses={name: round(loss, 6) for name, loss in losses.items()},
     )
     return replace(trust, doubt_limit=_doubt_limit(trust, honest, review_share))
+
+
+def _thresholds(
+    fitted: Floats, honest: Floats, truth: Truth, answer: AnswerKind, balanced: bool, rng: np.random.Generator
+) -> Floats:
+    """Return the (L,) thresholds: tuned per label for "many", shares or zeros for "one"."""
+    if answer == "many":
+        return tune_thresholds(fitted, truth, rng)
+    return balancing_shares(honest, truth) if balanced else np.zeros(truth.shape[1])
 
 
 def _doubt_limit(trust: Trust, prob: Floats, review_share: float) -> float:

@@ -69,8 +69,8 @@ class TrainingOptions(FamilyOptions):
     )
     imbalance: Imbalance = Field(
         "none",
-        description="Help for rare labels: class or positive weights, focal loss, or drawing rare ones more often (sampler) or "
-        "all equally often (oversampling).",
+        description="Help for rare labels: class or positive weights, focal loss, or drawing rare ones more often "
+        "(sampler) or all equally often (oversampling).",
     )
     focal_gamma: float = Field(
         2.0, ge=0, le=10, description="How strongly focal loss turns to hard items, a power.", json_schema_extra=EXPERT

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medbench.errors import MedbenchError
 from medbench.families._vision_pictures import N_FACTS, Pixels, as_tensor
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def flipped(pixels: Pixels, view: int) -> Pixels:
 
 
 def exportable(network: Any) -> tuple[Any, bool]:
-    """Return a module that takes (n, H, W, 3) uint8 (and facts) and gives (logits, vectors), and whether it asks facts."""
+    """Return a module from (n, H, W, 3) uint8 (and facts) to (logits, vectors), and whether it reads facts."""
     from torch import nn
 
     class Answering(nn.Module):
@@ -127,7 +129,33 @@ def compiled(network: Any, size: int) -> Any:
     core = openvino.Core()
     model = core.read_model(onnx_bytes(network, size), b"")
     threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    # float32 everywhere: processors that can would take bfloat16, and answers would differ between machines.
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
     return core.compile_model(model, "CPU", settings)
+
+
+def write_int8(onnx: bytes, pixels: Pixels, facts: Floats | None, folder: Path) -> None:
+    """Quantise a network's weights and activations to 8 bits and write it as OpenVINO IR.
+
+    Args:
+        onnx: The network (`onnx_bytes`).
+        pixels: (n, size, size, 3) uint8 pictures that show what activations are usual.
+        facts: (n, N_FACTS) or None.
+        folder: Where model.xml and model.bin go.
+
+    Raises:
+        MedbenchError: The package nncf is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("nncf") is None:
+        raise MedbenchError("the package nncf, which quantises", "none", 'Install it: pip install "medbench[int8]".')
+    import nncf
+    import openvino
+
+    rows = [[pixels[at : at + 1], *([] if facts is None else [facts[at : at + 1]])] for at in range(len(pixels))]
+    model = openvino.Core().read_model(onnx, b"")
+    small = nncf.quantize(model, nncf.Dataset(rows), subset_size=len(rows))
+    openvino.save_model(small, folder / "model.xml")

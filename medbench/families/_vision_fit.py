@@ -38,9 +38,9 @@ def fit_network(examples: Examples, validation: Examples, options: VisionOptions
     import torch
 
     torch.manual_seed(int(fitting.rng.integers(2**31 - 1)))
-    read_size = read_size_of(options)
     shape = _shape(options, len(examples.labels))
     network = picture_network(shape, _base(options), _criterion(options, examples))
+    read_size = _read_size(network, options)
     if fitting.device.name == "cpu":
         network = network.to(memory_format=torch.channels_last)
     _say_first_batch(examples, fitting)
@@ -83,6 +83,18 @@ def _shape(options: VisionOptions, n_labels: int) -> Shape:
         options.dropout,
         options.batch_norm,
     )
+
+
+def _read_size(network: Any, options: VisionOptions) -> int:
+    if not hasattr(network.base, "patch_embed"):
+        return read_size_of(options)
+    if options.read_size not in (None, options.size):
+        raise MedbenchError(
+            f"read_size {options.size}, because a transformer reads at the size it is trained at",
+            repr(options.read_size),
+            "Leave read_size empty.",
+        )
+    return options.size
 
 
 def _base(options: VisionOptions) -> Any:

@@ -59,7 +59,7 @@ def timm_base(name: str, size: int, *, pretrained: bool = False) -> Any:
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:6]) or "tf_efficientnet_lite0, resnet50"
         raise MedbenchError("the name of a timm network", repr(name), f"Choose one such as: {near}.")
-    for more in ({"img_size": size, "dynamic_img_size": True}, {"img_size": size}, {}):
+    for more in ({"img_size": size}, {}):
         try:
             return timm.create_model(name, pretrained=pretrained, num_classes=0, **more)
         except TypeError:

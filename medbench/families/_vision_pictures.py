@@ -81,7 +81,7 @@ def read_squares(
 
 
 def facts_of(items: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Return (n, N_FACTS) float32: age in centuries and whether it is known, sex, site; unknown is said, not guessed."""
+    """Return (n, N_FACTS) float32: age in centuries and whether it is known, sex, site; unknown has its own place."""
     out = np.zeros((len(items), N_FACTS), dtype=np.float32)
     for row, item in enumerate(items):
         _, facts = part_image(item)
