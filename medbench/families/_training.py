@@ -241,7 +241,7 @@ def _thawing(job: Training) -> Any:
     """Return the callback that lets only the head learn until `frozen_epochs` are over."""
     from transformers import TrainerCallback
 
-    class Thawing(TrainerCallback):  # type: ignore[misc]  # its hooks name what they use
+    class Thawing(TrainerCallback):
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             learning = (state.epoch or 0.0) >= job.frozen_epochs
             for name, parameter in job.network.named_parameters():

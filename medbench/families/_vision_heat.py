@@ -87,7 +87,8 @@ def _weighed(maps: npt.NDArray[np.float64], gradient: npt.NDArray[np.float64], m
         strength = np.abs(maps).mean(0).ravel()
         sign = 1.0 if float(rows[0] @ (strength - strength.mean())) >= 0 else -1.0
         found = sign * rows[0].reshape(maps.shape[1:])
-    return np.maximum(found, 0)
+    positive: npt.NDArray[np.float64] = np.maximum(found, 0)
+    return positive
 
 
 def _scaled(found: npt.NDArray[np.float64]) -> Heat:

@@ -59,7 +59,8 @@ def timm_base(name: str, size: int, *, pretrained: bool = False) -> Any:
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:6]) or "tf_efficientnet_lite0, resnet50"
         raise MedbenchError("the name of a timm network", repr(name), f"Choose one such as: {near}.")
-    for more in ({"img_size": size}, {}):
+    attempts: tuple[dict[str, Any], ...] = ({"img_size": size}, {})
+    for more in attempts:
         try:
             return timm.create_model(name, pretrained=pretrained, num_classes=0, **more)
         except TypeError:
@@ -190,7 +191,8 @@ def _attention(kind: Attention, width: int) -> Any:
             weight = self.weigh(found.mean((2, 3)))
             if self.with_max:
                 weight = weight + self.weigh(found.amax((2, 3)))
-            return found * weight.sigmoid()[:, :, None, None]
+            weighed: torch.Tensor = found * weight.sigmoid()[:, :, None, None]
+            return weighed
 
     class Places(nn.Module):
         def __init__(self) -> None:
