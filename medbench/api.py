@@ -242,7 +242,7 @@ def _card_path(workspace: Workspace, model_id: str) -> Path:
 
 def _load(workspace: Workspace, model_id: str) -> Loaded:
     _card_path(workspace, model_id)
-    return predicting.load(workspace, model_id)
+    return predicting.load_for(workspace, model_id, "text")
 
 
 def _predicted(workspace: Workspace, question: PredictIn) -> Response:

@@ -295,7 +295,7 @@ def open_batch(
     Raises:
         MedbenchError: For an unreadable file, an unknown model, or a file without any text column.
     """
-    loaded = predicting.load(workspace, model_id)
+    loaded = predicting.load_for(workspace, model_id, "text")
     reader, source = open_source(path, name)
     if mapping is None:
         mapping = columns.guess(reader.roles, list(itertools.islice(reader.read(source), SAMPLE)), chosen)

@@ -198,9 +198,14 @@ def models(as_json: Json = False) -> None:
 
 
 def _model_line(card: dict[str, Any]) -> str:
-    headline = card["metrics"].get("micro_f1", {})
+    name = "balanced_accuracy" if card.get("item") == "image" else "micro_f1"
+    headline = card["metrics"].get(name, {})
     interval = f" ({headline['low']:.3f}–{headline['high']:.3f})" if headline.get("low") is not None else ""
-    figure = f"micro-F1 {headline['value']:.3f}{interval}" if headline else ""
+    figure = (
+        f"{'micro-F1' if name == 'micro_f1' else 'balanced accuracy'} {headline['value']:.3f}{interval}"
+        if headline
+        else ""
+    )
     return f"{card['id']}  {card['family']:10}  {figure}  {card['name']}"
 
 

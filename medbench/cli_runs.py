@@ -92,7 +92,8 @@ def _sentence(event: dict[str, Any]) -> str:
     if kind == "waiting":
         return str(event["reason"])
     ending = kind in ("finished", "cancelled") and event.get("metrics")
-    shown = "".join(f"  {key} {event['metrics'][key]:.3f}" for key in ("micro_f1", "macro_f1", "ece")) if ending else ""
+    names = ("micro_f1", "macro_f1", "balanced_accuracy", "ece")
+    shown = "".join(f"  {key} {event['metrics'][key]:.3f}" for key in names) if ending else ""
     return f"{event.get('sentence', '')}{shown}"
 
 

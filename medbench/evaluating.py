@@ -82,7 +82,7 @@ def evaluate_file(
     Raises:
         MedbenchError: When the file cannot be read, has no label column, or none of its labels is known to the model.
     """
-    loaded = predicting.load(workspace, model_id)
+    loaded = predicting.load_for(workspace, model_id, "text")
     task = get_task(str(loaded.card["task"]))
     reader, source = open_source(path, name)
     account = Account()

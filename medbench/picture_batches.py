@@ -77,10 +77,7 @@ def predict_pictures(workspace: Workspace, model_id: str, path: Path, out: Path,
 
 
 def _for_pictures(workspace: Workspace, model_id: str) -> Loaded:
-    loaded = predicting.load(workspace, model_id)
-    if loaded.card.get("item") != "image":
-        raise MedbenchError("a model for pictures", f"{model_id!r}, which reads texts", "List them: medbench models.")
-    return loaded
+    return predicting.load_for(workspace, model_id, "image")
 
 
 def _answers(loaded: Loaded, sources: Sources, work: Path) -> Iterator[list[tuple[str, Prediction]]]:

@@ -19,7 +19,7 @@ from medbench.cleaning import clean_text
 from medbench.errors import MedbenchError
 from medbench.families import Model, get_family
 from medbench.pictures import open_picture, perceptual_hash
-from medbench.records import Device, Explanation, Item, LabelScore, Prediction, Scores, Truth, part_image
+from medbench.records import Device, Explanation, Item, ItemKind, LabelScore, Prediction, Scores, Truth, part_image
 from medbench.trust import Trust
 from medbench.workspace import Workspace, read_cards, read_json, undamaged
 
@@ -147,6 +147,24 @@ def load(workspace: Workspace, model_id: str, device: str = "cpu") -> Loaded:
         while len(_loaded) > KEPT_LOADED:
             _loaded.popitem(last=False)
         return loaded
+
+
+def load_for(workspace: Workspace, model_id: str, item: ItemKind, device: str = "cpu") -> Loaded:
+    """Load a model that reads texts, or one that reads pictures.
+
+    A text is never handed to a picture model: it would be taken for the path of a file on this machine.
+
+    Raises:
+        MedbenchError: The model is missing, damaged, or reads the other kind.
+    """
+    loaded = load(workspace, model_id, device)
+    if loaded.card.get("item", "text") != item:
+        other = {"text": "texts", "image": "pictures"}
+        fitting = [str(card["id"]) for card in list_models(workspace) if card.get("item", "text") == item][:5]
+        todo = f"Choose one of these: {', '.join(fitting)}." if fitting else "Train one first."
+        reads = other["image" if item == "text" else "text"]
+        raise MedbenchError(f"a model that reads {other[item]}", f"{model_id!r}, which reads {reads}", todo)
+    return loaded
 
 
 def answer(loaded: Loaded, items: Sequence[Item]) -> Answers:

@@ -35,7 +35,7 @@ _STYLE = f"""<style>
 
 def choose_model(workspace: Workspace) -> str | None:
     """Let the user choose a model and show what it is; say what to do when there is none. Loads nothing."""
-    cards = predicting.list_models(workspace)
+    cards = [card for card in predicting.list_models(workspace) if card.get("item", "text") == "text"]
     if not cards:
         ui.empty("There is no model yet. Train one first.", "Train a model", "pages/train.py")
         return None

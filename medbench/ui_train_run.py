@@ -212,7 +212,7 @@ def _loss_chart(told: Told) -> altair.Chart | None:
 def _score_chart(told: Told) -> altair.Chart | None:
     import pandas as pd
 
-    names = {"micro_f1": "micro-F1", "macro_f1": "macro-F1"}
+    names = {"micro_f1": "micro-F1", "macro_f1": "macro-F1", "balanced_accuracy": "balanced accuracy"}
     rows = [
         (int(row["step"]), float(row[name]), words)
         for row in told.scores

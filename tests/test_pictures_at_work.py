@@ -101,3 +101,12 @@ def test_neighbours_are_pictures_with_their_diagnosis(place: tuple[Workspace, st
     assert all(Path(one.text).is_file() and set(one.labels) <= set(LABELS) for one in near)
     assert predicting.seen_in_training(loaded, [item]).all()
     assert np.isfinite(loaded.trust.thresholds).all()
+
+
+def test_a_text_is_never_taken_for_a_path(
+    place: tuple[Workspace, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "texts.csv"
+    table.write_text(f"title,abstract\nA,{tmp_path / 'secret.png'}\n", encoding="utf-8")
+    code, told = call(place, monkeypatch, "predict", place[1], str(table), "--out", str(tmp_path / "out.csv"))
+    assert code == 2 and "reads pictures" in told
