@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -82,11 +81,10 @@ def png_bytes(picture: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def data_address(picture: Image.Image) -> str:
-    """Return a picture as a data address for HTML, JPEG-coded; for display, not for measuring."""
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=92)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+def css_gradient() -> str:
+    """Return the colours as a CSS gradient from none (left) to most (right)."""
+    stops = ", ".join(f"rgb({red:.0f}, {green:.0f}, {blue:.0f})" for red, green, blue in _COLOURS)
+    return f"linear-gradient(to right, {stops})"
 
 
 def sheet(

@@ -14,13 +14,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medbench import datasets, lesion_photo, predicting
+from medbench import lesion_photo, predicting
 from medbench.errors import MedbenchError
 from medbench.lesion_heat import HeatTrust, heat_of, judge_heat, picture_model, show_heat
 from medbench.lesion_photo import Looked
 from medbench.pictures import open_picture
 from medbench.predicting import Loaded
 from medbench.records import Explanation, Item, Prediction, join_image
+from medbench.tasks.lesion import MALIGNANT
 from medbench.workspace import Workspace
 
 SIMILAR = 5
@@ -69,6 +70,7 @@ class LesionReading:
         tone: Estimated skin tone, "" when no skin can be seen.
         similar: The most similar training pictures.
         similar_note: Why there are none, in one sentence, or "".
+        seen: True when the model learnt from this very picture.
     """
 
     prediction: Prediction
@@ -78,6 +80,7 @@ class LesionReading:
     tone: str
     similar: tuple[Similar, ...] = ()
     similar_note: str = ""
+    seen: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the prediction's record with what is known of a picture added; JSON-ready."""
@@ -92,6 +95,7 @@ class LesionReading:
                 for one in self.similar
             ],
             "similar_note": self.similar_note,
+            "seen_in_training": self.seen,
         }
 
 
@@ -114,7 +118,8 @@ def read_picture(
     open_picture(path, picture.name)
     reading = read_pictures(loaded, [picture])[0]
     similar, note = similar_pictures(workspace, loaded, picture)
-    return replace(reading, similar=tuple(similar), similar_note=note)
+    seen = bool(predicting.seen_in_training(loaded, [Item(picture.name, "", picture.item)])[0])
+    return replace(reading, similar=tuple(similar), similar_note=note, seen=seen)
 
 
 def read_pictures(loaded: Loaded, pictures: Sequence[Picture]) -> list[LesionReading]:
@@ -156,17 +161,51 @@ def similar_pictures(
 ) -> tuple[list[Similar], str]:
     """Return the most similar training pictures, or none and the reason why in one sentence."""
     found, reason = predicting.neighbours(workspace, loaded, Item(picture.name, "", picture.item), count)
-    if reason:
+    places = [Path(one.text) for one in found]
+    if reason or not all(place.is_file() for place in places):
         return [], NOT_HERE
-    dataset = datasets.load(workspace, str(loaded.card["dataset"]["id"]))
-    frame = dataset.frame()
-    place = dict(zip(frame["id"], frame["image"], strict=True))
-    similar = [
-        Similar(one.id, dataset.folder / place[one.id], one.labels, one.similarity)
-        for one in found
-        if (dataset.folder / place.get(one.id, "?")).is_file()
-    ]
-    return similar, "" if similar else NOT_HERE
+    return [Similar(one.id, place, one.labels, one.similarity) for one, place in zip(found, places, strict=True)], ""
+
+
+# --- in words --------------------------------------------------------------------------------------------------
+
+
+def to_mind(loaded: Loaded, reading: LesionReading) -> list[str]:
+    """Return what must be said before the answer, one sentence each; empty when nothing speaks against it."""
+    answer = reading.prediction
+    told = [f"{reason} Take it again if you can." for reason in reading.quality]
+    if reading.seen:
+        told.append("Seen in training: the model learnt from this very picture, so its answer proves little.")
+    if answer.unlike:
+        share = "all" if answer.unlikeness >= 0.995 else f"{answer.unlikeness:.0%}"
+        told.append(f"Unlike the training pictures: stranger than {share} of those it was checked on.")
+    if len(answer.conformal) > 1:
+        told.append("A person should look: the model cannot narrow it down to one diagnosis.")
+    elif answer.needs_human and not answer.unlike:
+        told.append("A person should look: the model is in doubt.")
+    return told
+
+
+def malignant_share(reading: LesionReading) -> float:
+    """Return the probability of all malignant classes together, 0-1."""
+    return min(1.0, sum(score.probability for score in reading.prediction.labels if score.label in MALIGNANT))
+
+
+def to_know(loaded: Loaded, reading: LesionReading) -> list[str]:
+    """Return what explains the differential, one sentence each."""
+    answer = reading.prediction
+    likely = max(answer.labels, key=lambda score: score.probability)
+    told = []
+    if MALIGNANT & {score.label for score in answer.labels}:
+        told.append(f"Malignant, all classes together: {malignant_share(reading):.2f}.")
+    if answer.chosen and not likely.chosen:
+        name = loaded.name_of(answer.chosen[0])
+        told.append(f"It decides for {name}, not for the most probable class: rarer classes are given more weight.")
+    if answer.conformal and answer.coverage is not None:
+        names = ", ".join(loaded.name_of(label) for label in answer.conformal)
+        told.append(f"In {answer.coverage:.0%} of such pictures the diagnosis is one of: {names}.")
+    told.append("± is how much the probability moves when parts of the network are silenced at random.")
+    return told
 
 
 # --- for a few lines of Python ---------------------------------------------------------------------------------
@@ -218,8 +257,7 @@ class SkinLesionPredictor:
             self._workspace, name = Workspace(folder.parent.parent / "data", folder.parent), folder.name
         else:
             self._workspace, name = Workspace.here(), str(model_path)
-        self._loaded = predicting.load(self._workspace, name, self.config.device)
-        self._model = picture_model(self._loaded)
+        self._loaded = predicting.load_for(self._workspace, name, "image", self.config.device)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -7,17 +7,22 @@ from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 
 from medbench.records import Span
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 _FONT = "dejavu"
 _MARGIN = 18.0  # mm, as all lengths here
 _LINE = 4.6
 _ROW = 5.2
 _FOOT = 18.0
+_GAP, _TALL = 4.0, 90.0
 _BAR_FROM, _BAR_WIDE = 76.0, 62.0
 Colour = tuple[int, int, int]
 _INK: Colour = (25, 30, 36)
@@ -167,6 +172,31 @@ class Sheet:
         paper.set_x(x + _BAR_WIDE + 2)
         limit = "" if threshold is None else f"  (limit {threshold:.2f})"
         paper.cell(0, _ROW, f"{probability:.3f}{limit}", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+    def pictures(self, pictures: Sequence[tuple[Image.Image, str]], columns: int = 0) -> None:
+        """Draw pictures in rows, each over its caption, all as wide as the columns allow.
+
+        Args:
+            pictures: (picture, caption).
+            columns: Pictures in a row; 0 for as many as there are, two or three.
+        """
+        paper = self._paper
+        columns = columns or min(max(len(pictures), 2), 3)
+        wide = (paper.epw - _GAP * (columns - 1)) / columns
+        for start in range(0, len(pictures), columns):
+            row = pictures[start : start + columns]
+            # A tall picture gets less than its column's width, so that a row never fills a page.
+            sizes = [(min(wide, _TALL * one.width / one.height), one.height / one.width) for one, _ in row]
+            high = max(width * ratio for width, ratio in sizes)
+            self._room(high + 4 * _LINE)
+            y, ends = paper.get_y() + 1, []
+            for at, ((one, caption), (width, _)) in enumerate(zip(row, sizes, strict=True)):
+                x = _MARGIN + at * (wide + _GAP)
+                paper.image(one, x=x, y=y, w=width)
+                paper.set_xy(x, y + high + 1)
+                self._block(caption, 8, 3.8, colour=_GREY, width=wide)
+                ends.append(paper.get_y())
+            paper.set_xy(_MARGIN, max(ends) + 1.5)
 
     def marked(self, text: str, spans: Sequence[Span]) -> None:
         """Draw a text with the words of `spans` tinted: blue for the label, orange and underlined against it."""

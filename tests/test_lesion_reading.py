@@ -17,7 +17,7 @@ from medbench.errors import MedbenchError
 from medbench.families import Model
 from medbench.lesion_heat import judge_heat, show_heat
 from medbench.lesion_photo import outline
-from medbench.lesion_reading import NOT_HERE, Picture, SkinLesionPredictor, read_picture, read_pictures
+from medbench.lesion_reading import NOT_HERE, Picture, SkinLesionPredictor, read_picture, read_pictures, to_mind
 from medbench.predicting import Loaded
 from medbench.records import Explanation, join_image, part_image
 from medbench.workspace import Workspace
@@ -48,6 +48,9 @@ def test_a_reading_carries_everything(trained_lesions: tuple[Workspace, str], lo
     assert all(one.path.is_file() and one.labels[0] in LABELS for one in found.similar)
     told = json.loads(json.dumps(found.as_json()))
     assert told["chosen"] == list(prediction.chosen) and told["quality"] == []
+    assert not found.seen
+    learnt = read_picture(trained_lesions[0], loaded, found.similar[0].path)
+    assert learnt.seen and any("this very picture" in sentence for sentence in to_mind(loaded, learnt))
 
 
 def test_facts_reach_a_network_that_reads_them(loaded: Loaded, photo: Path) -> None:
@@ -84,7 +87,7 @@ def test_without_training_pictures_it_says_so(
 def test_a_model_of_texts_is_refused(trained: tuple[Workspace, str], photo: Path) -> None:
     with pytest.raises(MedbenchError, match=r"Expected a model that reads pictures, found '.*', which reads text"):
         read_picture(trained[0], predicting.load(*trained), photo)
-    with pytest.raises(MedbenchError, match="which reads text"):
+    with pytest.raises(MedbenchError, match="which reads texts"):
         SkinLesionPredictor(trained[0].model(trained[1]))
 
 

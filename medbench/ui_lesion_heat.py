@@ -1,0 +1,167 @@
+"""The photograph, untouched and large; one slider away, where a model looked and how far that can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from medbench import lesion_heat, lesion_overlay, lesion_photo, ui
+from medbench.errors import MedbenchError
+from medbench.lesion_heat import Heat, HeatTrust
+from medbench.lesion_reading import LesionReading, Picture
+from medbench.pictures import open_picture
+from medbench.predicting import Loaded
+from medbench.ui_lesion import key_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SHOWN = 1200
+"""Pixels of the longest side that travel to the browser."""
+METHODS = {
+    "grad-cam": "Grad-CAM",
+    "grad-cam++": "Grad-CAM++",
+    "layer-cam": "Layer-CAM",
+    "eigen-cam": "Eigen-CAM (the same for every class)",
+    "attention-rollout": "Attention rollout (the same for every class)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A heat map that was asked for: whose, of what, how, and how far it can be trusted."""
+
+    loaded: Loaded
+    label: str
+    method: str
+    heat: Heat
+    trust: HeatTrust
+
+    def words(self) -> str:
+        """Return what the map shows, in a few words."""
+        return f"{METHODS.get(self.method, self.method)} for {self.loaded.name_of(self.label)}"
+
+
+def draw_picture(models: Sequence[Loaded], picture: Picture, readings: Sequence[LesionReading], key: str) -> None:
+    """Draw the picture and the slider that lays a heat map over it.
+
+    Args:
+        models: One or two.
+        picture: What was read.
+        readings: One for each model.
+        key: Prefix of the widget keys.
+    """
+    place = st.container()
+    opacity = st.slider(
+        "Show where the model looked",
+        0,
+        100,
+        0,
+        5,
+        format="%d %%",
+        key=f"{key}_opacity",
+        help="Lays a heat map over the picture. 0 % is the untouched picture.",
+    )
+    shown = open_shown(picture)
+    if not opacity:
+        place.image(shown, width="stretch", output_format="PNG")
+        return
+    seen, outlined = _asked(models, picture, readings, key)
+    mask = lesion_photo.outline(shown) if outlined else None
+    place.image(lesion_overlay.overlaid(shown, seen.heat, opacity / 100, mask), width="stretch", output_format="PNG")
+    st.html(
+        f'<div style="height: .7rem; border-radius: .2rem; background: {lesion_overlay.css_gradient()}"></div>'
+        '<div class="mb-fact" style="display: flex; justify-content: space-between">'
+        "<span>little for it</span><span>most for it</span></div>"
+    )
+    st.markdown(ui.plain(seen.trust.sentence))
+    lines = [f"{picture.name}: {seen.words()}, by {seen.loaded.card['name']}", *_folded(seen.trust.sentence), ui.NOTICE]
+    ui.download(
+        "Picture with heat map (PNG)",
+        lambda: lesion_overlay.png_bytes(lesion_overlay.sheet(shown, seen.heat, opacity / 100, lines)),
+        "lesion-heat.png",
+        f"{key}_png",
+        "image/png",
+        help="The untouched picture and the heat map side by side.",
+    )
+
+
+def open_shown(picture: Picture) -> Image.Image:
+    """Return the picture as it is shown: RGB, upright, at most `SHOWN` pixels."""
+    opened = open_picture(picture.path, picture.name)
+    opened.thumbnail((SHOWN, SHOWN))
+    return opened
+
+
+def _asked(
+    models: Sequence[Loaded], picture: Picture, readings: Sequence[LesionReading], key: str
+) -> tuple[Seen, bool]:
+    """Draw the choices; returns the map of what is chosen, and whether the outline is wanted."""
+    at = 0
+    if len(models) > 1:
+        at = st.segmented_control(
+            "Whose",
+            range(len(models)),
+            default=0,
+            required=True,
+            format_func=lambda one: str(models[one].card["name"]),
+            key=f"{key}_whose",
+        )
+    loaded, reading = models[at], readings[at]
+    left, right = st.columns(2)
+    labels = [score.label for score in reading.prediction.labels]
+    label = left.selectbox(
+        "What speaks for",
+        labels,
+        format_func=loaded.name_of,
+        key=f"{key}_label_{loaded.id}",
+        help="Any class of the model; the decided one stands first.",
+    )
+    methods = lesion_heat.picture_model(loaded).methods()
+    method = right.selectbox(
+        "Method",
+        methods,
+        format_func=lambda name: METHODS.get(name, name),
+        key=f"{key}_method_{loaded.id}",
+        help="Those that fit this network. If they disagree, trust none of them.",
+    )
+    outlined = st.checkbox(
+        "Outline of the lesion", key=f"{key}_outline", help="An estimate from colours; the heat inside it is counted."
+    )
+    heat, trust = look(loaded, picture, label, method)
+    return Seen(loaded, label, method, heat, trust), outlined
+
+
+def look(loaded: Loaded, picture: Picture, label: str, method: str = "") -> tuple[Heat, HeatTrust]:
+    """Return the heat map of a label and how far it can be trusted, kept by model and picture."""
+    return _look(key_of(loaded, picture), label, method, loaded, picture.item)
+
+
+@st.cache_data(max_entries=200, show_spinner="Looking where the model looked…")
+def _look(key: tuple[str, ...], label: str, method: str, _loaded: Loaded, _item: str) -> tuple[Any, HeatTrust]:
+    heat = lesion_heat.heat_of(lesion_heat.show_heat(_loaded, _item, label, method))
+    return heat, lesion_heat.judge_heat(_loaded, _item, label, heat)
+
+
+def maps_for_report(models: Sequence[Loaded], picture: Picture, readings: Sequence[LesionReading]) -> list[Seen]:
+    """Return each model's map of the label it decided for; none for a picture that could not be read."""
+    found = []
+    for loaded, reading in zip(models, readings, strict=True):
+        if reading.prediction.problem:
+            continue
+        label = reading.prediction.labels[0].label
+        method = lesion_heat.picture_model(loaded).methods()[0]
+        try:
+            found.append(Seen(loaded, label, method, *look(loaded, picture, label, method)))
+        except MedbenchError:  # the picture went in the meantime; the report then has no map
+            continue
+    return found
+
+
+def _folded(sentence: str, width: int = 120) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(sentence, width)
