@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 from starlette.datastructures import Headers
@@ -74,13 +75,18 @@ class Guard:
         refusal = _refusal(Headers(scope=scope), str(scope["method"]), limit)
         try:
             await (refusal or self.app)(scope, limited, noted)
-        except Exception:
+        except Exception as error:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             if started:
                 raise
-            await problem(500, "an answer", "a fault in medbench", "Look into the log of the server, and report it.")(
-                scope, receive, send
-            )
+            await _fault(error)(scope, receive, send)
+
+
+def _fault(error: Exception) -> Response:
+    """Return what a caller is told of a failure: a full disk by name, anything else as a fault."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return problem(507, "room on the server's disk", "a full disk", "Free some space there, then ask again.")
+    return problem(500, "an answer", "a fault in medbench", "Look into the log of the server, and report it.")
 
 
 def _refusal(headers: Headers, method: str, limit: int) -> Response | None:

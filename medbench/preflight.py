@@ -125,6 +125,8 @@ def _row_problems(dataset: Dataset, family: Family[Any]) -> list[str]:
         told.append("The dataset has a single label, so there is nothing to tell apart.")
     if counts.get("train", 0) < 2:
         told.append("The train split has fewer than 2 rows. Save the dataset with a larger train share.")
+    if dataset.item == "text" and counts.get("train", 0) >= 2 and len(set(_examples(dataset, ("train",)).items)) == 1:
+        told.append("All training rows have the same text, so there is nothing to learn. Check the text column.")
     if not family.cheap and counts.get("validation", 0) < 1:
         told.append(
             f"{family.title} needs a validation split to stop in time. Save the dataset with a validation share."

@@ -230,3 +230,38 @@ def test_the_api_refuses_half_characters_and_keeps_names_short(trained: tuple[Wo
         told = client.post("/api/predict/file", files={"file": (name, content)}, data={"model": model})
         assert (told.status_code, told.text.count(model)) == (200, 3)
         assert f"-medbench{ending}" in told.headers["content-disposition"]
+
+
+def test_a_full_disk_is_named_by_the_api() -> None:
+    import errno
+    from http import HTTPStatus
+
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.routing import Route
+    from starlette.testclient import TestClient
+
+    from medbench.api_guard import Guard
+
+    async def full(request: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    guarded = Starlette(routes=[Route("/", full)], middleware=[Middleware(Guard)])
+    answer = TestClient(guarded, raise_server_exceptions=False).get("/")
+    assert answer.status_code == HTTPStatus.INSUFFICIENT_STORAGE
+    assert "full disk" in answer.text
+
+
+def test_rows_that_are_all_alike_are_told_before_the_start(tmp_path: Path) -> None:
+    from medbench import datasets, preflight
+    from medbench.records import RunSpec
+    from medbench.tasks import get_task
+
+    file = tmp_path / "alike.csv"
+    file.write_text("title,abstract,labels\n" + "".join(f"Same,Same words,{'ab'[n % 2]}\n" for n in range(40)))
+    workspace = Workspace(tmp_path / "data", tmp_path / "models")
+    task = get_task("literature")
+    draft = datasets.draft([(file, file.name)], task_name=task.name, clean_label=task.clean_label)
+    dataset = datasets.save(workspace, draft, name="alike")
+    found = preflight.check(workspace, RunSpec(task="literature", family="linear", dataset=dataset))
+    assert any("same text" in problem for problem in found.problems)

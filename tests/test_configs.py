@@ -27,7 +27,7 @@ def test_a_spec_can_be_run_as_it_stands(path: Path) -> None:
     assert set(task.answers) & family.answers
     assert set(spec.options) <= set(family.parse(spec.options).model_dump())
     assert path.stem.startswith(f"{spec.task}-{spec.family}")
-    assert spec.dataset == "samples"
+    assert spec.dataset == ("samples" if task.item == "text" else "ham10000")
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
