@@ -1,4 +1,4 @@
-"""The picture network on small real trainings: it learns a planted mark, points at it, and comes back as it was saved."""
+"""Picture networks on small real trainings: they learn a planted mark, point at it, and come back as saved."""
 
 from __future__ import annotations
 
