@@ -3,8 +3,8 @@
     python benchmarks/lesion_speed.py [MODEL] [--pictures 100] [--threads 2]
 
 MODEL is a model's id in the workspace (starter-lesion by default). Both sides begin with the file: decode, resize,
-answer. medbench answers whole (all views, calibrated, conformal set, "unlike"); timm only runs its network once. The other
-architectures of the form have random weights, which take the same time. Prints Markdown tables.
+answer. medbench answers whole (all views, calibrated, conformal set, "unlike"); timm only runs its network once. The
+other architectures of the form have random weights, which take the same time. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -119,13 +119,12 @@ def main() -> None:
         explained = median_ms(lambda path: (whole(path), heat.heat(str(path), loaded.labels[0])), paths[:40])
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
-            f"{args.model}: {base}, {size} pixels, {card['views']} views, {args.threads} threads, {len(paths)} pictures\n"
+            f"{args.model}: {base}, {size} pixels, {card['views']} views, {args.threads} threads, {len(paths)} files\n"
         )
         print("| what | median ms |\n|---|---:|")
         print(f"| medbench, decode to whole answer | {ours:.1f} |\n| the same and a Grad-CAM map | {explained:.1f} |")
-        print(
-            f"| plain timm, one view, no calibration | {theirs:.1f} |\n\n{theirs / ours:.1f} times as fast; {memory:.0f} MB\n"
-        )
+        print(f"| plain timm, one view, no calibration | {theirs:.1f} |\n")
+        print(f"{theirs / ours:.1f} times as fast; {memory:.0f} MB\n")
         print("| architecture, one view | pixels | medbench ms | plain timm ms | ratio |\n|---|---:|---:|---:|---:|")
         for name, side in FORM:
             mine, other = median_ms(bare(name, side), paths[:40]), median_ms(plain_timm(name, side), paths[:40])
