@@ -16,6 +16,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -31,7 +32,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
-from medbench import __version__, batches, predicting, runs
+from medbench import __version__, api_lesion, batches, predicting, runs
 from medbench.api_guard import Guard, RefusedError, TooLargeError, problem
 from medbench.api_page import page
 from medbench.batches import Batch
@@ -140,7 +141,10 @@ def create_app(workspace: Workspace) -> FastAPI:
     app.add_middleware(Guard)
     _add_refusals(app)
     _add_lists(app, workspace)
-    _add_answers(app, workspace)
+    # Threads of their own, so that waiting for a busy model never uses up the threads that draw the pages.
+    threads = anyio.CapacityLimiter(_THREADS)
+    _add_answers(app, workspace, threads)
+    _add_lesions(app, workspace, threads)
     return app
 
 
@@ -180,10 +184,7 @@ def _add_lists(app: FastAPI, workspace: Workspace) -> None:
         return HTMLResponse(page(app.openapi(), str(request.url.replace(query="")).removesuffix("/docs")))
 
 
-def _add_answers(app: FastAPI, workspace: Workspace) -> None:
-    # Of their own, so that waiting for a busy model never uses up the threads that draw the pages.
-    threads = anyio.CapacityLimiter(_THREADS)
-
+def _add_answers(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimiter) -> None:
     async def work(act: Callable[[], ResultT]) -> ResultT:
         return await anyio.to_thread.run_sync(act, limiter=threads)
 
@@ -214,6 +215,25 @@ def _add_answers(app: FastAPI, workspace: Workspace) -> None:
             return await work(lambda: _answered_file(workspace, file, model, chosen, format, stop))
         finally:
             watcher.cancel()
+
+
+def _add_lesions(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimiter) -> None:
+    @app.post("/lesion/predict", summary="Read photographs of skin lesions", tags=["answers"])
+    async def predict_lesions(
+        files: Annotated[
+            list[UploadFile], File(description="Pictures, or a zip of them; a table of facts beside them.")
+        ],
+        model: Annotated[str, Form(description="Id of a model for pictures.")],
+        age: Annotated[str, Form(description="Age of the patient, years.")] = "",
+        sex: Annotated[str, Form(description="male or female.")] = "",
+        site: Annotated[str, Form(description="Where on the body, e.g. back.")] = "",
+        heat: Annotated[bool, Query(description="Also the heat map of the decided label, and its trust.")] = False,
+    ) -> Response:
+        """The same record for each picture as in the app; a picture that cannot be read has a problem."""
+        sent = [(file.filename or "picture", file.file) for file in files]
+        facts = {"age": age, "sex": sex, "site": site}
+        act = partial(api_lesion.answered, workspace, model, sent, facts, heat)
+        return _json(await anyio.to_thread.run_sync(act, limiter=threads))
 
 
 def _columns(

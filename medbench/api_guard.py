@@ -14,6 +14,8 @@ from medbench.errors import MedbenchError
 
 BODY_LIMIT = 16_000_000  # bytes of JSON; parsed on the event loop, so kept small
 FILE_LIMIT = 1_000_000_000  # bytes
+PICTURES_LIMIT = 200_000_000  # bytes
+_LIMITS = {"/predict/file": FILE_LIMIT, "/lesion/predict": PICTURES_LIMIT}
 _log = logging.getLogger("medbench.api")
 
 
@@ -56,7 +58,8 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = FILE_LIMIT if scope["path"].endswith("/predict/file") else BODY_LIMIT
+        path = str(scope["path"])
+        limit = next((limit for ending, limit in _LIMITS.items() if path.endswith(ending)), BODY_LIMIT)
         size, started = 0, False
 
         async def limited() -> Message:

@@ -203,7 +203,7 @@ def to_know(loaded: Loaded, reading: LesionReading) -> list[str]:
         told.append(f"It decides for {name}, not for the most probable class: rarer classes are given more weight.")
     if answer.conformal and answer.coverage is not None:
         names = ", ".join(loaded.name_of(label) for label in answer.conformal)
-        told.append(f"In {answer.coverage:.0%} of such pictures the diagnosis is one of: {names}.")
+        told.append(f"A set made so that it holds the diagnosis in {answer.coverage:.0%} of pictures: {names}.")
     told.append("± is how much the probability moves when parts of the network are silenced at random.")
     return told
 

@@ -32,11 +32,11 @@ SITES = (
     "upper extremity",
 )
 STYLE = """<style>
-.mb-ddx {display: grid; grid-template-columns: minmax(7rem, 12.5rem) 1fr 6.6rem; gap: .35rem .7rem;
-  align-items: center; font-size: .95rem;}
+.mb-ddx {display: grid; grid-template-columns: 1fr auto; gap: .15rem .7rem; align-items: end; font-size: .95rem;}
 .mb-ddx .mb-yes {font-weight: 600;}
 .mb-ddx .mb-no {opacity: .78;}
-.mb-prob {position: relative; height: .85rem; background: rgba(128, 128, 128, .18); border-radius: .2rem;}
+.mb-prob {grid-column: 1 / -1; position: relative; height: .6rem; margin-bottom: .5rem;
+  background: rgba(128, 128, 128, .18); border-radius: .2rem;}
 .mb-prob span {position: absolute; inset: 0 auto 0 0; border-radius: .2rem; background: rgba(128, 128, 128, .6);}
 .mb-prob.mb-full span {background: #0b7a86;}
 .mb-prob i {position: absolute; top: 50%; height: 2px; margin-top: -1px; background: currentColor;}
@@ -191,10 +191,10 @@ def differential(reading: LesionReading) -> str:
         low, high = max(score.probability - spread, 0.0), min(score.probability + spread, 1.0)
         rows.append(
             f'<div class="{kind}">{"✓ " if score.chosen else ""}{ui.escape(score.name)}{_mark(score)}</div>'
+            f'<div class="mb-num {kind}">{score.probability:.2f} ± {spread:.2f}</div>'
             f'<div class="mb-prob {"mb-full" if score.chosen else ""}">'
             f'<span style="width: {score.probability * 100:.1f}%"></span>'
             f'<i style="left: {low * 100:.1f}%; width: {(high - low) * 100:.1f}%"></i></div>'
-            f'<div class="mb-num {kind}">{score.probability:.2f} ± {spread:.2f}</div>'
         )
     return f'{STYLE}<div class="mb-ddx">{"".join(rows)}</div>'
 

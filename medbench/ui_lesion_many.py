@@ -84,7 +84,7 @@ def choose(models: Sequence[Loaded], pictures: Sequence[Picture]) -> Picture | N
         selection="one",
         hide=("order",),
         decimals={name: 2 for name in frame.columns if str(name).endswith("probability") or name == "malignant"},
-        widths={"picture": 190, "to look at": 320},
+        widths={name: 150 if str(name).endswith(("picture", "diagnosis")) else 130 for name in frame.columns[:-2]},
         wrap=("to look at",),
         page_size=50,
     )

@@ -34,8 +34,8 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("4b", ("batches", "evaluating", "lesion_heat")),
     ("4c", ("lesion_reading", "picture_batches")),
     ("4d", ("lesion_uploads",)),
-    ("5a", ("batch_jobs", "comparing", "review", "reports", "exporting", "cluster", "judging", "api_*")),
-    ("5b", ("worker", "lesion_report")),
+    ("5a", ("batch_jobs", "comparing", "review", "reports", "exporting", "cluster", "judging", "api_guard")),
+    ("5b", ("worker", "lesion_report", "api_*")),
     ("6a", ("cli_*", "api", "ui")),
     # What a page's parts share stands under the parts.
     ("6b", ("cli", "ui_train", "ui_classify", "ui_mapping", "ui_verdict", "ui_plots", "ui_lesion", "ui_pictures")),

@@ -1,0 +1,71 @@
+"""Photographs over HTTP: uploaded, read, answered with the same record as everywhere, and forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, BinaryIO
+
+from medbench import predicting
+from medbench.api_guard import RefusedError
+from medbench.lesion_heat import heat_of, judge_heat, show_heat
+from medbench.lesion_reading import LesionReading, Picture, read_pictures
+from medbench.lesion_uploads import receive_pictures
+from medbench.picture_facts import clean_fact
+from medbench.predicting import Loaded
+from medbench.workspace import Workspace
+
+PICTURES_LIMIT = 200
+HEAT_LIMIT = 10  # pictures; a map with its trust costs some sixty answers
+
+
+def answered(
+    workspace: Workspace,
+    model_id: str,
+    files: Sequence[tuple[str, BinaryIO]],
+    facts: Mapping[str, str],
+    heat: bool = False,
+) -> dict[str, Any]:
+    """Return {"model", "predictions", "refused"} for uploaded pictures; nothing of them is kept.
+
+    Args:
+        workspace: Where the models lie.
+        model_id: A model that reads pictures.
+        files: (name, bytes) of pictures, zips of them, and a metadata table.
+        facts: Age, sex and site for pictures of which no table tells them.
+        heat: Also give the heat map of the decided label, and how far it can be trusted.
+
+    Raises:
+        MedbenchError: The model is none for pictures, or nothing that was sent is a picture.
+        RefusedError: Too many pictures, or none of them can be read.
+    """
+    loaded = predicting.load_for(workspace, model_id, "image")
+    received = receive_pictures(workspace, files, most=PICTURES_LIMIT)
+    try:
+        if heat and len(received.pictures) > HEAT_LIMIT:
+            asked, most = f"{len(received.pictures):,}", f"at most {HEAT_LIMIT} pictures with heat maps a call"
+            raise RefusedError(413, most, asked, "Send fewer, or ask without heat maps.")
+        known = {name: cleaned for name, value in facts.items() if (cleaned := clean_fact(name, value))}
+        pictures = [replace(picture, facts={**known, **picture.facts}) for picture in received.pictures]
+        readings = read_pictures(loaded, pictures)
+        if readings and all(reading.prediction.problem for reading in readings):
+            raise RefusedError(422, "a picture that can be read", *_why(readings[0]))
+        told = [_told(loaded, *pair, heat) for pair in zip(pictures, readings, strict=True)]
+        return {"model": loaded.id, "predictions": told, "refused": received.refused}
+    finally:
+        received.forget()
+
+
+def _why(reading: LesionReading) -> tuple[str, str]:
+    return f"{reading.prediction.id!r}: {reading.prediction.problem}", "Send a JPEG or PNG."
+
+
+def _told(loaded: Loaded, picture: Picture, reading: LesionReading, heat: bool) -> dict[str, Any]:
+    record = reading.as_json()
+    if heat and not reading.prediction.problem:
+        label = reading.prediction.labels[0].label
+        explanation = show_heat(loaded, picture.item, label)
+        drawn = heat_of(explanation)
+        trust = asdict(judge_heat(loaded, picture.item, label, drawn))
+        record["heat"] = {"label": label, "method": explanation.method, "map": drawn.tolist(), "trust": trust}
+    return record
