@@ -98,7 +98,7 @@ def _draw(sheet: Sheet, told: Told) -> None:
     for sentence in to_mind(loaded, reading):
         sheet.text(sentence, bold=True)
     for score in sorted(reading.prediction.labels, key=lambda score: -score.probability):
-        sheet.bar(score.name, score.probability, None, score.chosen)
+        sheet.bar(score.name, score.probability, None, score.chosen, reading.spread.get(score.label))
     for sentence in to_know(loaded, reading):
         sheet.point(sentence)
     if told.trust is not None:
@@ -108,8 +108,7 @@ def _draw(sheet: Sheet, told: Told) -> None:
         sheet.point(f"Balanced accuracy {figure:.3f}, measured on {loaded.card.get('judged_on', 'unknown rows')}.")
     similar = list(_similar(told))
     if similar:
-        sheet.text("The most similar lesions it learnt from:", bold=True)
-        sheet.pictures(similar, columns=5)
+        sheet.pictures(similar, columns=5, title="The most similar lesions it learnt from:")
     elif reading.similar_note:
         sheet.point(reading.similar_note)
 

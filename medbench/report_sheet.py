@@ -155,8 +155,10 @@ class Sheet:
             self._row(row, widths)
         paper.ln(1.5)
 
-    def bar(self, name: str, probability: float, threshold: float | None, decided: bool) -> None:
-        """Draw one label: its name, a bar from 0 to 1 with a tick at the threshold, and the number."""
+    def bar(
+        self, name: str, probability: float, threshold: float | None, decided: bool, spread: float | None = None
+    ) -> None:
+        """Draw one label: its name, a bar from 0 to 1 with a tick at the threshold, and the number with its spread."""
         self._room(_ROW)
         paper = self._paper
         self._pen(9, bold=decided)
@@ -171,14 +173,16 @@ class Sheet:
             paper.line(x + _BAR_WIDE * threshold, y - 0.6, x + _BAR_WIDE * threshold, y + _ROW - 1.2)
         paper.set_x(x + _BAR_WIDE + 2)
         limit = "" if threshold is None else f"  (limit {threshold:.2f})"
-        paper.cell(0, _ROW, f"{probability:.3f}{limit}", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        around = "" if spread is None else f" ± {spread:.3f}"
+        paper.cell(0, _ROW, f"{probability:.3f}{around}{limit}", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
-    def pictures(self, pictures: Sequence[tuple[Image.Image, str]], columns: int = 0) -> None:
+    def pictures(self, pictures: Sequence[tuple[Image.Image, str]], columns: int = 0, title: str = "") -> None:
         """Draw pictures in rows, each over its caption, all as wide as the columns allow.
 
         Args:
             pictures: (picture, caption).
             columns: Pictures in a row; 0 for as many as there are, two or three.
+            title: Stands above the first row, on the same page.
         """
         paper = self._paper
         columns = columns or min(max(len(pictures), 2), 3)
@@ -188,7 +192,9 @@ class Sheet:
             # A tall picture gets less than its column's width, so that a row never fills a page.
             sizes = [(min(wide, _TALL * one.width / one.height), one.height / one.width) for one, _ in row]
             high = max(width * ratio for width, ratio in sizes)
-            self._room(high + 4 * _LINE)
+            self._room(high + 4 * _LINE + (2 * _LINE if title and not start else 0))
+            if title and not start:
+                self.text(title, bold=True)
             y, ends = paper.get_y() + 1, []
             for at, ((one, caption), (width, _)) in enumerate(zip(row, sizes, strict=True)):
                 x = _MARGIN + at * (wide + _GAP)
