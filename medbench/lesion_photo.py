@@ -39,6 +39,8 @@ DIFFERENCE = 4.5
 """CIELAB distance below which the outlined region does not stand out from the skin."""
 AREA = 0.005
 """Share of the picture below which an outline is a speck."""
+SMALL = 64
+"""Pixels of the shorter side below which a picture is too small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def _looked(image: Image.Image, mask: Mask) -> Looked:
         float(np.linalg.norm(gap)),
         float(mask.mean()),
     )
-    return Looked(*measured, _tone(lab[outside]), _reasons(*measured))
+    small_side = ("The picture is too small to judge.",) if min(image.size) < SMALL else ()
+    return Looked(*measured, _tone(lab[outside]), (*small_side, *_reasons(*measured)))
 
 
 def _reasons(sharpness: float, brightness: float, contrast: float, difference: float, area: float) -> tuple[str, ...]:

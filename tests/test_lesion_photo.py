@@ -104,6 +104,7 @@ def test_a_plain_picture_is_no_fault(colour: tuple[int, int, int]) -> None:
 
 def test_the_smallest_picture_is_no_fault() -> None:
     assert outline(Image.new("RGB", (8, 8), SKIN)).shape == (8, 8)
+    assert quality(photo(size=(90, 40))[0])[0] == "The picture is too small to judge."
 
 
 def test_lab_of_known_colours() -> None:
