@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import ui
+from medbench import ui, ui_lesion_judged
 from medbench.ui_train import draw_scores
 from medbench.workspace import Workspace, read_json
 
@@ -38,10 +38,13 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
     for note in card.get("notes", []):
         st.caption(f"ℹ️ {ui.plain(note)}")
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("Classify with it", key="train_classify", type="primary", help="Open the Classify page with it."):
-            st.switch_page("pages/classify.py", query_params={"model": model_id})
+        page = "pages/lesion.py" if card.get("item") == "image" else "pages/classify.py"
+        if st.button("Classify with it", key="train_classify", type="primary", help="Open the page where it answers."):
+            st.switch_page(page, query_params={"model": model_id})
         _downloads(card)
     _per_label(card)
+    if card.get("item") == "image":
+        ui_lesion_judged.draw_judged(workspace, card)
 
 
 def _downloads(card: dict[str, Any]) -> None:

@@ -32,14 +32,14 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("3", ("tasks", "families")),
     ("4a", ("runs", "predicting", "preflight", "history", "uploads", "searching")),
     ("4b", ("batches", "evaluating", "lesion_heat")),
-    ("4c", ("lesion_reading", "picture_batches")),
+    ("4c", ("lesion_reading", "picture_batches", "lesion_judged")),
     ("4d", ("lesion_uploads",)),
     ("5a", ("batch_jobs", "comparing", "review", "reports", "exporting", "cluster", "judging", "api_guard")),
     ("5b", ("worker", "lesion_report", "api_*")),
     ("6a", ("cli_*", "api", "ui")),
     # What a page's parts share stands under the parts.
     ("6b", ("cli", "ui_train", "ui_classify", "ui_mapping", "ui_verdict", "ui_plots", "ui_lesion", "ui_pictures")),
-    ("6c", ("ui_datasets_images", "ui_lesion_heat")),
+    ("6c", ("ui_datasets_images", "ui_lesion_heat", "ui_lesion_judged")),
     ("6d", ("ui_*",)),
     ("7", ("__main__", "app", "pages")),
 )

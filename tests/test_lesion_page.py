@@ -277,3 +277,28 @@ def test_the_api_refuses_in_three_fields(client: TestClient, model: str, photo: 
     assert refused(413, *eleven, heat=True) == "11"
     mixed = sent(client, model, ("mole.jpg", photo), ("note.jpg", b"only words")).json()["predictions"]
     assert [bool(one["problem"]) for one in mixed] == [False, True]
+
+
+def test_a_run_shows_what_a_reader_asks_of_a_lesion_model(full: Workspace, model: str) -> None:
+    page = opened("pages/train.py", run=model)
+    assert not page.exception
+    told = words_on(page)
+    assert "Malignant found (sensitivity)" in told
+    assert "Missed of 1,000 lesions" in told
+    page.slider(key="lesion_judged_threshold").set_value(99.0).run()
+    assert not page.exception
+    assert "the true diagnosis" in words_on(page)
+
+
+def test_an_operating_point_follows_from_the_judged_answers(full: Workspace, model: str) -> None:
+    from medbench import lesion_judged
+
+    judged = lesion_judged.load(full, model)
+    truth, scores = judged.question("malignant")
+    assert truth.sum() == judged.truth[:, judged.labels.index("mel")].sum()
+    everybody = judged.operating_point("mel", 0.0, 0.02)
+    assert everybody.missed == 0 and everybody.biopsies == pytest.approx(1000)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    (full.models / model / "judged.npz").unlink()
+    with pytest.raises(MedbenchError, match="shipped without"):
+        lesion_judged.load(full, model)

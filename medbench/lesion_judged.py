@@ -1,0 +1,113 @@
+"""How good is a lesion model on the pictures it was judged on? Class by class, malignant or benign, group by group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from medbench import datasets, lesion_figures
+from medbench.errors import MedbenchError
+from medbench.lesion_figures import Curves, LesionFigures, OperatingPoint, Subgroup
+from medbench.records import Scores, Truth, part_image
+from medbench.tasks.lesion import MALIGNANT
+from medbench.workspace import Workspace, read_json, undamaged
+
+N_BOOT = 200
+
+
+@dataclass(frozen=True)
+class JudgedLesions:
+    """A model's answers for the pictures it was judged on, and what is known of these.
+
+    Attributes:
+        labels: L labels, the column order.
+        probabilities: (n, L) calibrated.
+        truth: (n, L) bool.
+        decided: (n, L) bool.
+        facts: n mappings: age, sex, site where known.
+        groups: n keys of lesions or patients.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: Scores
+    truth: Truth
+    decided: Truth
+    facts: Sequence[Mapping[str, str]]
+    groups: tuple[str, ...]
+
+    def figures(self, seed: int = 0) -> LesionFigures:
+        """Return the figures of every class, of all together, and of malignant against benign."""
+        rng = np.random.default_rng(seed)
+        return lesion_figures.figures(
+            self.probabilities,
+            self.truth,
+            self.labels,
+            malignant=MALIGNANT,
+            decided=self.decided,
+            groups=self.groups or None,
+            rng=rng,
+            n_boot=N_BOOT,
+        )
+
+    def subgroups(self, seed: int = 0) -> list[Subgroup]:
+        """Return the figures by age, sex and site."""
+        rng = np.random.default_rng(seed)
+        return lesion_figures.subgroups(
+            self.probabilities,
+            self.truth,
+            self.labels,
+            self.facts,
+            malignant=MALIGNANT,
+            decided=self.decided,
+            groups=self.groups or None,
+            rng=rng,
+            n_boot=N_BOOT,
+        )
+
+    def question(self, label: str) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+        """Return (n,) truth and (n,) probability of a label, or of "malignant" for all malignant labels together."""
+        if label == "malignant" and label not in self.labels:
+            columns = [at for at, name in enumerate(self.labels) if name in MALIGNANT]
+            scores = lesion_figures.malignant_scores(self.probabilities, self.labels, MALIGNANT)
+            return np.asarray(self.truth[:, columns].any(axis=1)), scores
+        column = self.labels.index(label)
+        return self.truth[:, column], self.probabilities[:, column].astype(np.float64)
+
+    def curves(self, label: str) -> Curves:
+        """Return the ROC and precision-recall curves of a label or of "malignant"."""
+        return lesion_figures.curves(*self.question(label))
+
+    def operating_point(self, label: str, threshold: float, prevalence: float) -> OperatingPoint:
+        """Return what deciding for a label at a threshold means for 1,000 patients at a prevalence (0-1)."""
+        truth, scores = self.question(label)
+        return lesion_figures.operating_point(truth, scores, threshold, prevalence)
+
+
+def load(workspace: Workspace, model_id: str) -> JudgedLesions:
+    """Return what a model of this workspace was judged on.
+
+    Raises:
+        MedbenchError: The model came without its judged pictures (as starters do), or its dataset has been deleted.
+    """
+    folder = workspace.model(model_id)
+    path = folder / "judged.npz"
+    if not path.exists():
+        raise MedbenchError("the answers this model was judged by", "a model shipped without them", "Train it here.")
+    card = read_json(folder / "model.json")
+    examples = datasets.load(workspace, str(card["dataset"]["id"])).examples
+    with undamaged(folder, "model"), np.load(path, allow_pickle=False) as stored:
+        split = str(stored["split"])
+        judged = examples(split) if split in ("test", "validation") else examples("train", "validation")
+        if len(judged) != len(stored["truth"]):
+            raise MedbenchError(f"{len(stored['truth']):,} judged pictures", f"{len(judged):,}", "Train it again.")
+        return JudgedLesions(
+            tuple(card["labels"]),
+            stored["probabilities"],
+            stored["truth"],
+            stored["decided"],
+            [part_image(item)[1] for item in judged.items],
+            judged.groups,
+        )

@@ -1,0 +1,173 @@
+"""A lesion model judged: each class, malignant or benign, curves, an operating point to set, groups of patients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from medbench import lesion_judged, ui
+from medbench.errors import MedbenchError
+from medbench.lesion_figures import LesionFigures, Subgroup
+from medbench.lesion_judged import JudgedLesions
+from medbench.records import Metric
+from medbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    import altair
+    import pandas as pd
+
+PREVALENCE = {"mel": 2.0}
+_USUAL_PREVALENCE = 5.0
+
+
+def draw_judged(workspace: Workspace, card: dict[str, Any]) -> None:
+    """Draw what the test pictures say about a lesion model; a sentence when they are not here."""
+    try:
+        judged = lesion_judged.load(workspace, str(card["id"]))
+    except MedbenchError as error:
+        st.caption(str(error))
+        return
+    names = {label: str(card.get("label_names", {}).get(label, label)) for label in judged.labels}
+    figures, groups = _computed(str(card["id"]), judged)
+    _malignant(figures)
+    classes, confusion, point, patients = st.tabs(["Curves", "Confusions", "Operating point", "Groups of patients"])
+    with classes:
+        _curves(judged, names)
+    with confusion:
+        _confusion(figures, names)
+    with point:
+        _operating_point(judged, names)
+    with patients:
+        _groups(groups)
+
+
+@st.cache_data(show_spinner="Computing intervals…", max_entries=4)
+def _computed(model: str, _judged: JudgedLesions) -> tuple[LesionFigures, list[Subgroup]]:
+    return _judged.figures(), _judged.subgroups()
+
+
+def _malignant(figures: LesionFigures) -> None:
+    view = figures.malignant
+    if view is None:
+        return
+    ui.facts(
+        {
+            "Malignant found (sensitivity)": _interval(view.sensitivity),
+            "Benign left alone (specificity)": _interval(view.specificity),
+            "Malignant against benign, AUC": _interval(view.auc),
+        }
+    )
+    st.caption(
+        "Malignant: melanoma, basal cell carcinoma, actinic keratosis / Bowen's disease. 95 % intervals by lesion."
+    )
+
+
+def _interval(metric: Metric | None) -> str:
+    return "–" if metric is None else ui.with_interval({"value": metric.value, "low": metric.low, "high": metric.high})
+
+
+def _questions(judged: JudgedLesions, names: dict[str, str], key: str) -> str:
+    asked = ["malignant", *judged.labels] if "malignant" not in judged.labels else list(judged.labels)
+    usable = [label for label in asked if 0 < int(judged.question(label)[0].sum()) < len(judged.truth)]
+    chosen: str = st.selectbox(
+        "Class",
+        usable,
+        format_func=lambda label: names.get(label, "Malignant, all together"),
+        key=key,
+        help="The class that is told from all others.",
+    )
+    return chosen
+
+
+def _curves(judged: JudgedLesions, names: dict[str, str]) -> None:
+    import pandas as pd
+
+    found = judged.curves(_questions(judged, names, "lesion_judged_curve"))
+    roc = pd.DataFrame({"x": found.false_positive, "y": found.sensitivity})
+    precise = pd.DataFrame({"x": found.recall, "y": found.precision})
+    left, right = st.columns(2)
+    left.altair_chart(_line(roc, "1 - specificity", "sensitivity", "ROC curve"), key="lesion_judged_roc")
+    right.altair_chart(_line(precise, "recall", "precision", "Precision and recall"), key="lesion_judged_pr")
+
+
+def _line(frame: pd.DataFrame, x: str, y: str, title: str) -> altair.Chart:
+    import altair
+
+    drawn: altair.Chart = (
+        altair.Chart(frame.iloc[:: max(1, len(frame) // 400)], title=title, height=260)
+        .mark_line(interpolate="linear")
+        .encode(
+            x=altair.X("x:Q", title=x, scale=altair.Scale(domain=[0, 1])),
+            y=altair.Y("y:Q", title=y, scale=altair.Scale(domain=[0, 1])),
+            order="x:Q",
+        )
+    )
+    return drawn
+
+
+def _confusion(figures: LesionFigures, names: dict[str, str]) -> None:
+    import pandas as pd
+
+    shown = [names[label] for label in figures.labels]
+    frame = pd.DataFrame(figures.confusion, index=shown, columns=shown)
+    st.caption("Rows: the true diagnosis. Columns: what the model decided. Pictures.")
+    st.dataframe(frame, key="lesion_judged_confusion")
+    ui.download(
+        "Confusions as CSV",
+        lambda: ui.csv_bytes(frame.reset_index(names="true diagnosis")),
+        "confusions.csv",
+        "lesion_judged_confusion_csv",
+        "text/csv",
+    )
+
+
+def _operating_point(judged: JudgedLesions, names: dict[str, str]) -> None:
+    label = _questions(judged, names, "lesion_judged_label")
+    left, right = st.columns(2)
+    threshold = left.slider(
+        "Biopsy from this probability on, %", 0.5, 99.0, 10.0, 0.5, key="lesion_judged_threshold", help="Calibrated."
+    )
+    prevalence = right.number_input(
+        "How many of 1,000 lesions have it",
+        0.1,
+        1000.0,
+        10 * PREVALENCE.get(label, _USUAL_PREVALENCE),
+        key=f"lesion_judged_prevalence_{label}",
+        help="In your clinic. Test sets hold many more than clinics see.",
+    )
+    point = judged.operating_point(label, threshold / 100, prevalence / 1000)
+    each = "–" if point.biopsies_per_found is None else f"{point.biopsies_per_found:.1f}"
+    ui.facts(
+        {
+            "Missed of 1,000 lesions": f"{point.missed:.1f}",
+            "Biopsies of 1,000 lesions": f"{point.biopsies:.0f}",
+            "Biopsies for each one found": each,
+            "Sensitivity": ui.score(point.sensitivity),
+            "Specificity": ui.score(point.specificity),
+        }
+    )
+    st.caption("Sensitivity and specificity are those of the test pictures; a clinic's pictures may differ.")
+
+
+def _groups(groups: list[Subgroup]) -> None:
+    import pandas as pd
+
+    if not groups:
+        st.caption("No age, sex or site is known of these pictures.")
+        return
+    frame = pd.DataFrame(
+        [
+            {
+                "group": f"{one.fact}: {one.value}",
+                "pictures": one.n,
+                "balanced accuracy": _interval(one.balanced_accuracy),
+                "AUC": _interval(one.auc),
+                "malignant found": _interval(one.malignant.sensitivity if one.malignant else None),
+            }
+            for one in groups
+        ]
+    )
+    st.caption("Wide intervals mean few pictures; differences inside them say nothing.")
+    st.dataframe(frame, hide_index=True, key="lesion_judged_groups")
+    ui.download("Groups as CSV", lambda: ui.csv_bytes(frame), "groups.csv", "lesion_judged_groups_csv", "text/csv")
