@@ -299,7 +299,9 @@ def test_agreement_by_hand() -> None:
     assert agreement(truth, scores, "many") == {"micro_f1": 1.0, "macro_f1": 1.0}
     one = np.array([[1, 0], [0, 1], [0, 1]], dtype=bool)
     # Highest scores say a, a, b: a has 1 hit of 1 true and 2 said (2/3), b 1 hit of 2 true and 1 said (2/3).
-    assert agreement(one, scores, "one") == pytest.approx({"micro_f1": 2 / 3, "macro_f1": 2 / 3})
+    # Sensitivities 1 and 1/2.
+    expected = {"micro_f1": 2 / 3, "macro_f1": 2 / 3, "balanced_accuracy": 0.75}
+    assert agreement(one, scores, "one") == pytest.approx(expected)
 
 
 def test_estimates_grow_with_the_work_and_tell_problems(base: Path) -> None:
