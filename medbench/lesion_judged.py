@@ -11,7 +11,7 @@ import numpy.typing as npt
 from medbench import datasets, lesion_figures
 from medbench.errors import MedbenchError
 from medbench.lesion_figures import Curves, LesionFigures, OperatingPoint, Subgroup
-from medbench.records import Scores, Truth, part_image
+from medbench.records import SPLITS, Scores, Truth, part_image
 from medbench.tasks.lesion import MALIGNANT
 from medbench.workspace import Workspace, read_json, undamaged
 
@@ -100,7 +100,7 @@ def load(workspace: Workspace, model_id: str) -> JudgedLesions:
     examples = datasets.load(workspace, str(card["dataset"]["id"])).examples
     with undamaged(folder, "model"), np.load(path, allow_pickle=False) as stored:
         split = str(stored["split"])
-        judged = examples(split) if split in ("test", "validation") else examples("train", "validation")
+        judged = next((examples(name) for name in SPLITS if name == split), None) or examples("train", "validation")
         if len(judged) != len(stored["truth"]):
             raise MedbenchError(f"{len(stored['truth']):,} judged pictures", f"{len(judged):,}", "Train it again.")
         return JudgedLesions(
