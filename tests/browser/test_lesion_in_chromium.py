@@ -8,13 +8,28 @@ from pathlib import Path
 import pytest
 from drawn_pictures import encoded, zipped
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 from tiny_lesions import lesion
 
 from .conftest import Server
 
 pytestmark = pytest.mark.browser
 TRUST = re.compile("lean on this map|leaned on|as a hint|map is empty")
+
+
+def downloaded(page: Page, button: str) -> Path:
+    """Click a download button and return the file; a click that meets the page while it is drawn anew is done again."""
+    for attempt in range(4):
+        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+        page.wait_for_timeout(500)
+        try:
+            with page.expect_download(timeout=10_000) as download:
+                page.get_by_role("button", name=button).click()
+        except TimeoutError:
+            assert attempt < 3, f"{button} gave no file"
+        else:
+            return Path(download.value.path())
+    raise AssertionError(button)
 
 
 def test_one_photograph_then_many(server: Server, page: Page, tmp_path: Path) -> None:
@@ -36,12 +51,8 @@ def test_one_photograph_then_many(server: Server, page: Page, tmp_path: Path) ->
     expect(page.get_by_text(TRUST)).to_be_visible()
     expect(page.get_by_text("most for it")).to_be_visible()
     expect(shown).not_to_have_attribute("src", str(untouched))
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Picture with heat map (PNG)").click()
-    assert Image.open(download.value.path()).width > 1280
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Report (PDF)").click()
-    assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
+    assert Image.open(downloaded(page, "Picture with heat map (PNG)")).width > 1280
+    assert downloaded(page, "Report (PDF)").read_bytes().startswith(b"%PDF")
 
     members = {f"{number}.jpg": encoded(lesion("nv", number)) for number in range(3)}
     page.reload()
