@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from medbench.errors import MedbenchError, Stopped
 from medbench.families import Fitting
+from medbench.families._averaging import Average
 from medbench.families._imbalance import rarity_weights
 from medbench.families._narration import Narrator, agreement, last_checkpoint
 from medbench.families._training_options import TrainingOptions
@@ -115,7 +116,9 @@ class _Steps:
 
     job: Training
     sampler: LengthSampler
+    average: Average | None
     args: Any
+    state: Any
     model: Any
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthSampler:
@@ -132,6 +135,24 @@ class _Steps:
             folder.mkdir(parents=True, exist_ok=True)
             state = whole_state(self.job.network) if self.job.whole else trained_state(self.job.network)
             save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+            if self.average is not None:
+                self.average.save(folder)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Look at the validation split, with the averaged weights where there are any."""
+        with self.average.worn() if self.average is not None else nullcontext():
+            found: dict[str, float] = super().evaluate(*args, **kwargs)  # type: ignore[misc]  # Trainer's
+            return found
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]  # Trainer's
+        if self.average is not None:
+            self.average.load(Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()  # type: ignore[misc]  # Trainer's
+        if self.average is not None:
+            self.average.load(Path(self.state.best_model_checkpoint))
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Say nothing of the frozen weights that a checkpoint does not hold; anything unexpected is a fault."""
@@ -166,6 +187,8 @@ def train(job: Training, options: TrainingOptions, fitting: Fitting) -> None:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
         if trainer.state.global_step == 0:
             raise Stopped
+        if trainer.average is not None:
+            trainer.average.wear()
     job.network.eval()
 
 
@@ -227,6 +250,7 @@ def _trainer(job: Training, options: TrainingOptions, fitting: Fitting, folder: 
     if job.frozen_epochs:
         trainer.add_callback(_thawing(job))
     trainer.job = job
+    trainer.average = _average(job, options, trainer)
     power = {"sampler": 0.5, "oversampling": 1.0}.get(options.imbalance)
     weights = rarity_weights(job.train_truth, power) if power else None
     trainer.sampler = LengthSampler(job.lengths, per_step, seed, weights)
@@ -235,6 +259,23 @@ def _trainer(job: Training, options: TrainingOptions, fitting: Fitting, folder: 
         patience = max(1, round(options.early_stopping * options.evals_per_epoch))
         trainer.add_callback(EarlyStoppingCallback(patience))
     return trainer
+
+
+def _average(job: Training, options: TrainingOptions, trainer: Any) -> Average | None:
+    """Return the running mean of the weights, updated after every step; None when the options want none."""
+    from transformers import TrainerCallback
+
+    if not options.average_epochs:
+        return None
+    steps = len(job.train) / (options.batch * options.accumulation * trainer.args.world_size)
+    average = Average(job.network, round(options.average_epochs * steps), whole=job.whole)
+
+    class Averaging(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            average.update()
+
+    trainer.add_callback(Averaging())
+    return average
 
 
 def _thawing(job: Training) -> Any:

@@ -9,6 +9,7 @@ from pydantic import Field
 from medbench.families import FamilyOptions
 
 EXPERT: dict[str, Any] = {"expert": True}
+BestBy = Literal["macro_f1", "micro_f1", "loss", "balanced_accuracy", "auc"]
 Imbalance = Literal["none", "class_weights", "focal", "sampler", "oversampling"]
 
 
@@ -64,8 +65,15 @@ class TrainingOptions(FamilyOptions):
     evals_per_epoch: int = Field(
         1, ge=1, le=100, description="Looks at the validation split per epoch, a count.", json_schema_extra=EXPERT
     )
-    best_by: Literal["macro_f1", "micro_f1", "loss", "balanced_accuracy"] = Field(
+    best_by: BestBy = Field(
         "macro_f1", description="Which validation number says what is best.", json_schema_extra=EXPERT
+    )
+    average_epochs: float = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Keep the running mean of the weights over about so many epochs; 0 keeps those of one step.",
+        json_schema_extra=EXPERT,
     )
     imbalance: Imbalance = Field(
         "none",

@@ -14,7 +14,7 @@ from pydantic import Field
 from medbench.errors import MedbenchError
 from medbench.families import Estimate, Family, Fitting, Model
 from medbench.families import _vision_cost as cost
-from medbench.families._training_options import EXPERT, TrainingOptions
+from medbench.families._training_options import EXPERT, BestBy, TrainingOptions
 from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores
 from medbench.workspace import write_json
 
@@ -62,8 +62,17 @@ class VisionOptions(TrainingOptions):
         description="Help for rare diagnoses: weighted loss, focal loss, drawing rare ones more often (sampler), or "
         "drawing all equally often (oversampling).",
     )
-    best_by: Literal["macro_f1", "micro_f1", "loss", "balanced_accuracy"] = Field(
-        "balanced_accuracy", description="Which validation number says what is best.", json_schema_extra=EXPERT
+    best_by: BestBy = Field(
+        "auc",
+        description="Which validation number says what is best; the area under the curve is the least noisy.",
+        json_schema_extra=EXPERT,
+    )
+    average_epochs: float = Field(
+        1,
+        ge=0,
+        le=100,
+        description="Keep the running mean of the weights over about so many epochs; 0 keeps those of one step.",
+        json_schema_extra=EXPERT,
     )
     early_stopping: float = Field(
         4, ge=0, le=1000, description="Stop when this many epochs brought no better validation; 0 switches it off."
