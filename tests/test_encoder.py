@@ -83,7 +83,7 @@ def test_a_run_says_and_leaves_exactly_this(run: tuple[EncoderModel, Say, Path])
     assert set(kinds[2:]) == {"progress", "metric", "mistakes"}
     looks = [event for event in say.said if event["kind"] == "metric"]
     assert [(look["step"], look["split"]) for look in looks] == [(3, "validation"), (6, "validation")]
-    assert set(looks[0]) == {"t", "kind", "split", "step", "epoch", "loss", "micro_f1", "macro_f1"}
+    assert set(looks[0]) == {"t", "kind", "split", "step", "epoch", "loss", "micro_f1", "macro_f1", "auc"}
     last = [event for event in say.said if event["kind"] == "progress"][-1]
     assert set(last) == {"t", "kind", "step", "steps", "epoch", "loss", "rate", "eta", "memory"}
     assert (last["step"], last["steps"], last["eta"]) == (6, 6, 0.0)
@@ -296,11 +296,11 @@ def test_agreement_by_hand() -> None:
     truth = np.array([[1, 0], [1, 1], [0, 1]], dtype=bool)
     scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.7]], dtype=np.float32)
     # At .2: label b is found twice of twice, label a twice of twice.
-    assert agreement(truth, scores, "many") == {"micro_f1": 1.0, "macro_f1": 1.0}
+    assert agreement(truth, scores, "many") == {"micro_f1": 1.0, "macro_f1": 1.0, "auc": 1.0}
     one = np.array([[1, 0], [0, 1], [0, 1]], dtype=bool)
     # Highest scores say a, a, b: a has 1 hit of 1 true and 2 said (2/3), b 1 hit of 2 true and 1 said (2/3).
     # Sensitivities 1 and 1/2.
-    expected = {"micro_f1": 2 / 3, "macro_f1": 2 / 3, "balanced_accuracy": 0.75}
+    expected = {"micro_f1": 2 / 3, "macro_f1": 2 / 3, "balanced_accuracy": 0.75, "auc": 1.0}
     assert agreement(one, scores, "one") == pytest.approx(expected)
 
 
