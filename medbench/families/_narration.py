@@ -136,7 +136,7 @@ def agreement(truth: Truth, scores: Scores, answer: AnswerKind) -> dict[str, flo
 
 
 def _auc(truth: Truth, scores: Scores) -> float:
-    """Return the mean area under the ROC curve (Mann-Whitney, ties half) over labels with both kinds of item; or 0.5."""
+    """Return the mean area under the ROC curve (Mann-Whitney) over labels with both kinds of item, or 0.5."""
     from scipy.stats import rankdata
 
     positive = truth.sum(axis=0)
