@@ -30,6 +30,7 @@ app.add_typer(runs_app, name="runs", invoke_without_command=True)
 
 Column = Annotated[str | None, typer.Option(metavar="COL", help="Column (or tag) of the file that plays this part.")]
 Group = Annotated[str | None, typer.Option(metavar="COL", help="Column of what must stay together, e.g. the patient.")]
+Codes = Annotated[str, typer.Option(help="Version of bare ICD codes (icd10cm, icd9cm, ...); found out when empty.")]
 Torn = Annotated[
     bool, typer.Option("--split-by-image", help="Tear lesions and patients apart; scores come out too good.")
 ]
@@ -65,7 +66,7 @@ def import_files(
         list[Path],
         typer.Argument(help="Texts: CSV, TSV, JSON, Excel, RIS, NBIB, XML, BibTeX, PDF. Pictures: zip or folder."),
     ],
-    task: Annotated[str, typer.Option(help="The job: literature or lesion.")] = "literature",
+    task: Annotated[str, typer.Option(help="The job: literature, icd or lesion.")] = "literature",
     name: Annotated[str, typer.Option(help="Name of the dataset; the first file's name when empty.")] = "",
     title: Column = None,
     abstract: Column = None,
@@ -75,6 +76,7 @@ def import_files(
     group: Group = None,
     split: Annotated[str | None, typer.Option(metavar="COL", help="Column with the file's own splits.")] = None,
     shares: Annotated[str, typer.Option(help="Train, validation and test shares in percent.")] = "70/15/15",
+    codes: Codes = "",
     own_split: Annotated[bool, typer.Option("--own-split", help="Use the file's own splits.")] = False,
     split_by_image: Torn = False,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
@@ -102,7 +104,7 @@ def import_files(
         workspace = Workspace.here()
         workspace.datasets.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=workspace.datasets, prefix=".import-") as keep:
-            draft = _drafted(job, files, chosen, Path(keep), quiet=as_json)
+            draft = _drafted(job, files, chosen, Path(keep), codes, as_json)
             name = name or files[0].resolve().name.split(".")[0]
             dataset_id = datasets.save(workspace, draft, name=name, plan=plan, licence=licence)
         card = datasets.load(workspace, dataset_id).card
@@ -111,7 +113,7 @@ def import_files(
     give(card, as_json, lambda: dataset_id)
 
 
-def _drafted(job: Any, files: list[Path], chosen: dict[str, str], keep: Path, *, quiet: bool) -> Any:
+def _drafted(job: Any, files: list[Path], chosen: dict[str, str], keep: Path, choice: str, quiet: bool) -> Any:
     from medbench.drafting import draft
     from medbench.drafting_images import draft_images
 
@@ -120,7 +122,7 @@ def _drafted(job: Any, files: list[Path], chosen: dict[str, str], keep: Path, *,
     about: dict[str, Any] = {"task_name": job.name, "clean_label": job.clean_label, "label_name": job.label_name}
     if job.item == "image":
         return draft_images(named, **about, columns=chosen, say=say, keep=keep)
-    return draft(named, **about, columns=chosen or None, say=say)
+    return draft(named, **about, rules=job.rules(choice), columns=chosen or None, say=say)
 
 
 def _shares(text: str) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ from medbench import verdict
 from medbench.cleaning import Cleaner
 from medbench.duplicates import words_of
 from medbench.errors import MedbenchError
-from medbench.labelcells import pieces_of
+from medbench.labelcells import LabelRules, pieces_of
 from medbench.mapping import Row
 from medbench.readers import Account, Limits, Reader, Source, open_source
 from medbench.records import AnswerKind, ColumnMap, Finding, ItemKind, Record
@@ -144,6 +144,7 @@ def draft(
     task_name: str,
     clean_label: Callable[[str], str],
     label_name: Callable[[str], str] | None = None,
+    rules: LabelRules | None = None,
     mapping: ColumnMap | Mapping[str, ColumnMap] | None = None,
     columns: Mapping[str, str] | None = None,
     merge: bool = False,
@@ -157,6 +158,7 @@ def draft(
         task_name: The task's name, kept with the dataset.
         clean_label: The task's one spelling of a label.
         label_name: What the user reads for a label, asked for labels the files do not name.
+        rules: What else the task says about labels; its cleaning of a whole file goes before `clean_label`.
         mapping: A map for all files, or file name -> map; files without one are guessed.
         columns: Role -> column chosen by the user; the other roles are guessed. Not together with `mapping`.
         merge: Make one row of the rows with the same text and give it all their labels: the remedy when articles with
@@ -173,12 +175,13 @@ def draft(
     gathered = _Gathered()
     for number, (path, name) in enumerate(files):
         tell(0.35 * number / len(files), f"Reading {name}.")
-        _gather(gathered, path, _free_name(name, gathered.account), mapping, columns, limits, clean_label)
+        free = _free_name(name, gathered.account)
+        _gather(gathered, path, free, mapping, columns, limits, clean_label, rules)
     if not gathered.rows:
         raise _nothing_usable(gathered)
     if merge:
         _merge(gathered)
-    return _drafted(gathered, task_name, label_name or str, tell)
+    return _drafted(gathered, task_name, label_name or str, rules, tell)
 
 
 def _nothing_usable(gathered: _Gathered) -> MedbenchError:
@@ -190,11 +193,14 @@ def _nothing_usable(gathered: _Gathered) -> MedbenchError:
     )
 
 
-def _drafted(gathered: _Gathered, task_name: str, label_name: Callable[[str], str], tell: Tell) -> Draft:
+def _drafted(
+    gathered: _Gathered, task_name: str, label_name: Callable[[str], str], rules: LabelRules | None, tell: Tell
+) -> Draft:
     import pandas as pd
 
     tell(0.35, f"Cleaning {len(gathered.rows):,} rows.")
-    frame, cleaning, answer, labels = _framed(gathered)
+    frame, cleaning, answer, labels = _framed(gathered, rules.answers if rules else ("one", "many"))
+    gathered.notices += rules.remarks(labels) if rules and labels else []
     tell(0.45, "Looking for duplicates, conflicts and leaks.")
     named = {label: gathered.names.get(label) or label_name(label) for label in labels}
     judged = verdict.judge(
@@ -258,6 +264,7 @@ def _gather(
     chosen: Mapping[str, str] | None,
     limits: Limits | None,
     clean_label: Callable[[str], str],
+    rules: LabelRules | None,
 ) -> None:
     reader, source = open_source(path, name, limits)
     account = Account()
@@ -268,6 +275,7 @@ def _gather(
     usable = account.usable > 0
     if usable:
         mapping_of.check(used, mapping_of.columns_of(records), name)
+        clean_label = rules.cleaner(mapping_of.raw_labels(used, records)) if rules else clean_label
         _learn_names(gathered, used, records, clean_label)
     before = len(gathered.rows)
     gathered.rows.extend(mapping_of.apply(used, records, clean_label, reader.roles))
@@ -330,12 +338,14 @@ def _as_many(cell: str, count: int) -> list[str]:
     return []
 
 
-def _framed(gathered: _Gathered) -> tuple[pd.DataFrame, list[str], AnswerKind, tuple[str, ...]]:
+def _framed(
+    gathered: _Gathered, answers: tuple[AnswerKind, ...]
+) -> tuple[pd.DataFrame, list[str], AnswerKind, tuple[str, ...]]:
     import pandas as pd
 
     rows, cleaner = gathered.rows, Cleaner()
     cleaned = [cleaner.row(row.title, row.text) for row in rows]
-    answer = _answer(gathered)
+    answer = _answer(gathered) if len(answers) > 1 else answers[0]
     width = len(str(len(rows) - 1))
     table: dict[str, list[Any]] = {
         "id": [row.id or f"{position:0{width}d}" for position, row in enumerate(rows)],

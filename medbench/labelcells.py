@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
-from medbench.records import ColumnMap, LabelStyle
+from medbench.records import AnswerKind, ColumnMap, LabelStyle
 
 MAX_LABEL_WORDS = 8
 _SURE_SEPARATORS = (";", "|")
 _UNSURE_SEPARATORS = (",", "/")
+# Codes of ICD-10-CM, ICD-9-CM and ICD-10-PCS, with or without dot: in a cell they need not come back in others.
+_CODE_SEPARATORS = (",", " ")
+_CODE = re.compile(
+    r"(?:icd\w+:)?(?:[a-z]\d[0-9a-z](?:\.?[0-9a-z]{1,4})?|[ev]?\d{2,3}(?:\.?\d{1,2})?|[0-9a-hj-np-z]{7})", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRules:
+    """What a task says about the labels of a file.
+
+    Attributes:
+        cleaner: Given the file's labels as they stand there, returns their cleaning.
+        remarks: Given the dataset's cleaned labels, returns what the user should know, one sentence each.
+        answers: Kinds of answer the task allows; data with one label in each row may still be of a task with many.
+    """
+
+    cleaner: Callable[[Collection[str]], Callable[[str], str]]
+    remarks: Callable[[Sequence[str]], list[str]]
+    answers: tuple[AnswerKind, ...]
 
 
 def label_style(cells: Sequence[str]) -> tuple[LabelStyle, str | None]:
@@ -22,6 +44,10 @@ def label_style(cells: Sequence[str]) -> tuple[LabelStyle, str | None]:
         held = [cell for cell in some if separator in cell.strip(separator + " ")]
         pieces = [piece for cell in held for piece in split(cell, separator)]
         if held and all(len(piece.split()) <= MAX_LABEL_WORDS for piece in pieces):
+            return "separated", separator
+    for separator in _CODE_SEPARATORS:
+        pieces = [piece for cell in some for piece in split(cell, separator)]
+        if len(pieces) > len(some) and all(_CODE.fullmatch(piece) for piece in pieces):
             return "separated", separator
     for separator in _UNSURE_SEPARATORS:
         if _recurs(some, separator):

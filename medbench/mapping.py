@@ -195,6 +195,11 @@ def apply(
         )
 
 
+def raw_labels(mapping: ColumnMap, records: Iterable[Record]) -> set[str]:
+    """Return every label of these records as it stands in the file."""
+    return {label for record in records if record.refused is None for label in _labels(mapping, record, str.strip)}
+
+
 def check(mapping: ColumnMap, columns: Sequence[str], name: str = "the file") -> None:
     """Raise MedbenchError unless every column of the map is one of `columns` and there is a title or a text."""
     if mapping.title is None and mapping.text is None:

@@ -224,6 +224,7 @@ def _check(order: Order, merge: bool = False) -> Checked | None:
             task_name=order.task.name,
             clean_label=order.task.clean_label,
             label_name=order.task.label_name,
+            rules=order.task.rules(),
             mapping=order.maps,
             merge=merge,
             say=ui.teller(bar),

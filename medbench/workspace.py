@@ -88,6 +88,29 @@ class Workspace:
         return [*runs, *sorted(starters, key=lambda path: path.parent.name)]
 
 
+def cache_folder(name: str) -> Path:
+    """Return a folder for what can be made again at any time and is the same for all workspaces (made when missing).
+
+    It lies in $MEDBENCH_CACHE, else in the user's cache folder, else, when that cannot be written, in the workspace.
+
+    Raises:
+        MedbenchError: When none of them can be written.
+    """
+    named, standard = os.environ.get("MEDBENCH_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    user = Path(standard) / "medbench" if standard else Path("~/.cache/medbench").expanduser()
+    for base in [Path(named)] if named else [user, Workspace.here().data / "cache"]:
+        folder = base.resolve() / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    raise MedbenchError(
+        "a cache folder that can be written", f"none (tried {base})", "Name one in the variable MEDBENCH_CACHE."
+    )
+
+
 def checked_id(text: str) -> str:
     """Return `text` if it can name a folder of ours (lower-case letters, digits, . _ -); else raise MedbenchError."""
     if not _ID.fullmatch(text) or ".." in text:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import ClassVar
 
 from medbench.errors import MedbenchError
+from medbench.labelcells import LabelRules
 from medbench.records import AnswerKind, ItemKind
 
 
@@ -34,6 +36,23 @@ class Task(ABC):
     @abstractmethod
     def clean_label(self, label: str) -> str:
         """Return a label in its one spelling (white space, case where it carries no meaning)."""
+
+    def cleaner(self, raw: Collection[str], choice: str = "") -> Callable[[str], str]:
+        """Return the cleaning of one file's labels; `clean_label` unless a label means more among its neighbours.
+
+        Args:
+            raw: The file's labels as they stand there.
+            choice: What the user decided about them, in the task's own words; empty to judge by the labels.
+        """
+        return self.clean_label
+
+    def rules(self, choice: str = "") -> LabelRules:
+        """Return what drafting a dataset has to know about the task's labels."""
+        return LabelRules(lambda raw: self.cleaner(raw, choice), self.remarks, self.answers)
+
+    def remarks(self, labels: Sequence[str]) -> list[str]:
+        """Return what a user should know about a dataset's cleaned labels, one sentence each."""
+        return []
 
     def label_name(self, label: str) -> str:
         """Return what the user reads for a label; the label itself unless the task knows better."""
