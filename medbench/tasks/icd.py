@@ -111,7 +111,7 @@ def _most_fit(held: Tables, bare: Collection[str]) -> Version | None:
             if found:
                 # Headings count little: 401 is one in many tables.
                 fitting[version] += 10 if found.billable else 1
-    return max(fitting, key=lambda version: fitting[version]) if fitting else None
+    return fitting.most_common(1)[0][0] if fitting else None
 
 
 def _zeros_were_lost(held: Tables, version: Version, bare: Collection[str]) -> bool:
