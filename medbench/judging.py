@@ -12,7 +12,7 @@ import numpy.typing as npt
 from medbench import metrics, splits, trust
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
-from medbench.families import Family, FamilyOptions, Fitting, Model
+from medbench.families import Family, FamilyOptions, Fitting, Model, check_relearning
 from medbench.records import Examples, Metric, Scores, SplitName, Truth
 from medbench.trust import Stranger, Trust
 
@@ -88,10 +88,7 @@ def judge(
     """
     train, validation, test = parts["train"], parts["validation"], parts["test"]
     say = fitting.say
-    if len(train) == 0:
-        raise MedbenchError(
-            "labelled rows to learn from", "an empty train split", "Save the dataset with a train share."
-        )
+    check_relearning(family, keep_learning)
     known, held, held_scores, model, scale = _fitted(family, options, train, validation, fitting)
     confidence = trust.fit_trust(
         held_scores, held.truth, known.answer, None, None, fitting.rng, groups=held.groups, balanced=balanced
@@ -145,7 +142,7 @@ def _fitted(
     fitting.say("stage", name="calibrate", sentence="Calibrating on the validation split.")
     sample = fitting.rng.permutation(len(train))[:_SAMPLE_FOR_STRANGERS]
     scale = trust.fit_stranger(_vectors(model, train, sample), model.embed(validation.items), fitting.rng)
-    return train, validation, model.scores(validation.items), model, scale
+    return train, validation, model.held_out(validation.items), model, scale
 
 
 _NO_TEST = (
@@ -199,7 +196,8 @@ def _out_of_fold(
             raise Stopped
         sentence = f"Cross-fitting for honest calibration, fold {number} of {len(folds)}."
         fitting.say("progress", step=number - 1, steps=len(folds), sentence=sentence)
-        inside = Fitting(fitting.rng, fitting.device, _FoldSay(stop=fitting.say.stop, outer=fitting.say, told=sentence))
+        quiet = _FoldSay(stop=fitting.say.stop, outer=fitting.say, told=sentence)
+        inside = Fitting(fitting.rng, fitting.device, quiet, around=fitting.around)
         rest = np.setdiff1d(np.arange(len(examples)), held)
         model = family.fit(examples.take(rest), _nothing(examples), options, inside)
         scores[held] = model.scores([examples.items[row] for row in held])

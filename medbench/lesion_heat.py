@@ -41,7 +41,7 @@ class PictureModel(Protocol):
         """Return the heat-map methods that fit."""
 
     def spread(self, items: Sequence[str], draws: int = ...) -> npt.NDArray[np.float32]:
-        """Return (n, L) standard deviations of the scores over random dropout masks."""
+        """Return (n, L) standard deviations of the scores over random dropout masks, or between members."""
 
     def scores_of(self, pixels: npt.NDArray[np.float32], item: str = ...) -> Scores:
         """Return (n, L) scores of (n, H, W, 3) pictures in [0, 1]."""

@@ -64,7 +64,7 @@ class LesionReading:
 
     Attributes:
         prediction: The answer; its `problem` is set, and nothing else, when the picture cannot be read.
-        spread: Label -> standard deviation of its probability over random dropout masks.
+        spread: Label -> standard deviation of its probability over random dropout masks or an ensemble's members.
         quality: Why the photograph may mislead, one sentence each.
         lesion_area: Share of the picture inside the outline, 0-1.
         tone: Estimated skin tone, "" when no skin can be seen.
@@ -204,7 +204,7 @@ def to_know(loaded: Loaded, reading: LesionReading) -> list[str]:
     if answer.conformal and answer.coverage is not None:
         names = ", ".join(loaded.name_of(label) for label in answer.conformal)
         told.append(f"A set made so that it holds the diagnosis in {answer.coverage:.0%} of pictures: {names}.")
-    told.append("± is how much the probability moves when parts of the network are silenced at random.")
+    told.append(f"± is how much the probability moves {loaded.model.spread_means}.")
     return told
 
 

@@ -18,7 +18,7 @@ from medbench import datasets, metrics, splits
 from medbench.datasets import Dataset
 from medbench.errors import MedbenchError
 from medbench.events import Say
-from medbench.families import Estimate, Family, FamilyOptions, Fitting, get_family
+from medbench.families import Estimate, Family, FamilyOptions, Fitting, Surroundings, check_relearning, get_family
 from medbench.records import AnswerKind, Device, Examples, Metric, RunSpec, Scores, SplitName, Truth
 from medbench.tasks import get_task
 from medbench.workspace import Workspace, read_json, write_json
@@ -70,12 +70,15 @@ def check(workspace: Workspace, spec: RunSpec) -> Preflight:
     if dataset is not None and family is not None:
         problems += _mismatch(dataset, family, task.item if task else "text")
         problems += _row_problems(dataset, family)
+        _kept(problems, check_relearning, family, spec.keep_learning)
         notes += _row_notes(dataset)
     cost = Estimate()
     if dataset is not None and family is not None and options is not None and dataset.labels:
         train = _examples(dataset, ("train", "validation") if family.cheap else ("train",))
         if len(train):
-            cost = family.estimate(train, options, device)
+            headline = task.metrics[0] if task else "micro_f1"
+            around = Surroundings(workspace, dataset.id, dataset.item, headline)
+            cost = family.estimate_among(train, options, device, around)
             problems += cost.problems
             notes += cost.notes
     problems += _room_problems(workspace, cost, device)

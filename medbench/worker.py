@@ -96,7 +96,7 @@ def _train(
     import numpy as np
 
     from medbench import datasets, judging
-    from medbench.families import Fitting
+    from medbench.families import Fitting, Surroundings
     from medbench.tasks import get_task
 
     began = time.monotonic()
@@ -111,20 +111,22 @@ def _train(
     say("started", device=device.name, rows=rows, options=options.model_dump(mode="json"), resumed=resume)
     rng = np.random.default_rng(spec.seed)
     baselines = _baselines(workspace, spec, dataset, parts, say)
-    fitting = Fitting(rng, device, say, folder / "checkpoints", resume)
+    headline = get_task(spec.task).metrics[0]
+    around = Surroundings(workspace, dataset.id, dataset.item, headline)
+    fitting = Fitting(rng, device, say, folder / "checkpoints", resume, around)
     keep_learning = family.cheap if spec.keep_learning is None else spec.keep_learning
-    balanced = get_task(spec.task).metrics[0] == "balanced_accuracy"
+    balanced = headline == "balanced_accuracy"
     judged = judging.judge(family, options, parts, fitting=fitting, keep_learning=keep_learning, balanced=balanced)
     say("stage", name="save", sentence="Writing the model and its card.")
     seconds = time.monotonic() - began
     card = _card(folder.name, spec, options.model_dump(mode="json"), dataset, judged, baselines, seconds, device.name)
     _save(workspace, folder.name, dataset, judged, card)
-    headline = {name: round(metric.value, 4) for name, metric in judged.metrics.items()}
+    figures = {name: round(metric.value, 4) for name, metric in judged.metrics.items()}
     if say.stopping:
-        say("cancelled", model=folder.name, sentence="Stopped early; the best model so far was kept.", metrics=headline)
+        say("cancelled", model=folder.name, sentence="Stopped early; the best model so far was kept.", metrics=figures)
     else:
         sentence = f"Finished in {seconds:.0f} seconds."
-        say("finished", model=folder.name, sentence=sentence, seconds=round(seconds, 1), metrics=headline)
+        say("finished", model=folder.name, sentence=sentence, seconds=round(seconds, 1), metrics=figures)
 
 
 def _baselines(
@@ -232,7 +234,7 @@ def _card(
         "intended_use": INTENDED_USE[dataset.item],
         "limits": _limits(facts, judged),
         "licence": facts.get("licence", ""),
-        "notes": [*_verdicts(judged.metrics, baselines), *judged.notes],
+        "notes": [*_verdicts(judged.metrics, baselines), *judged.model.notes(), *judged.notes],
     }
 
 

@@ -9,12 +9,14 @@ import zipfile
 
 import numpy as np
 import pytest
+from left_models import leave
 from tiny_encoders import save_tiny
 
 from medbench.errors import MedbenchError
 from medbench.events import Say
-from medbench.families import FamilyOptions, Fitting, all_families, families_for, get_family
+from medbench.families import FamilyOptions, Fitting, Surroundings, all_families, families_for, get_family
 from medbench.records import Device, Examples
+from medbench.workspace import Workspace
 
 NAMES = sorted(all_families())
 TEXT_PAIRS = [
@@ -42,12 +44,28 @@ def planted(answer, n_items=60, n_labels=3, seed=0):
     return Examples(texts, truth, labels, answer, tuple(f"g{row}" for row in range(n_items)))
 
 
-def fitting(seed=0, stop=False):
+def fitting(seed=0, stop=False, around=None):
     """Return a Fitting that keeps its events in memory."""
     say = Say()
     if stop:
         say.stop.set()
-    return Fitting(np.random.default_rng(seed), Device(), say)
+    return Fitting(np.random.default_rng(seed), Device(), say, around=around or Surroundings())
+
+
+@pytest.fixture(scope="session")
+def around(tmp_path_factory):
+    """Return a function: answer -> surroundings with two small real models, for families that build on others."""
+    kept = {}
+
+    def surroundings(answer):
+        if answer not in kept:
+            place = Workspace.here(tmp_path_factory.mktemp("others"))
+            for name in ("keywords", "linear"):
+                leave(place, name, planted(answer), planted(answer, 24, seed=1), dataset="planted")
+            kept[answer] = Surroundings(place, "planted")
+        return kept[answer]
+
+    return surroundings
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +85,7 @@ def small(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def fitted(small):
+def fitted(small, around):
     """Return a function: name and answer -> (family, model, train), each fitted once."""
     kept = {}
 
@@ -75,7 +93,7 @@ def fitted(small):
         if (name, answer) not in kept:
             family = get_family(name)
             train = planted(answer)
-            model = family.fit(train, planted(answer, 24, seed=1), small(family), fitting())
+            model = family.fit(train, planted(answer, 24, seed=1), small(family), fitting(around=around(answer)))
             kept[name, answer] = (family, model, train)
         return kept[name, answer]
 
@@ -140,7 +158,7 @@ def test_scores_and_vectors(fitted, name, answer):
 @pytest.mark.parametrize(("name", "answer"), TEXT_PAIRS)
 def test_it_learns_from_examples(fitted, name, answer):
     family, model, _ = fitted(name, answer)
-    if not family.cheap or name == "embedding":
+    if name == "embedding" or not (family.cheap or name == "ensemble"):
         pytest.skip("a random tiny encoder learns nothing in one epoch; its own tests train longer")
     new = planted(answer, 90, seed=7)
     scores = model.scores(new.items)
@@ -212,16 +230,16 @@ def test_missing_files_are_told_in_one_sentence(name, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "answer"), TEXT_PAIRS)
-def test_the_same_seed_gives_the_same_model(fitted, small, name, answer):
+def test_the_same_seed_gives_the_same_model(fitted, small, around, name, answer):
     family, model, train = fitted(name, answer)
-    again = family.fit(train, planted(answer, 24, seed=1), small(family), fitting())
+    again = family.fit(train, planted(answer, 24, seed=1), small(family), fitting(around=around(answer)))
     assert again.scores(train.items) == pytest.approx(model.scores(train.items), abs=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_estimate_is_told_without_training(name, small):
+def test_the_estimate_is_told_without_training(name, small, around):
     family = get_family(name)
-    found = family.estimate(planted("many"), small(family), Device())
+    found = family.estimate_among(planted("many"), small(family), Device(), around("many"))
     assert found.seconds is None or found.seconds > 0
     assert 0 <= found.cut <= 1
     assert all(sentence.endswith(".") for sentence in (*found.problems, *found.notes))

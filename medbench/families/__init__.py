@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from medbench.errors import MedbenchError
 from medbench.events import Say
 from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores
+from medbench.workspace import Workspace
 
 CHEAP_FITS = 7
 """How often a cheap family is fitted in one run: five folds, once to be judged, once on all rows."""
@@ -40,6 +41,8 @@ class Model(ABC):
 
     labels: tuple[str, ...]
     answer: AnswerKind
+    spread_means: ClassVar[str] = "when parts of the network are silenced at random"
+    """What the spread of a probability is over, for models that tell one; ends the sentence "how much it moves ..."."""
 
     @abstractmethod
     def scores(self, items: Sequence[str]) -> Scores:
@@ -61,6 +64,32 @@ class Model(ABC):
         """Return (n_items,) float32, the share of each text's words that the model does not read, 0-1."""
         return np.zeros(len(items), dtype=np.float32)
 
+    def held_out(self, items: Sequence[str]) -> Scores:
+        """Return the scores of the validation items as if the fit had not seen them; only asked right after a fit."""
+        return self.scores(items)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the model's card must say of how it came about, one sentence each."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What lies around a fit, for families that build on models of earlier runs.
+
+    Attributes:
+        workspace: Where those models lie; None when there are none to build on.
+        dataset: Id of the dataset that is learnt from. It stands for rows and splits: models of the same id have the
+            same test rows.
+        item: What the dataset's items are.
+        headline: The metric that the task puts first.
+    """
+
+    workspace: Workspace | None = None
+    dataset: str = ""
+    item: ItemKind = "text"
+    headline: str = "micro_f1"
+
 
 @dataclass(frozen=True)
 class Fitting:
@@ -72,6 +101,7 @@ class Fitting:
         say: Where progress goes and where a stop is heard.
         checkpoints: Folder for checkpoints; None when none may be kept (cross-fitting).
         resume: True to go on from the newest checkpoint in `checkpoints`.
+        around: Other models, and the dataset the examples come from.
     """
 
     rng: np.random.Generator
@@ -79,6 +109,7 @@ class Fitting:
     say: Say
     checkpoints: Path | None = None
     resume: bool = False
+    around: Surroundings = Surroundings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +144,7 @@ class Family(ABC, Generic[OptionsT]):
         answers: Answer kinds it can give.
         cheap: True when it fits in seconds: calibration and thresholds are then tuned on out-of-fold scores of
             train + validation instead of on the validation split alone, and the final fit uses both.
+        relearns: False when it must not be fitted again on all rows after it was judged.
         Options: The pydantic class of its options.
     """
 
@@ -122,6 +154,7 @@ class Family(ABC, Generic[OptionsT]):
     items: ClassVar[frozenset[ItemKind]]
     answers: ClassVar[frozenset[AnswerKind]]
     cheap: ClassVar[bool] = False
+    relearns: ClassVar[bool] = True
     Options: type[OptionsT]
 
     @abstractmethod
@@ -135,6 +168,10 @@ class Family(ABC, Generic[OptionsT]):
     def estimate(self, train: Examples, options: OptionsT, device: Device) -> Estimate:
         """Say before the start what a run would cost and what stands against it. Must not import torch."""
         return Estimate()
+
+    def estimate_among(self, train: Examples, options: OptionsT, device: Device, around: Surroundings) -> Estimate:
+        """Say the same, knowing the models that are there; for families that build on them."""
+        return self.estimate(train, options, device)
 
     def remedy(self, error: BaseException, options: OptionsT) -> tuple[str, dict[str, Any]] | None:
         """For a failed fit: a sentence that names the cause and the options to change; None when there is no remedy."""
@@ -174,6 +211,17 @@ def get_family(name: str) -> Family[Any]:
 
 def families_for(item: ItemKind, answer: AnswerKind) -> list[Family[Any]]:
     """Return the families that can read `item` and give `answer`, simplest first."""
-    order = ("keywords", "linear", "embedding", "encoder")
+    order = ("keywords", "linear", "embedding", "encoder", "", "ensemble")  # "": all others
     fitting = [family for family in all_families().values() if item in family.items and answer in family.answers]
-    return sorted(fitting, key=lambda family: (order.index(family.name) if family.name in order else 99, family.name))
+    place = {name: at for at, name in enumerate(order)}
+    return sorted(fitting, key=lambda family: (place.get(family.name, place[""]), family.name))
+
+
+def check_relearning(family: Family[Any], keep_learning: bool | None) -> None:
+    """Refuse to fit a family again on all rows that must not be. Raises MedbenchError."""
+    if keep_learning and not family.relearns:
+        raise MedbenchError(
+            f"keep_learning empty or false for {family.title}",
+            "true",
+            "Leave it empty: it is tuned on rows that its members must not have seen.",
+        )

@@ -1,0 +1,190 @@
+"""The members of an ensemble: chosen, refused, fitted again where they know too much, saved with what is theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medbench import trust
+from medbench.errors import MedbenchError, Stopped
+from medbench.families import CHEAP_FITS, Estimate, Fitting, Model, Surroundings, get_family
+from medbench.families._earlier import ENSEMBLE, Earlier, check_answers, check_unseen, find, load, of_dataset
+from medbench.families._ensemble_combining import figure
+from medbench.records import Device, Examples, Scores
+from medbench.trust import Trust
+from medbench.workspace import read_json, write_json
+
+if TYPE_CHECKING:
+    from medbench.families.ensemble import EnsembleOptions
+
+ROLE = "a member of the ensemble"
+CANDIDATES = 20
+"""At most so many models are tried when the best are asked for, newest first."""
+_CARD = "member.json"
+_KEPT_FACTS = ("id", "name", "family", "options", "item", "seed", "created", "judged_on", "versions", "learnt_from")
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One member: what its card said, the fitted model, and its own calibration."""
+
+    facts: dict[str, Any]
+    model: Model
+    trust: Trust
+
+    @property
+    def name(self) -> str:
+        """What the user reads of it."""
+        return str(self.facts["name"])
+
+    def probabilities(self, items: Sequence[str]) -> Scores:
+        """Return (n, L) calibrated probabilities."""
+        return self.trust.calibrate(self.model.scores(items))
+
+    def save(self, folder: Path) -> None:
+        """Write weights, calibration and card into a new folder; the model it came from may then go."""
+        folder.mkdir(parents=True)
+        self.model.save(folder)
+        self.trust.save(folder)
+        write_json(folder / _CARD, self.facts)
+
+
+def load_member(folder: Path, device: Device) -> Member:
+    """Load what `Member.save` wrote. Raises MedbenchError when a file is missing or damaged."""
+    if not (folder / _CARD).exists():
+        raise MedbenchError(
+            f"{_CARD} of an ensemble's member", f"none in {str(folder)!r}", "Restore the ensemble, or train it again."
+        )
+    facts = read_json(folder / _CARD)
+    return Member(facts, get_family(str(facts["family"])).load(folder, device), trust.load(folder))
+
+
+# --- who takes part ----------------------------------------------------------------------------------------------
+
+
+def asked_for(options: EnsembleOptions, around: Surroundings, like: Examples) -> list[Earlier]:
+    """Return the models that were named, or else all that may be tried.
+
+    Raises:
+        MedbenchError: A model is unknown or does not fit, or fewer than two are left.
+    """
+    if options.members:
+        found = [_fitting(find(around, name, ROLE, like)) for name in dict.fromkeys(options.members)]
+        words = f"{len(found)}: {', '.join(one.id for one in found)}"
+    else:
+        found = [one for one in of_dataset(around) if _can_join(one, like)][:CANDIDATES]
+        words = f"{len(found)} that could join"
+    if len(found) < 2:
+        raise MedbenchError(
+            "at least 2 models of this dataset to combine", words, "Train more models on it, then name their ids."
+        )
+    return found
+
+
+def _can_join(found: Earlier, like: Examples) -> bool:
+    try:
+        check_answers(found, like, ROLE)
+        _fitting(found)
+    except MedbenchError:
+        return False
+    return True
+
+
+def _fitting(found: Earlier) -> Earlier:
+    """Return a model that can join as it is or fitted again; refuse another ensemble and what knows too much."""
+    if found.family == ENSEMBLE:
+        raise MedbenchError(
+            "single models as members of the ensemble", f"{found.id!r}, itself an ensemble", "Name its members instead."
+        )
+    if not get_family(found.family).cheap:
+        check_unseen(found, ROLE)
+    return found
+
+
+def learns_again(found: Earlier) -> bool:
+    """Return whether a member must be fitted again: its kept weights learnt from more than the train split."""
+    return any(split != "train" for split in found.splits)
+
+
+def gather(
+    options: EnsembleOptions, train: Examples, validation: Examples, fitting: Fitting
+) -> tuple[list[Member], Scores]:
+    """Return the members and their (M, n, L) calibrated probabilities of the validation items.
+
+    When none are named, all that can join are scored on the validation split and the best are kept: the judged figures
+    on their cards rest on the test split, which must not choose.
+    """
+    found = asked_for(options, fitting.around, train)
+    keep = len(found) if options.members else options.k
+    kept: list[tuple[float, Member, Scores]] = []
+    for number, one in enumerate(found, start=1):
+        words = f"Scoring the validation split with {one.name}, {number} of {len(found)}."
+        fitting.say("progress", step=number - 1, steps=len(found), sentence=words)
+        member = _member(one, train, fitting)
+        prob = told(member, validation.items, fitting)
+        value = figure(fitting.around.headline, prob, validation.truth, validation.answer)
+        facts = {**member.facts, "validation": {fitting.around.headline: round(value, 4)}}
+        kept.append((value, replace(member, facts=facts), prob))
+        if not options.members:
+            kept = sorted(kept, key=lambda entry: -entry[0])[:keep]
+    return [member for _, member, _ in kept], np.stack([prob for _, _, prob in kept])
+
+
+def told(member: Member, items: Sequence[str], fitting: Fitting) -> Scores:
+    """Return a member's probabilities; the user's stop is heard on the way.
+
+    The items go through at once: models remember their last call, and the vectors of these are asked for next.
+    """
+    if fitting.say.stopping:
+        raise Stopped
+    return member.probabilities(items)
+
+
+def _member(found: Earlier, train: Examples, fitting: Fitting) -> Member:
+    """Load a member; one of a family that fits in seconds is fitted again on the train split when it knows more.
+
+    Its calibration stays: it rests on out-of-fold scores, so it speaks of such fits and not of one set of weights.
+    """
+    model, calibration = load(found, fitting.device)
+    facts = {name: found.card[name] for name in _KEPT_FACTS if name in found.card}
+    if learns_again(found):
+        family = get_family(found.family)
+        inside = replace(fitting, rng=np.random.default_rng(int(found.card.get("seed", 0))), checkpoints=None)
+        model = family.fit(train, train.take([]), family.parse(dict(found.card["options"])), inside)
+        facts["learnt_again"] = True
+        facts["learnt_from"] = {"rows": len(train), "splits": ["train"]}
+    return Member(facts, model, calibration)
+
+
+def estimate(train: Examples, options: EnsembleOptions, device: Device, around: Surroundings) -> Estimate:
+    """Say what an ensemble would cost; problems are those that the fit would meet."""
+    try:
+        found = asked_for(options, around, train)
+    except MedbenchError as error:
+        return Estimate(problems=(str(error),))
+    again = [one for one in found if learns_again(one)]
+    seconds, known = 10.0 + 5.0 * len(found), True
+    for one in again:
+        family = get_family(one.family)
+        cost = family.estimate(train, family.parse(dict(one.card["options"])), device)
+        seconds, known = seconds + (cost.seconds or 0.0) / CHEAP_FITS, known and cost.seconds is not None
+    sizes = sorted((int(one.card.get("cost", {}).get("size", 0)) for one in found), reverse=True)
+    memory = max((int(one.card.get("cost", {}).get("peak_memory", 0)) for one in found), default=0)
+    taking = len(found) if options.members else min(options.k, len(found))
+    notes = []
+    if again:
+        names = ", ".join(one.name for one in again)
+        notes.append(f"Fitted again on the train rows, because they have also learnt from others: {names}.")
+    if not options.members:
+        words = f"the best {taking} of {len(found)}" if taking < len(found) else f"all {len(found)}"
+        notes.append(f"No members are named: {words} models of this dataset are taken, by their validation figures.")
+    return Estimate(
+        seconds=seconds if known else None,
+        memory=memory + 2 * sum(sizes[:taking]) or None,
+        disk=sum(sizes[:taking]) or None,
+        notes=tuple(notes),
+    )
