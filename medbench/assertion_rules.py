@@ -41,7 +41,7 @@ class Rule:
     kept_in_course: bool = False
 
 
-_MODAL = "{may|might|could|would|can}"
+_MODAL = "{may|might|could}"
 _WAS = "{is|are|was|were|be|been|being}"
 # What follows a trigger at the end of its clause: "croup is suspected in this child", unlike "is suspected croup".
 _NEXT = "{<end>|in|on|at|by|given|and|or|as|because|based|but|with|clinically|however|from|due"
@@ -90,6 +90,9 @@ RULES: tuple[Rule, ...] = (
         {by|per|from|good|poor|limited|detailed|no further|social|clinical|natural|medication|smoking|further
             |obtain|obtained|reliable} history
         {prior|previous} to
+        {past|last|previous|prior} {few|several|couple of|<n>|one|two|three|four|five|six|} {-|} {day|days|week
+            |weeks|weekend
+            |month|months|year|years|hours|night|nights}
         {compared|comparison|compare} {with|to} {the|} {prior|previous|old}
         {prior|previous} {study|studies|exam|examination|examinations|ct|mri|film|films|radiograph|radiographs
             |imaging|scan|x|chest|note|notes|visit|visits|records|report}
@@ -188,11 +191,12 @@ RULES: tuple[Rule, ...] = (
         {maternal|paternal} {history|side|family|}
         {family|families} {members|member|relatives} {with|have|has|had}
         {first|second} {-|} degree {relative|relatives}
-        {relative|relatives}
+        relatives
+        relative {with|who|had|has}
         {mother|father|dad|mom} 's side
     """),
     Rule("family", "backward", """
-        {in|with} {his|her|the|a|an|both|patient 's|pt 's|one|two|three|multiple|several|many|} {first degree
+        {in} {his|her|the|a|an|both|patient 's|pt 's|one|two|three|multiple|several|many|} {first degree
             |first - degree|older|younger|elder|maternal|paternal|twin|} {<kin>|relatives|relative}
         {runs|run|running} in {the|his|her|} family
         {in|throughout} {the|his|her} family
@@ -235,7 +239,8 @@ RULES: tuple[Rule, ...] = (
         {in|on} <n> / <year>
     """, limit=12, ended=True),
     Rule("historical", "backward", """
-        {has|have|had|since|now|completely|fully|spontaneously|also|subsequently|}{| } {resolved|subsided|cleared}
+        {has|have|had|since|now|completely|fully|spontaneously|also|subsequently|}{| } {resolved|subsided}
+        {has|have|had|since|now|completely|fully} cleared
         {in remission|status post resection}
     """, limit=8, ended=True, kept_in_course=True),
     # Doubt, plans, warnings, prevention.
@@ -259,8 +264,8 @@ RULES: tuple[Rule, ...] = (
         not necessarily
         {{differential|ddx|differentials}} {{diagnosis|diagnoses|}} {{includes|include|included|is|of
             |would include|:|}}
-        {{consider|considering|consideration of|entertained}}
-        {{evaluate|evaluated|evaluation|eval|assess|assessed|assessment|check|checked|test|tested|testing|look
+        {{consider|consideration of|entertained}}
+        {{evaluate|evaluation|eval|assess|assessed|assessment|check|checked|test|tested|testing|look
             |looking|screen|screened|screening|work {{-|}} up|workup|monitor|monitored|monitoring|watch|observe
             |surveillance|searching}} for {{possible|signs of|signs and symptoms of|evidence of|}}
         {{screening|screened|prophylaxis|prevention|prophylactic treatment|vaccination|vaccinated|immunization
@@ -327,7 +332,7 @@ TERMINATORS: dict[str, str] = {
         {which|who|whose|secondary to|given|due to|despite|with known|with a known|mild|moderate|severe|stable
             |residual}
         {status post|s / p|{some|occasional|minimal|slight|intermittent|normal|recent}}
-        {patient|pt|he|she|they|there}
+        {patient|pt|he|she|they|there|, the|, it|personal history|and personal}
         (+)
         ( + )
     """,
@@ -335,13 +340,15 @@ TERMINATORS: dict[str, str] = {
     "historical": """
         {now|currently|today|presents|presented|presenting|admitted|who|is|are|was|were|has|complains|reports
             |states|notes|on|for}
-        {came|comes|developed|develops|coming|brought|referred|seen|evaluated|here|without|underwent|recently}
+        {had been|had|until|came|comes|developed|develops|coming|brought|referred|seen|evaluated|here|without
+            |underwent|recently}
     """,
     "before historical": "{who|which|now|currently|today|presents|complains|reports|denies|here|admitted|is}",
     "uncertain": """
         {given|because|because of|in {a|the|this|} {patient|pt|setting} {with|of|}|in the setting of|due to
             |secondary to|given the}
-        {patient|pt|in view of|as evidenced by|in light of|take|we will|i will|was|were|started}
+        {patient|pt|in view of|as evidenced by|in light of|take|we will|i will|was|were|started|, it is|and has
+            |and had|and is|and she|and he|she has|he has}
     """,
 }  # fmt: skip
 # Sections whose mentions are not findings of today. Allergies are reactions of the past.

@@ -26,22 +26,42 @@ _TELLS_WORDS = (
     " thinks thought feels called calls describes described observed witnessed found gives gave provides provided told"
     " tells confirms confirmed requests requested wants understands refuses agrees agreed declines declined recalls"
     " relates related mentions mentioned claims claimed worried concerned bedside present endorses endorsed asks asked"
-    " took takes helps accompanied came is't saw sees explained adds added insists suspects gave administered"
+    " took takes helps accompanied came saw sees explained advised educated instructed counseled counselled informed"
+    " adds added insists suspects gave administered"
 )
 TELLS = frozenset(_TELLS_WORDS.split())
 # After one of these the relative is the one who has it.
+# After one of these the relative only accompanies, or is told: "here with her mother".
+BESIDE = frozenset(["with", "by", "per", "from", "to", "for", "told", "and"])
+POSSESSIVES = frozenset(["his", "her", "the", "their", "patient", "pt", "'s", "both", "a"])
 _SUFFERS_WORDS = (
     "had has have with died dies of from diagnosed suffers suffered suffering : developed deceased alive dead -"
 )
 SUFFERS = frozenset(_SUFFERS_WORDS.split())
 
 # A date after one of these is when the condition began, not when it was.
-BEGINS = frozenset(["diagnosed", "dx", "began", "started", "onset", "since", "noticed", "established"])
+BEGINS = frozenset(
+    [
+        "diagnosed",
+        "dx",
+        "began",
+        "started",
+        "onset",
+        "since",
+        "noticed",
+        "established",
+        "consulted",
+        "admitted",
+        "seen",
+        "presented",
+    ]
+)
 
 # Conditions that, once diagnosed, are as a rule still there, and that coders code from a history ("history of
 # hypertension"). Cancers, strokes, infarctions and thromboses are not among them: their past has codes of its own.
 CHRONIC = re.compile(
-    r"\b(?:hypertensi(?:on|ve)|htn|diabet\w*|t[12]dm|dm[12]?|iddm|niddm|(?:congestive|chronic|systolic"
+    r"\b(?:metasta\w+|(?:multiple )?myeloma|hypertensi(?:on|ve)|htn|diabet\w*|t[12]dm|dm[12]?|iddm|niddm"
+    r"|(?:congestive|chronic|systolic"
     r"|diastolic) heart failure"
     r"|heart failure|chf|hfr?[rp]ef|cardiomyopathy|copd|chronic obstructive\b.*|emphysema|chronic bronchitis|asthma\w*"
     r"|bronchiectasis|(?:coronary|peripheral|ischemic|ischaemic) (?:artery|arterial|vascular|heart) disease|cad|pvd|pad"

@@ -15,7 +15,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from medbench.assertion_rules import OF_THIS_STAY, RULES, SECTION_STATUS, TERMINATORS, Rule, Status
-from medbench.assertion_words import BEGINS, CHRONIC, ENDS_A_PROCEDURE, KIN, SUBJECTS, SUFFERS, TELLS
+from medbench.assertion_words import (
+    BEGINS,
+    BESIDE,
+    CHRONIC,
+    ENDS_A_PROCEDURE,
+    KIN,
+    POSSESSIVES,
+    SUBJECTS,
+    SUFFERS,
+    TELLS,
+)
 from medbench.notes import Section, sections, sentences
 
 # A mention in several scopes takes the first of these: what is denied of a relative or of the past is denied.
@@ -122,6 +132,8 @@ def assertions(text: str) -> list[Assertion]:
     found = [scope for part in parts for scope in _section_scope(text, part)]
     for at, (start, _) in enumerate(spans):
         part = parts[max(0, bisect_left(starts, start + 1) - 1)]
+        if start < part.body_start:
+            continue  # the heading itself
         found += _sentence_scopes(text, spans, at, part.name in OF_THIS_STAY)
     return sorted(found, key=lambda one: (one.trigger_start, one.start))
 
@@ -202,12 +214,15 @@ class _Tokens:
     def __init__(self, text: str, start: int, end: int) -> None:
         found = list(_TOKEN.finditer(text, start, end))
         self.spans = [one.span() for one in found]
-        self.words = [one[0].lower().replace("’", "'") for one in found]
+        self.words = [one[0].lower() for one in found]
+        if "’" in text:
+            self.words = [word.replace("’", "'") for word in self.words]
 
     def __len__(self) -> int:
         return len(self.words)
 
 
+@lru_cache(maxsize=8192)
 def _kinds(word: str) -> tuple[str, ...]:
     """Return the classes a token belongs to, as the table names them."""
     if word in KIN:
@@ -270,7 +285,12 @@ def _assertion(text: str, tokens: _Tokens, match: _Match, rule: Rule, start: int
 
 
 def _tells(words: list[str], match: _Match) -> bool:
-    """Tell whether the relative is a witness, not the one who has the finding."""
+    """Tell whether the relative is a witness or company, not the one who has the finding."""
+    before = match.first - 1
+    while before >= 0 and words[before] in POSSESSIVES:
+        before -= 1
+    if before >= 0 and words[before] in BESIDE and words[match.last : match.last + 1] != [":"]:
+        return SUFFERS.isdisjoint(words[match.last : match.last + 1])
     for word in words[match.last : match.last + _KIN_REACH]:
         if word in SUFFERS:
             return False
@@ -307,7 +327,7 @@ def _stops(words: list[str], match: _Match, other: _Match, rule: Rule, listing: 
         return not (listing and words[other.first] == ";")
     if rule.status not in other.ends:
         return False
-    if rule.status != "negated":
+    if rule.status not in ("negated", "uncertain"):
         return True
     # "Denies that she has pain": the verb belongs to the trigger; so does a subject right after it.
     between = words[match.last : other.first]

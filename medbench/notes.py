@@ -224,7 +224,7 @@ _BULLET = re.compile(
 )
 _LIST_NUMBER = re.compile(r"(?:^|\s)\(?(?:\d{1,2}|[a-zA-Z])$")
 _WORD_BEFORE = re.compile(r"[A-Za-z][A-Za-z.]*$")
-_WRAPPED = 55  # characters; a line this long that does not end a sentence was wrapped
+_WRAPPED = (55, 130)  # characters; a line of this length that does not end a sentence was wrapped
 
 
 def sentences(text: str, parts: Sequence[Section] | None = None) -> list[tuple[int, int]]:
@@ -258,7 +258,7 @@ def _line_cuts(text: str) -> list[int]:
             cuts.append(line.start())
         else:
             wrapped = before[-1] not in ".:;!?" and not _BULLET.match(line[0])
-            flows = here[0].islower() or before[-1] == "," or len(before) >= _WRAPPED
+            flows = here[0].islower() or before[-1] == "," or _WRAPPED[0] <= len(before) <= _WRAPPED[1]
             if not (wrapped and flows):
                 cuts.append(line.start())
         before = here

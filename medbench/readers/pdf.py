@@ -1,4 +1,4 @@
-"""PDF: title and abstract of an article, found on its first pages."""
+"""PDF: title and abstract of an article, found on its first pages; or the whole text of one clinical document."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import io
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
+from medbench.errors import MedbenchError
 from medbench.readers import Reader, Source
+from medbench.readers._pdf_pages import SCAN_LIMIT, PdfText, failures, whole_text
 from medbench.records import Record, Role
 
 _PAGES = 3
-_SCAN_LIMIT = 40  # characters; less text than this on the first pages means pictures of text
 _LONGEST_ABSTRACT = 6_000
 _START = re.compile(
     r"(?:^|\n)[ \t]*(?:\d\.?\s*)?(?:a\s?b\s?s\s?t\s?r\s?a\s?c\s?t|summary|zusammenfassung|r[ée]sum[ée]|resumen)"
@@ -58,21 +60,41 @@ class Pdf(Reader):
 
     def records(self, source: Source) -> Iterator[Record]:
         """Yield the one record of an article: title, abstract, text of the first pages. See `Reader.read`."""
-        from pypdf import PdfReader
-        from pypdf.errors import PyPdfError
-
-        # Its warnings quote the document, and what users upload is never logged; what matters is in `refused`.
-        logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
         with source.open_bytes() as raw:
             stream = io.BytesIO(raw.read()) if source.zipped else raw
             try:
-                yield _article(PdfReader(stream, strict=False))
-            except (
-                PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError, OSError,
-                RecursionError, NotImplementedError, OverflowError, ZeroDivisionError,
-            ) as error:  # fmt: skip
+                yield _article(_opened(stream))
+            except failures() as error:
                 reason = f"the PDF is damaged ({type(error).__name__}); download it again or paste the abstract"
                 yield Record(1, {}, refused=reason)
+
+
+def read_document(content: bytes | Path, name: str = "") -> PdfText:
+    """Return the whole text of one document, with the offsets at which its pages begin.
+
+    Args:
+        content: The file's bytes, or where it lies.
+        name: What the user called it; the path's name by default.
+
+    Raises:
+        MedbenchError: When the file is locked, damaged, without pages, or a scan without text.
+    """
+    name = name or (content.name if isinstance(content, Path) else "the PDF")
+    try:
+        stream = io.BytesIO(content) if isinstance(content, bytes) else content
+        return whole_text(_opened(stream), name)
+    except failures() as error:
+        raise MedbenchError(
+            "a PDF that can be read", f"{name!r}, which is damaged ({type(error).__name__})", "Export it again."
+        ) from error
+
+
+def _opened(stream: Any) -> Any:
+    """Return the opened document; its warnings would quote it in a log, and what users upload is never logged."""
+    from pypdf import PdfReader
+
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
+    return PdfReader(stream, strict=False)
 
 
 def _article(document: Any) -> Record:
@@ -84,7 +106,7 @@ def _article(document: Any) -> Record:
     pieces: list[tuple[float, str]] = []
     first = pages[0].extract_text(visitor_text=_sizes(pieces))
     text = "\n".join([first, *(page.extract_text() for page in pages[1:])]).replace("\0", "")
-    if len("".join(text.split())) < _SCAN_LIMIT:
+    if len("".join(text.split())) < SCAN_LIMIT:
         return Record(
             1, {}, refused="the PDF holds pictures of pages and no text; run text recognition or paste the text"
         )
