@@ -3,7 +3,8 @@
 The algorithm is ConText (Harkema, Dowling, Thornblade, Chapman: "ConText: an algorithm for determining negation,
 experiencer, and temporal status from clinical reports", J Biomed Inform 42, 2009); the table is our own. A phrase is
 words and signs in lower case; `{a|b|}` is a choice, which may be empty. `<kin>`, `<year>` and `<n>` stand for any
-relative, year and number. `<end>` stands for no word: it asks that the sentence or clause is over.
+relative, year and number. `<end>` stands for no word: it asks that the sentence or clause is over. The names in
+`SHARED` stand for their choices.
 """
 
 from __future__ import annotations
@@ -41,13 +42,16 @@ class Rule:
     kept_in_course: bool = False
 
 
-_MODAL = "{may|might|could}"
-_WAS = "{is|are|was|were|be|been|being}"
-# What follows a trigger at the end of its clause: "croup is suspected in this child", unlike "is suspected croup".
-_NEXT = "{<end>|in|on|at|by|given|and|or|as|because|based|but|with|clinically|however|from|due"
-_NEXT += "|since|after|until|bilaterally}"
-_FOUND = "{seen|identified|noted|observed|present|found|appreciated|visualized|visualised|detected|evident|demonstrated"
-_FOUND += "|reported|palpable|palpated|felt|heard|elicited|apparent|reproducible}"
+# Choices that many phrases share, under the name they have there.
+SHARED = {
+    "<may>": "{may|might|could}",
+    "<was>": "{is|are|was|were|be|been|being}",
+    "<found>": "{seen|identified|noted|observed|present|found|appreciated|visualized|visualised|detected|evident"
+    "|demonstrated|reported|palpable|palpated|felt|heard|elicited|apparent|reproducible}",
+    # What follows a trigger at the end of its clause: "croup is suspected in this child", unlike "is suspected croup".
+    "<next>": "{<end>|in|on|at|by|given|and|or|as|because|based|but|with|clinically|however|from|due|since|after|until"
+    "|bilaterally}",
+}
 
 RULES: tuple[Rule, ...] = (
     # Pseudo-triggers: they look like triggers and are none.
@@ -70,7 +74,7 @@ RULES: tuple[Rule, ...] = (
         not {been|very|fully|completely|yet|} {compliant|adherent|resolved|healed|healing|better|tolerate
             |tolerated|displaced}
         not {in|on|at|able|want|wish|wishes|need|require|take|taking|taken|use|using|drink|drive|eat|sleep|work
-            |return|go|know|recall|remember|like|only|due|related|secondary|aware|as|so|much|all|sure why
+            |return|go|know|recall|remember|like|only|aware|as|so|much|all|sure why
             |changed|change|enough|well|too|a candidate|seek|get|getting|come|followed|received|receive|require
             |recommended|limited|optimal|ideal}
         {not|'t} {think|believe|feel} {that|}
@@ -137,8 +141,9 @@ RULES: tuple[Rule, ...] = (
             |} {history of|hx of|}
         {without|w / o|w / out} {any|} {evidence|sign|signs|symptoms|history|complaints|complaint|associated} {of|}
         {without|w / o|w / out} {any|}
-        {negative|neg} for
-        {never|nor|neither|cannot see|none of the|none of}
+        {negative|neg} {,|} {for|including|specifically|in particular} {for|}
+        {unable|not able} to {appreciate|palpate|identify|see|find|detect|demonstrate|elicit}
+        {nor|neither|cannot see|none of the|none of}
         never {had|has had|developed|experienced|suffered|been diagnosed with}
         unlikely {that|to be|to represent|to have}
         {is|was|seems|appears} {very|} unlikely {that|to be|to represent|to have}
@@ -148,36 +153,42 @@ RULES: tuple[Rule, ...] = (
         {unremarkable|nonsignificant|noncontributory} for
         {ruled out|r / o ' d} for
         {rules|ruled|ruling} out
-        {excludes|excluded|excluding the presence of}
+        {exclude|excludes|excluded|excluding the presence of}
         {failed|fails|failing} to {reveal|show|demonstrate|identify|find|disclose}
         {not|'t} {currently|appear to|seem to|really|actually|presently|recently|ever|}{| } {have|having|show
             |shown|reveal|demonstrate|complain of|complaining of|report|reporting|endorse|exhibit|suffer from
             |experience|experiencing|describe|display|identify|see|appreciate|admit to|develop|note|notice|feel}
         {not|'t} {currently|yet|ever|}{| } {had|experienced|noticed|noted|developed|seen|identified|appreciated
             |demonstrated} any
-        {has|have|had} {not|n ' t} {had|experienced|developed|noticed}
+        {not|'t} {ever|yet|} {had|experienced|developed|noticed}
         not {to have|found to have|known to have|associated with|accompanied by|consistent with|suggestive of
             |indicative of|felt to be|thought to be|believed to be|any}
         {rather than|instead of|as opposed to}
         {test|tested|tests|screen|screened} negative for
+        not {due|secondary|related} to
+        no one {has|had|} {ever|} told {him|her|me|the patient|them} {that|of|about} {he has|she has|}
         ( - )
     """),
-    Rule("negated", "forward", "{not|isn ' t|wasn ' t|aren ' t|absent}", limit=4, commas=False),
+    Rule("negated", "forward", "{not|never|isn 't|wasn 't|aren 't|weren 't|absent}", limit=4, commas=False),
     Rule("negated", "forward", "negative", limit=3, commas=False),
-    Rule("negated", "backward", f"""
-        {_WAS} denied <end>
-        {{{_WAS[1:-1]}|has been|have been}} ruled out
-        {{{_WAS[1:-1]}|has been|have been|effectively|essentially|}} {{excluded}} {{by|on|with|<end>}}
-        ruled out {{by|on|with|<end>}}
-        {_WAS} absent {_NEXT}
+    Rule("negated", "backward", """
+        <was> denied <end>
+        {<was>|has been|have been} ruled out
+        {<was>|has been|have been|effectively|essentially|} {excluded} {by|on|with|<end>}
+        ruled out {by|on|with|<end>}
+        <was> absent <next>
         absent <end>
-        {{not|'t}} {{been|be|clearly|definitely|}} {_FOUND}
-        {{not|'t}} {{occur|occurred|develop|present|exist}} <end>
-        {{{_WAS[1:-1]}|appears|seems|felt to be|thought to be|very|most|highly|}} unlikely {_NEXT}
-        {{making|make|makes|felt|thought|considered}} unlikely
-        {{: no|: denies|: denied|: none|: negative|: neg|: absent|= no|- no|- none|- denies|- negative}} <end>
-        {{{_WAS[1:-1]}}} {{negative|none}} <end>
-        {{none|nil}} <end>
+        <was> not a {concern|problem|consideration|possibility|issue|likely explanation}
+        which {he|she|the patient|patient|pt} {denies|denied}
+        {denies|denied} {this|that|it|these|them|all of these|any of these} <end>
+        {is|are|was|were} no longer {present|seen|noted|visible|an issue|a problem|evident|appreciated}
+        {not|'t} {been|be|clearly|definitely|} <found>
+        {not|'t} {occur|occurred|develop|present|exist} <end>
+        {<was>|appears|seems|felt to be|thought to be|very|most|highly|} unlikely <next>
+        {making|make|makes|felt|thought|considered} unlikely
+        {: no|: denies|: denied|: none|: negative|: neg|: absent|= no|- no|- none|- denies|- negative} <end>
+        {<was>} {negative|none} <end>
+        {none|nil} <end>
         denied <end>
     """, limit=14),
     Rule("negated", "backward", "{negative|neg} {by|on|<end>}", limit=3, commas=False),
@@ -218,6 +229,7 @@ RULES: tuple[Rule, ...] = (
     Rule("historical", "forward", """
         {status {-|} post|s / p|post {-|} op from}
         {previously|formerly} {treated|hospitalized|hospitalised|operated} {for|on|with|}
+        {hospitalized|hospitalised|admitted|treated|operated} in <year> {for|with}
         {had been|was previously|has been previously} {treated|hospitalized|hospitalised} for
         {in the past|back in <year>|in <year>|as a child|as an infant|during childhood|in childhood} {,|he|she
             |the patient|pt} {had|suffered|sustained|underwent|was treated for|developed}
@@ -234,6 +246,10 @@ RULES: tuple[Rule, ...] = (
             |childhood}}
         {<n>|several|many|few|two|three|four|five|six|ten|some} years {ago|earlier|previously|before|prior}
         years ago
+        last year
+        at {the|} age {of|} <n>
+        when {he|she} was {a|} {<n>|young|little|child|teenager|baby|in college|pregnant|younger}
+        {during|in|with} {her|a} {last|first|previous|prior|second|third} pregnancy
         {in|during|around} {the|} {early|late|} {<year>|<year> s|<year> ' s}
         in {january|february|march|april|may|june|july|august|september|october|november|december} {of|,|} <year>
         {in|on} <n> / <year>
@@ -241,68 +257,73 @@ RULES: tuple[Rule, ...] = (
     Rule("historical", "backward", """
         {has|have|had|since|now|completely|fully|spontaneously|also|subsequently|}{| } {resolved|subsided}
         {has|have|had|since|now|completely|fully} cleared
+        {has|have|had} {gone away|disappeared|abated|ceased}
+        went away
         {in remission|status post resection}
     """, limit=8, ended=True, kept_in_course=True),
     # Doubt, plans, warnings, prevention.
-    Rule("uncertain", "forward", f"""
-        {{possible|possibly|probable|probably|presumed|presumptive|presumably|suspected|suspect|suspects
-            |suspecting|questionable|equivocal|perhaps|maybe}}
-        {{likely|most likely|very likely}}
-        {{rule|rules|ruling|r /}} {{out|o}} {{for|}}
-        to rule out
-        {{cannot|can not|can 't|could not|unable to|not|'t|never}} {{entirely|completely|definitely|absolutely
-            |definitively|fully|}} {{exclude|rule out}}
-        {{suspicious|suspicion|concern|concerning|concerned|worrisome|worried|question|questions|query
-            |possibility|likelihood|probability}} {{for|of|about|is|regarding|that}}
-        {{worried|concerned|afraid|fearful|anxious|nervous}} {{about|of|that}}
-        {{fear|fears}} of
-        {{suggests|suggest|suggesting|suggestive of|suggestive but not diagnostic of|not diagnostic of}}
-        {_MODAL} {{also|well|still|}} {{be|have|represent|reflect|indicate|suggest|develop|cause|become|include
-            |lead to|be due to|be related to|be secondary to}}
-        {{unclear|uncertain|unsure|not {{certain|sure|clear|known}}}} {{if|whether|that|about}} {{this is
-            |he has|she has|}}
+    Rule("uncertain", "forward", """
+        {possible|possibly|probable|probably|presumed|presumptive|presumably|suspected|suspect|suspects
+            |suspecting|questionable|equivocal|perhaps|maybe}
+        {likely|most likely|very likely}
+        {rule|rules|ruling|r /} {out|o} {for|}
+        {to|please} {rule out|exclude}
+        working diagnosis {of|:|is|}
+        {looks|look|looked} like
+        {cannot|can not|can 't|could not|unable to|not|'t|never} {entirely|completely|definitely|absolutely
+            |definitively|fully|} {exclude|rule out}
+        {suspicious|suspicion|concern|concerning|concerned|worrisome|worried|question|questions|query
+            |possibility|likelihood|probability} {for|of|about|is|regarding|that}
+        {worried|concerned|afraid|fearful|anxious|nervous} {about|of|that}
+        {fear|fears} of
+        {suggests|suggest|suggesting|suggestive of|suggestive but not diagnostic of|not diagnostic of}
+        <may> {also|well|still|} {be|have|represent|reflect|indicate|suggest|develop|cause|become|include
+            |lead to|be due to|be related to|be secondary to}
+        {unclear|uncertain|unsure|not {certain|sure|clear|known}} {if|whether|that|about} {this is
+            |he has|she has|}
         not necessarily
-        {{differential|ddx|differentials}} {{diagnosis|diagnoses|}} {{includes|include|included|is|of
-            |would include|:|}}
-        {{consider|consideration of|entertained}}
-        {{evaluate|evaluation|eval|assess|assessed|assessment|check|checked|test|tested|testing|look
-            |looking|screen|screened|screening|work {{-|}} up|workup|monitor|monitored|monitoring|watch|observe
-            |surveillance|searching}} for {{possible|signs of|signs and symptoms of|evidence of|}}
-        {{screening|screened|prophylaxis|prevention|prophylactic treatment|vaccination|vaccinated|immunization
-            |immunized|precautions}} {{for|of|against|from}}
-        {{prevent|prevents|preventing|avoid|avoiding|protect against}}
-        {{risk|risks|chance|chances|danger|predisposition|susceptibility|susceptible|predisposed
-            |likelihood}} {{of|for|to|factors for|factor for|include|included|including|are|were|explained
-            |discussed|such as}}
-        {{risks|risk|complications}} {{of the procedure|of surgery|of anesthesia|and benefits|and complications
-            |and alternatives|, benefits|}} {{include|including|included|such as}}
-        {{at|increased|high|higher|low|lower}} {{increased|high|higher|}} risk {{of|for}}
+        {differential|ddx|differentials} {diagnosis|diagnoses|} {includes|include|included|is|of
+            |would include|:|}
+        {consider|consideration of|entertained}
+        {evaluate|evaluation|eval|assess|assessed|assessment|check|checked|test|tested|testing|look
+            |looking|screen|screened|screening|work {-|} up|workup|monitor|monitored|monitoring|watch|observe
+            |surveillance|searching} {her|him|them|you|patient|the patient|closely|wound|the wound|labs
+            |} for {possible|signs of|signs and symptoms of|evidence of|}
+        {screening|screened|prophylaxis|prevention|prophylactic treatment|vaccination|vaccinated|immunization
+            |immunized|precautions} {for|of|against|from}
+        {prevent|prevents|preventing|avoid|avoiding|protect against}
+        {risk|risks|chance|chances|danger|predisposition|susceptibility|susceptible|predisposed
+            |likelihood} {of|for|to|factors for|factor for|include|included|including|are|were|explained
+            |discussed|such as}
+        {risks|risk|complications} {of the procedure|of surgery|of anesthesia|and benefits|and complications
+            |and alternatives|, benefits|} {include|including|included|such as}
+        {at|increased|high|higher|low|lower} {increased|high|higher|} risk {of|for}
         if
-        {{should|were}} {{you|he|she|they|the patient|this patient|there}} {{develop|have|experience|notice|be}}
-        {{in case|in the event|in the case}} of
-        {{return|returns|come back|call|go|report|seek care|seek attention|notify|contact}} {{to|}} {{the|your
-            |our|his|her|}} {{office|clinic|ed|er|emergency room|emergency department|hospital|doctor|physician
-            |us|immediately|}} {{for|if|with any|with worsening}}
-        {{exposure|exposed|contact}} to
-        {{contact with|contacts with}} {{someone|people|a|}} {{with|}}
-        {{as needed for|prn for}}
-        {{return|strict return|bleeding|fall|seizure}} precautions {{for|}}
+        {should|were} {you|he|she|they|the patient|this patient|there} {develop|have|experience|notice|be}
+        {in case|in the event|in the case} of
+        {return|returns|come back|call|go|report|seek care|seek attention|notify|contact} {to|} {the|your
+            |our|his|her|} {office|clinic|ed|er|emergency room|emergency department|hospital|doctor|physician
+            |us|immediately|} {for|if|with any|with worsening}
+        {exposure|exposed|contact} to
+        {contact with|contacts with} {someone|people|a|} {with|}
+        {as needed for|prn for}
+        {return|strict return|bleeding|fall|seizure} precautions {for|}
     """),
     Rule("uncertain", "forward", "{?|??|? ? ?|poss|prob}", limit=5),
     Rule("uncertain", "both", "{versus|vs|vs .}", limit=4, commas=False),
     Rule("uncertain", "both", "{prn|p . r . n .}", limit=3, commas=False),
-    Rule("uncertain", "backward", f"""
-        {{cannot|can not|can 't|could not|not|'t}} {{be|been|}} {{entirely|completely|definitely|absolutely
-            |fully|}} {{excluded|ruled out}}
-        {{to be|needs to be|need to be|must be|should be|have to be|has to be}} {{excluded|ruled out}}
-        {{{_WAS[1:-1]}|remains|remain}} {{suspected|possible|probable|likely|questionable|presumed|considered
-            |uncertain|unclear}} {_NEXT}
-        {{{_WAS[1:-1]}|remains|remain}} {{a possibility|a consideration|a concern|in the differential|in question}}
-        {{{_WAS[1:-1]}}} {{strongly|highly}} suspected {_NEXT}
-        {{a|another|one}} possibility
-        {{: possible|: probable|: likely|, possible|, probable|, suspected|, likely}} <end>
-        {_MODAL} be {{considered|possible}}
-        {{?|??}} <end>
+    Rule("uncertain", "backward", """
+        {cannot|can not|can 't|could not|not|'t} {be|been|} {entirely|completely|definitely|absolutely
+            |fully|} {excluded|ruled out}
+        {to be|needs to be|need to be|must be|should be|have to be|has to be} {excluded|ruled out}
+        {<was>|remains|remain} {suspected|possible|probable|likely|questionable|presumed|considered
+            |uncertain|unclear} <next>
+        {<was>|remains|remain} {a possibility|a consideration|a concern|in the differential|in question}
+        {<was>} {strongly|highly} suspected <next>
+        {a|another|one} possibility
+        {: possible|: probable|: likely|, possible|, probable|, suspected|, likely} <end>
+        <may> be {considered|possible}
+        {?|??} <end>
     """, limit=10),
     Rule("uncertain", "backward", """
         {vaccine|vaccines|vaccination|vaccinations|immunization|immunizations|prophylaxis|prevention
@@ -317,8 +338,7 @@ TERMINATORS: dict[str, str] = {
             |aside from|besides}
         {other than|otherwise|in addition to|still has|and now|now with|now has|who presents|who presented
             |presents with|presented with|presenting with|here with}
-        {complains of|complaining of|complained of|complaint of|endorses|endorsed|positive for|admits to
-            |found to have|was found|were found}
+        {complains of|complaining of|complained of|complaint of|endorses|endorsed|positive for|admits to}
         {trigger event for|reason for|cause for|cause of|causes for|causes of|etiology for|etiology of
             |origin for|origin of|source of}
         ;
@@ -328,6 +348,7 @@ TERMINATORS: dict[str, str] = {
             |showed|reveals}
         {revealed|demonstrates|demonstrated|presents|presented|presenting|reports|reported|states|stated
             |complains|notes}
+        {found to have|was found|were found|, his|, her|, my|and his|and her}
         {positive|present|possible|possibly|probable|probably|likely|suspected|because|since|until|while|as well as a}
         {which|who|whose|secondary to|given|due to|despite|with known|with a known|mild|moderate|severe|stable
             |residual}
@@ -340,14 +361,16 @@ TERMINATORS: dict[str, str] = {
     "historical": """
         {now|currently|today|presents|presented|presenting|admitted|who|is|are|was|were|has|complains|reports
             |states|notes|on|for}
-        {had been|had|until|came|comes|developed|develops|coming|brought|referred|seen|evaluated|here|without
+        {found to have|, his|, her|and his|and her|had been|had|until|came|comes|developed|develops|coming
+            |brought|referred|seen|evaluated|here|without
             |underwent|recently}
     """,
     "before historical": "{who|which|now|currently|today|presents|complains|reports|denies|here|admitted|is}",
     "uncertain": """
         {given|because|because of|in {a|the|this|} {patient|pt|setting} {with|of|}|in the setting of|due to
             |secondary to|given the}
-        {patient|pt|in view of|as evidenced by|in light of|take|we will|i will|was|were|started|, it is|and has
+        {patient|pt|in view of|as evidenced by|in light of|take|we will|i will|was|were|started|, it is|, his
+            |, her|and his|and her|and has
             |and had|and is|and she|and he|she has|he has}
     """,
 }  # fmt: skip

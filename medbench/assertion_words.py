@@ -12,6 +12,10 @@ SUBJECTS = frozenset(_SUBJECTS_WORDS.split())
 # "Status post fall with rib fractures": the fractures are now.
 ENDS_A_PROCEDURE = frozenset(["with", "complicated"])
 
+# Adverbs may stand between the words of a trigger ("was effectively ruled out"); these words in -ly may not.
+_NOT_BETWEEN_WORDS = "family likely unlikely possibly probably previously only early daily supply belly presumably"
+NOT_BETWEEN = frozenset(_NOT_BETWEEN_WORDS.split())
+
 _KIN_WORDS = (
     "mother father mom mum dad brother brothers sister sisters sibling siblings son sons daughter daughters aunt aunts"
     " uncle uncles cousin cousins nephew niece grandmother grandfather grandparent grandparents grandma grandpa"
@@ -27,7 +31,7 @@ _TELLS_WORDS = (
     " tells confirms confirmed requests requested wants understands refuses agrees agreed declines declined recalls"
     " relates related mentions mentioned claims claimed worried concerned bedside present endorses endorsed asks asked"
     " took takes helps accompanied came saw sees explained advised educated instructed counseled counselled informed"
-    " adds added insists suspects gave administered"
+    " smokes smoked adds added insists suspects gave administered"
 )
 TELLS = frozenset(_TELLS_WORDS.split())
 # After one of these the relative is the one who has it.

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from medbench.assertion_rules import OF_THIS_STAY, RULES, SECTION_STATUS, TERMINATORS, Rule, Status
+from medbench.assertion_rules import OF_THIS_STAY, RULES, SECTION_STATUS, SHARED, TERMINATORS, Rule, Status
 from medbench.assertion_words import (
     BEGINS,
     BESIDE,
     CHRONIC,
     ENDS_A_PROCEDURE,
     KIN,
+    NOT_BETWEEN,
     POSSESSIVES,
     SUBJECTS,
     SUFFERS,
@@ -179,6 +180,8 @@ def phrases_of(table: str) -> set[str]:
     """Return every phrase of a table: one a line, but a choice may go on over line ends."""
     found: set[str] = set()
     phrase = ""
+    for name, choice in SHARED.items():
+        table = table.replace(name, choice)
     for line in table.splitlines():
         phrase += f" {line.strip()}"
         if phrase.count("{") == phrase.count("}"):
@@ -232,6 +235,18 @@ def _kinds(word: str) -> tuple[str, ...]:
     return ()
 
 
+def _is_adverb(word: str) -> bool:
+    return word.endswith("ly") and len(word) > 4 and word not in NOT_BETWEEN
+
+
+def _onwards(node: _Node, words: list[str], at: int) -> list[tuple[_Node, int]]:
+    """Return where the token at this place leads to."""
+    word = words[at]
+    found = [(node.after[word], at + 1)] if word in node.after else []
+    found += [(node.after[kind], at + 1) for kind in _kinds(word) if kind in node.after]
+    return found
+
+
 def _longest(words: list[str], first: int) -> _Match | None:
     """Return the longest phrase of the table that begins at this token."""
     best: _Match | None = None
@@ -243,9 +258,10 @@ def _longest(words: list[str], first: int) -> _Match | None:
         over = node.after.get("<end>")
         if over is not None and (at == len(words) or words[at] in ".;,)") and (best is None or at >= best.last):
             best = _Match(first, at, over.rules, over.ends)
-        if at < len(words):
-            ways = (words[at], *_kinds(words[at]))
-            waiting += [(node.after[word], at + 1) for word in ways if word in node.after]
+        if at < len(words) and node.after:
+            waiting += _onwards(node, words, at)
+            if at > first and at + 1 < len(words) and _is_adverb(words[at]):
+                waiting += _onwards(node, words, at + 1)
     return best
 
 
@@ -291,11 +307,11 @@ def _tells(words: list[str], match: _Match) -> bool:
         before -= 1
     if before >= 0 and words[before] in BESIDE and words[match.last : match.last + 1] != [":"]:
         return SUFFERS.isdisjoint(words[match.last : match.last + 1])
-    for word in words[match.last : match.last + _KIN_REACH]:
+    for at, word in enumerate(words[match.last : match.last + _KIN_REACH], start=match.last):
         if word in SUFFERS:
             return False
         if word in TELLS:
-            return True
+            return word not in ("found", "noted") or words[at - 1] not in ("was", "were", "been")
     return False
 
 
