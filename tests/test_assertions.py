@@ -1,8 +1,8 @@
 """Negated, family, past and uncertain mentions: written cases, scopes, and speed.
 
-The cases in `data/assertions_*.tsv` are ours: a status, a tab, and a text with its finding in double brackets. "chronic"
-stands for a past mention that is coded all the same. Each held-out case was first answered by rules that had not been
-tuned on it; what went wrong was then mended.
+The cases in `data/assertions_*.tsv` are ours: a status, a tab, and a text with its finding in double brackets. The
+status "chronic" stands for a past mention that is coded all the same. Each held-out case was first answered by rules
+that had not been tuned on it; what went wrong was then mended.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2a", ("notes", "assertion_rules", "assertion_words")),
     ("2a", ("codes_naming", "codes_references")),
     ("2a", ("picture_facts", "duplicates", "phrasing", "wording", "plots", "report_sheet")),
-    ("2b", ("mapping", "metrics", "trust", "leaks", "pictures", "assertions", "codes_reading")),
+    ("2b", ("mapping", "metrics", "trust", "leaks", "pictures", "assertions", "codes_reading", "fhir")),
     ("2c", ("codes_store",)),
     ("2c", ("verdict", "picture_sources", "lesion_figures", "lesion_photo")),
     ("2d", ("lesion_overlay", "codes")),
