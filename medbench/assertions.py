@@ -102,7 +102,7 @@ def read_mention(text: str, scopes: Sequence[Assertion], start: int, end: int) -
 
 
 def _decide(scopes: Sequence[Assertion], start: int, end: int) -> tuple[Status, list[Assertion]]:
-    covering = [one for one in scopes if _covers(one, start, end)]
+    covering = [one for one in scopes if one.start < end and start < one.end and _covers(one, start, end)]
     for status in _PRECEDENCE:
         causes = [one for one in covering if one.status == status]
         if causes:
@@ -111,7 +111,7 @@ def _decide(scopes: Sequence[Assertion], start: int, end: int) -> tuple[Status, 
 
 
 def _covers(scope: Assertion, start: int, end: int) -> bool:
-    """Tell whether a scope (with its trigger) holds at least half of a mention.
+    """Tell whether a scope that meets a mention holds, with its trigger, at least half of it.
 
     A mention that holds the whole trigger is about it ("family history of breast cancer" has a code of its own).
     """
@@ -120,8 +120,6 @@ def _covers(scope: Assertion, start: int, end: int) -> bool:
     beside = scope.trigger_end <= scope.start + 1 or scope.end <= scope.trigger_start + 1
     low = min(scope.start, scope.trigger_start) if beside else scope.start
     high = max(scope.end, scope.trigger_end) if beside else scope.end
-    if min(scope.end, end) <= max(scope.start, start):
-        return False
     return 2 * (min(high, end) - max(low, start)) >= end - start
 
 
