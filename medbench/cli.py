@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medbench import __version__
+from medbench import __version__, cli_mimic
 from medbench.cli_runs import Json, follow, give, note, runs_app, told
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
@@ -27,6 +27,11 @@ app = typer.Typer(
     "Data and models lie in the current folder, or in the folder that MEDBENCH_HOME names.",
 )
 app.add_typer(runs_app, name="runs", invoke_without_command=True)
+import_app = typer.Typer(cls=cli_mimic.ImportGroup, rich_markup_mode=None)
+app.add_typer(import_app, name="import", help="Read files into a dataset, or a MIMIC download into a database.")
+import_app.command("mimic")(cli_mimic.import_mimic)
+app.command("prepare")(cli_mimic.prepare)
+app.command("tokens")(cli_mimic.tokens)
 
 Column = Annotated[str | None, typer.Option(metavar="COL", help="Column (or tag) of the file that plays this part.")]
 Group = Annotated[str | None, typer.Option(metavar="COL", help="Column of what must stay together, e.g. the patient.")]
@@ -60,7 +65,7 @@ def _root(
     """Label medical texts: import, train, predict, evaluate."""
 
 
-@app.command("import")
+@import_app.command("files")
 def import_files(
     files: Annotated[
         list[Path],
@@ -83,7 +88,7 @@ def import_files(
     licence: Annotated[str, typer.Option(help="Licence or terms of the data, kept on every model's card.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Read files into a dataset, judge it, and print its id.
+    """Read files into a dataset, judge it, and print its id. For MIMIC see: medbench import mimic --help.
 
     For example:
 

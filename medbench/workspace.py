@@ -54,6 +54,11 @@ class Workspace:
         return self.data / "history"
 
     @property
+    def mimic(self) -> Path:
+        """Folder of MIMIC databases, one DuckDB file each."""
+        return self.data / "mimic"
+
+    @property
     def device_lock(self) -> Path:
         """The file whose flock a training holds while it uses the device."""
         return self.data / "device.lock"
