@@ -64,7 +64,7 @@ def _problems(options: VisionOptions, device: Device) -> list[str]:
     from medbench.families._vision_weights import obtainable
 
     problems = []
-    if options.weights == "imagenet" and not obtainable(options.base):
+    if options.weights == "imagenet" and not options.start_from and not obtainable(options.base):
         problems.append(
             f"The ImageNet weights of {options.base!r} are not on this machine and the model hub cannot be reached: "
             "choose tf_efficientnet_lite0, or set weights to random."
@@ -75,7 +75,7 @@ def _problems(options: VisionOptions, device: Device) -> list[str]:
 
 
 def _notes(options: VisionOptions) -> list[str]:
-    if options.weights == "random":
+    if options.weights == "random" and not options.start_from:
         return ["Random weights need tens of thousands of pictures; expect much less than from ImageNet weights."]
     return []
 

@@ -11,14 +11,15 @@ import numpy as np
 
 from medbench.errors import MedbenchError, Stopped
 from medbench.families import Fitting
+from medbench.families import _vision_former as former
 from medbench.families._imbalance import make_criterion, smoothed
 from medbench.families._networks import probabilities
 from medbench.families._training import Training, train
 from medbench.families._vision_cost import CARD, read_size_of
 from medbench.families._vision_networks import Criterion, Shape, picture_network, timm_base
-from medbench.families._vision_pictures import N_FACTS, Pixels, as_tensor, changing, facts_of, read_squares
+from medbench.families._vision_pictures import Pixels, as_tensor, changing, facts_of, read_squares
 from medbench.families._vision_weights import WEIGHTS, imagenet_base, packaged, packed, sha256_of, unpacked
-from medbench.records import Examples, part_image
+from medbench.records import Examples, Scores, part_image
 from medbench.workspace import read_json
 
 if TYPE_CHECKING:
@@ -38,51 +39,46 @@ def fit_network(examples: Examples, validation: Examples, options: VisionOptions
     import torch
 
     torch.manual_seed(int(fitting.rng.integers(2**31 - 1)))
-    shape = _shape(options, len(examples.labels))
+    teacher, start = (look(options, fitting.around, examples) for look in (former.teacher_of, former.start_of))
+    shape = former.shape_of(options, len(examples.labels))
     network = picture_network(shape, _base(options), _criterion(options, examples))
+    if start is not None:
+        former.fill(network, start)
     read_size = _read_size(network, options)
     if fitting.device.name == "cpu":
         network = network.to(memory_format=torch.channels_last)
     _say_first_batch(examples, fitting)
     folder = fitting.checkpoints
     files = [folder.parent / f"pixels-{part}.npy" if folder else None for part in ("train", "validation")]
+    soft = former.soft_labels(teacher, examples, fitting) if teacher is not None else None
     try:
         pixels = _read(examples, max(round(options.size * 1.25), read_size), files[0], fitting)
         looked = _read(validation, read_size, files[1], fitting)
-        job = _job(network, shape, pixels, looked, examples, validation, options)
+        job = _job(network, shape, pixels, looked, examples, validation, options, soft)
         train(job, options, fitting)
     finally:
         for file in files:
             if file is not None:
                 file.unlink(missing_ok=True)
     kept = packed(network.state_dict(), options.keep)
-    card = {
+    card = _card(examples, options, shape, read_size) | {"notes": former.notes_of(options, teacher, start)}
+    return _filled(card, kept, fitting.device.name), card, kept
+
+
+def _card(examples: Examples, options: VisionOptions, shape: Shape, read_size: int) -> dict[str, Any]:
+    weights = "former" if options.start_from else options.weights
+    return {
         "version": 1,
         "labels": list(examples.labels),
         "answer": examples.answer,
         "shape": {name: getattr(shape, name) for name in Shape.__slots__},
-        "weights": options.weights,
-        "base_sha256": sha256_of(packaged(options.base)) if options.weights == "imagenet" else "",
+        "weights": weights,
+        "base_sha256": sha256_of(packaged(options.base)) if weights == "imagenet" else "",
         "read_size": read_size,
         "metadata": options.metadata,
         "views": options.views,
         "keep": options.keep,
     }
-    return _filled(card, kept, fitting.device.name), card, kept
-
-
-def _shape(options: VisionOptions, n_labels: int) -> Shape:
-    return Shape(
-        options.base,
-        options.size,
-        n_labels,
-        options.attention,
-        options.pooling,
-        options.multi_scale,
-        N_FACTS if options.metadata else 0,
-        options.dropout,
-        options.batch_norm,
-    )
 
 
 def _read_size(network: Any, options: VisionOptions) -> int:
@@ -98,13 +94,16 @@ def _read_size(network: Any, options: VisionOptions) -> int:
 
 
 def _base(options: VisionOptions) -> Any:
-    if options.weights == "imagenet":
+    if options.weights == "imagenet" and not options.start_from:
         return imagenet_base(options.base, options.size)
     return timm_base(options.base, options.size)
 
 
 def _criterion(options: VisionOptions, examples: Examples) -> Criterion:
-    return smoothed(make_criterion(options, examples.truth, examples.answer), options.smoothing, examples.answer)
+    loss = smoothed(make_criterion(options, examples.truth, examples.answer), options.smoothing, examples.answer)
+    if not options.teacher:
+        return loss
+    return former.distilled(loss, options.teacher_weight, options.temperature, examples.answer)
 
 
 def _read(examples: Examples, size: int, keep: Path | None, fitting: Fitting) -> Pixels:
@@ -126,6 +125,7 @@ def _job(
     examples: Examples,
     validation: Examples,
     options: VisionOptions,
+    soft: Scores | None,
 ) -> Training:
     facts, facts_looked = facts_of(examples.items), facts_of(validation.items)
     rates = _TRANSFORMER_RATES if getattr(network.base, "num_prefix_tokens", None) is not None else RATES
@@ -134,8 +134,8 @@ def _job(
     def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         import torch
 
-        rows = [item["row"] for item in items]
-        if "looked" in items[0]:
+        rows, training = [item["row"] for item in items], "looked" not in items[0]
+        if not training:
             batch = as_tensor(looked[rows])
         else:
             whole = torch.from_numpy(np.ascontiguousarray(pixels[rows])).permute(0, 3, 1, 2)
@@ -143,7 +143,9 @@ def _job(
         truth = np.stack([item["labels"] for item in items]).astype(np.float32)
         made = {"pixels": batch, "labels": torch.from_numpy(truth)}
         if shape.n_facts:
-            made["facts"] = torch.from_numpy((facts_looked if "looked" in items[0] else facts)[rows])
+            made["facts"] = torch.from_numpy((facts if training else facts_looked)[rows])
+        if training and soft is not None:
+            made["soft"] = torch.from_numpy(soft[rows])
         return made
 
     return Training(

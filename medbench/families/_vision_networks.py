@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 Attention = Literal["none", "se", "cbam"]
 Pooling = Literal["average", "attention"]
-Criterion = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+Criterion = Callable[..., "torch.Tensor"]
+"""Logits, truth and, while a teacher is followed, its scores (all (n, L)) -> the loss."""
 _FACTS_WIDTH = 16
 
 
@@ -145,13 +146,18 @@ class _Forward:
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     def forward(
-        self, pixels: torch.Tensor, facts: torch.Tensor | None = None, labels: torch.Tensor | None = None
+        self,
+        pixels: torch.Tensor,
+        facts: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        soft: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Return "logits" (n, L) and, given (n, L) float truth, "loss"."""
+        """Return "logits" (n, L) and, given (n, L) float truth and perhaps a teacher's (n, L) scores, "loss"."""
         logits = self.head(self.pooled(pixels, facts))
         if labels is None or self.criterion is None:
             return {"logits": logits}
-        return {"loss": self.criterion(logits.float(), labels), "logits": logits}
+        given = (labels,) if soft is None else (labels, soft)
+        return {"loss": self.criterion(logits.float(), *given), "logits": logits}
 
 
 def as_map(features: torch.Tensor, base: Any) -> torch.Tensor:

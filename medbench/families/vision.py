@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from medbench.errors import MedbenchError
-from medbench.families import Estimate, Family, Fitting, Model
+from medbench.families import Estimate, Family, Fitting, Model, Surroundings
 from medbench.families import _vision_cost as cost
 from medbench.families._training_options import EXPERT, BestBy, TrainingOptions
 from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores
@@ -41,6 +42,28 @@ class VisionOptions(TrainingOptions):
     )
     weights: Literal["imagenet", "random"] = Field(
         "imagenet", description="Start from weights learnt on ImageNet, or from random ones (needs far more pictures)."
+    )
+    start_from: str = Field(
+        "",
+        description="A trained picture network of this dataset with the same base and parts, by its id, whose weights "
+        "to start from instead; empty for none.",
+        json_schema_extra={"models": "vision"},
+    )
+    teacher: str = Field(
+        "",
+        description="A trained model of this dataset, or an ensemble, by its id, whose scores are learnt from beside "
+        "the labels (distillation); empty for none.",
+        json_schema_extra={"models": "any"},
+    )
+    teacher_weight: float = Field(
+        0.5, ge=0, le=1, description="Share of the teacher's scores in the loss, 0-1; the rest is the labels'."
+    )
+    temperature: float = Field(
+        2.0,
+        ge=1,
+        le=20,
+        description="How much the teacher's scores are softened, a divisor of log-odds; 1 leaves them as they are.",
+        json_schema_extra=EXPERT,
     )
     size: int = Field(128, ge=32, le=1024, description="Side of the square that is trained on, pixels.")
     read_size: int | None = Field(
@@ -243,6 +266,10 @@ class VisionModel(Model):
 
         return VisionModel(random_twin(self._card, seed, self._device), self._card, {}, self._device)
 
+    def notes(self) -> tuple[str, ...]:
+        """Return which models it was built on."""
+        return tuple(self._card.get("notes", ()))
+
     def onnx(self) -> bytes:
         """Return the network as an ONNX file; see `_vision_engine.onnx_bytes`."""
         from medbench.families._vision_engine import onnx_bytes
@@ -302,6 +329,19 @@ class Vision(Family[VisionOptions]):
     def estimate(self, train: Examples, options: VisionOptions, device: Device) -> Estimate:
         """Say what a fit would cost; seconds rest on measured steps of EfficientNet-Lite0."""
         return cost.estimate(train, options, device)
+
+    def estimate_among(self, train: Examples, options: VisionOptions, device: Device, around: Surroundings) -> Estimate:
+        """Say also what stands against the teacher and the network to start from."""
+        from medbench.families._vision_former import start_of, teacher_of
+
+        problems = []
+        for look in (teacher_of, start_of):
+            try:
+                look(options, around, train)
+            except MedbenchError as error:
+                problems.append(str(error))
+        found = self.estimate(train, options, device)
+        return replace(found, problems=(*found.problems, *problems))
 
     def remedy(self, error: BaseException, options: VisionOptions) -> tuple[str, dict[str, Any]] | None:
         """Know two failures: out of memory and a full disk."""
