@@ -235,25 +235,28 @@ RULES: tuple[Rule, ...] = (
             |the patient|pt} {had|suffered|sustained|underwent|was treated for|developed}
         {in the past|back in <year>|in <year>} {,|} {he|she|the patient|pt|patient} {had|suffered|sustained
             |underwent|was treated for|was hospitalized for|developed}
-        {allergic|allergy|allergies|anaphylaxis|intolerant} to
         underwent {resection|excision|removal|repair|ablation} of
     """, ended=True),
     Rule("historical", "forward", """
         {prior|previous|remote|old|healed|childhood|resolved|recovered from|past}
     """, limit=4, commas=False, ended=True),
+    Rule("historical", "forward", "{allergic|allergy|allergies|anaphylaxis|intolerant} to", limit=12),
     Rule("historical", "backward", """
         {in the past|as a child|as an infant|as a teenager|in childhood|during childhood|in {his|her} {youth
             |childhood}}
-        {<n>|several|many|few|two|three|four|five|six|ten|some} years {ago|earlier|previously|before|prior}
-        years ago
-        last year
         at {the|} age {of|} <n>
         when {he|she} was {a|} {<n>|young|little|child|teenager|baby|in college|pregnant|younger}
         {during|in|with} {her|a} {last|first|previous|prior|second|third} pregnancy
+    """, limit=12, commas=False, ended=True),
+    # A date does not say that a chronic condition is over.
+    Rule("historical", "backward", """
+        {<n>|several|many|few|two|three|four|five|six|ten|some} years {ago|earlier|previously|before|prior}
+        years ago
+        last year
         {in|during|around} {the|} {early|late|} {<year>|<year> s|<year> ' s}
         in {january|february|march|april|may|june|july|august|september|october|november|december} {of|,|} <year>
         {in|on} <n> / <year>
-    """, limit=12, ended=True),
+    """, limit=12, commas=False),
     Rule("historical", "backward", """
         {has|have|had|since|now|completely|fully|spontaneously|also|subsequently|}{| } {resolved|subsided}
         {has|have|had|since|now|completely|fully} cleared
@@ -354,14 +357,18 @@ TERMINATORS: dict[str, str] = {
             |residual}
         {status post|s / p|{some|occasional|minimal|slight|intermittent|normal|recent}}
         {patient|pt|he|she|they|there|, the|, it|personal history|and personal}
-        (+)
+        {, with|{with|and} {a|} {past|personal|medical|long|} history|diagnosis of|operated}
         ( + )
     """,
-    "family": "{patient|pt|the patient|this patient|patient 's|social history|he himself|she herself}",
+    "family": """
+        {patient|pt|the patient|this patient|patient 's|social history|he himself|she herself|presents|presented
+            |presenting|admitted|came to|comes to|consulted|consults|referred}
+    """,
     "historical": """
         {now|currently|today|presents|presented|presenting|admitted|who|is|are|was|were|has|complains|reports
             |states|notes|on|for}
-        {found to have|, his|, her|and his|and her|had been|had|until|came|comes|developed|develops|coming
+        {found to have|suffering from|, his|, her|and his|and her|had been|had|until|came|comes|developed
+            |develops|coming
             |brought|referred|seen|evaluated|here|without
             |underwent|recently}
     """,
@@ -369,7 +376,8 @@ TERMINATORS: dict[str, str] = {
     "uncertain": """
         {given|because|because of|in {a|the|this|} {patient|pt|setting} {with|of|}|in the setting of|due to
             |secondary to|given the}
-        {patient|pt|in view of|as evidenced by|in light of|take|we will|i will|was|were|started|, it is|, his
+        {patient|pt|in view of|as evidenced by|in light of|take|we will|i will|was|were|started|, it is
+            |supported by|based on|confirmed|and are|and were|and showed|and shows|, his
             |, her|and his|and her|and has
             |and had|and is|and she|and he|she has|he has}
     """,

@@ -78,6 +78,7 @@ CHRONIC = re.compile(
     r"|irritable bowel\w*|ibs|migraine\w*|neuropath\w*|sickle cell\w*|h(?:a?)emophilia\w*|thalass\w+|cystic fibrosis"
     r"|sarcoid\w*|fibromyalgia|chronic pain|chronic\b.*|insulin dependent\w*|myasthenia\w*|marfan\w*|down syndrome"
     r"|cerebral palsy|pulmonary fibrosis|pulmonary hypertension|macular degeneration|endometriosis|polycystic\b.*|pcos"
-    r"|allergic rhinitis|eczema|atopic dermatitis|von willebrand\w*|factor v leiden|hemochromatosis|addison\w*)",
+    r"|(?:heart|kidney|lung|liver|storage) disease|overweight|hyperuric\w*|essential tremor|lactose intolerance"
+    r"|allergic rhinitis|eczema|atopic dermatitis|von willebrand\w*|factor v leiden|hemochromatosis|addison\w*)\b",
     re.IGNORECASE,
 )

@@ -34,6 +34,7 @@ _PRECEDENCE: tuple[Status, ...] = ("negated", "family", "uncertain", "historical
 _TOKEN = re.compile(r"[^\W\d_]+|['’](?:s|t|re|ve|d|ll|m)\b|\d+(?:[.,]\d+)*|\?+|[^\w\s]")
 _CHOICE = re.compile(r"\{([^{}]*)\}")
 _YEAR = re.compile(r"(?:19|20)\d\d")
+_LONG_SECTION = 800  # characters
 _KIN_REACH = 7  # words after a relative within which a verb of telling makes the relative a witness
 
 
@@ -141,7 +142,20 @@ def _section_scope(text: str, part: Section) -> Iterator[Assertion]:
     if part.name in SECTION_STATUS and part.body_start < part.end:
         status, ended = SECTION_STATUS[part.name]
         head = part.start + text[part.start : part.body_start].index(part.title)
-        yield Assertion(part.body_start, part.end, status, head, head + len(part.title), part.title, ended)
+        yield Assertion(
+            part.body_start, _section_end(text, part), status, head, head + len(part.title), part.title, ended
+        )
+
+
+def _section_end(text: str, part: Section) -> int:
+    """Return where a section's status ends.
+
+    Prose without further headings often says "Family history: unremarkable." in passing: a section that begins beside
+    its heading and runs on and on is taken to be the one line.
+    """
+    line_end = text.find("\n", part.body_start, part.end)
+    beside = line_end > 0 and text[part.body_start : line_end].strip() != ""
+    return line_end if beside and part.end - part.body_start > _LONG_SECTION else part.end
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,22 @@ def test_a_past_chronic_condition_is_coded_unless_it_is_over() -> None:
         assert reading.cause is not None
 
 
+def test_a_chronic_condition_is_a_whole_word() -> None:
+    for text in ("History of hives.", "History of sleepwalking.", "History of paddling pain."):
+        assert not read_mention(text, assertions(text), 11, len(text) - 1).codable
+    for text in ("History of HIV.", "History of diabetes mellitus.", "History of chronic back pain."):
+        assert read_mention(text, assertions(text), 11, len(text) - 1).codable
+
+
+def test_a_section_mentioned_in_passing_is_one_line() -> None:
+    story = "He came with a rash. " * 50
+    text = f"Family history: father with gout.\nHe was well.\n{story}"
+    assert status_of(text, text.index("gout"), text.index("gout") + 4) == "family"
+    assert status_of(text, text.index("rash"), text.index("rash") + 4) == "present"
+    short = "Family history: father with gout.\nLupus.\n\nPlan: rest."
+    assert status_of(short, short.index("Lupus"), short.index("Lupus") + 5) == "family"
+
+
 def test_a_trigger_above_a_list_reaches_its_bullets() -> None:
     text = "Denies:\n- fever\n- chest pain\n\nCough for a week."
     assert status_of(text, text.index("chest pain"), text.index("chest pain") + 10) == "negated"
