@@ -262,7 +262,6 @@ RULES: tuple[Rule, ...] = (
         {has|have|had|since|now|completely|fully} cleared
         {has|have|had} {gone away|disappeared|abated|ceased}
         went away
-        {in remission|status post resection}
     """, limit=8, ended=True, kept_in_course=True),
     # Doubt, plans, warnings, prevention.
     Rule("uncertain", "forward", """

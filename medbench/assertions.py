@@ -371,7 +371,7 @@ def _halts(other: _Match, match: _Match, rule: Rule) -> bool:
     if rule.status == "negated":
         return "negated" in other.ends
     if rule.status == "historical":
-        return "before historical" in other.ends
+        return "before historical" in other.ends or any(one.status == "historical" for one in other.rules)
     return any(one.status == rule.status == "uncertain" for one in other.rules)
 
 
