@@ -48,6 +48,8 @@ SHARED = {
     "<was>": "{is|are|was|were|be|been|being}",
     "<found>": "{seen|identified|noted|observed|present|found|appreciated|visualized|visualised|detected|evident"
     "|demonstrated|reported|palpable|palpated|felt|heard|elicited|apparent|reproducible}",
+    "<and a history of>": "{with|and} {a|} {past|personal|} {medical|} {history|hx} {of|significant for|notable for}",
+    "<personal history of>": "{and|} {personal|pathological} {history|hx} {of|,|:|included|includes|significant for|}",
     # What follows a trigger at the end of its clause: "croup is suspected in this child", unlike "is suspected croup".
     "<next>": "{<end>|in|on|at|by|given|and|or|as|because|based|but|with|clinically|however|from|due|since|after|until"
     "|bilaterally}",
@@ -120,6 +122,7 @@ RULES: tuple[Rule, ...] = (
         suspect device
         return{s|ed|ing|} to {the|} {hospital|clinic|office|ed|er} {for|with|in} {follow|further|a|suture|his|her}
         due to
+        {etiology|cause|source|origin|reason|mechanism|significance} {is|was|remains|are} {unclear|uncertain}
         {no|} concern{s|} {were|was|at this time}
         {worried|concerned|nervous|anxious} {about|for} {her|his|their|your}
         {patient|family|mother|father} {had|has|have|with} {no|any} {concerns|questions}
@@ -208,7 +211,7 @@ RULES: tuple[Rule, ...] = (
     """),
     Rule("family", "backward", """
         {in} {his|her|the|a|an|both|patient 's|pt 's|one|two|three|multiple|several|many|} {first degree
-            |first - degree|older|younger|elder|maternal|paternal|twin|} {<kin>|relatives|relative}
+            |first - degree|older|younger|elder|maternal|paternal|twin|} {<kin>|relatives}
         {runs|run|running} in {the|his|her|} family
         {in|throughout} {the|his|her} family
     """),
@@ -222,6 +225,7 @@ RULES: tuple[Rule, ...] = (
             |notable for|remarkable for|includes|including|positive for|is significant for|is notable for
             |is remarkable for|with}
         {past|prior|previous|} {medical|} {history|hx} {of|for|is significant for|notable for|includes}
+        {<and a history of>|<personal history of>}
         {h / o|hx|hx of|pmhx|pmh|pmhx of|pmh of|pmh significant for|pmhx significant for|pmhx includes}
         {past|prior|previous|remote} {history|hx}
         previously {diagnosed with|had|suffered|noted to have|known}
@@ -355,8 +359,8 @@ TERMINATORS: dict[str, str] = {
         {which|who|whose|secondary to|given|due to|despite|with known|with a known|mild|moderate|severe|stable
             |residual}
         {status post|s / p|{some|occasional|minimal|slight|intermittent|normal|recent}}
-        {patient|pt|he|she|they|there|, the|, it|personal history|and personal}
-        {, with|{with|and} {a|} {past|personal|medical|long|} history|diagnosis of|operated}
+        {patient|pt|he|she|they|there|, the|, it|<personal history of>}
+        {, with|<and a history of>|diagnosis of|operated}
         ( + )
     """,
     "family": """

@@ -278,13 +278,14 @@ def _longest(words: list[str], first: int) -> _Match | None:
 
 
 def _matches(words: list[str]) -> list[_Match]:
-    """Return the phrases in a sentence, longest first at each place, none overlapping."""
+    """Return the phrases in a sentence, longest first at each place; triggers do not overlap."""
     found: list[_Match] = []
     at, begins = 0, _trie().after
     while at < len(words):
         match = _longest(words, at) if words[at] in begins or _kinds(words[at]) else None
         found += [match] if match is not None else []
-        at = match.last if match is not None else at + 1
+        # What only ends scopes may begin a trigger with its later words: "and has", "has resolved".
+        at = match.last if match is not None and match.rules else at + 1
     return found
 
 
