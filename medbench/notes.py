@@ -24,13 +24,15 @@ _HEADINGS: tuple[tuple[str, str], ...] = (
      rf"|pshx?|(?:past|prior|previous) (?:surgery|surgeries|operations?|procedures?))"),
     ("past medical history", rf"(?:(?:other |significant |pertinent |relevant )?(?:past|prior|previous|remote)?"
      rf" ?(?:medical(?: and (?:surgical|social|psychiatric|family))?|psychiatric|obstetrical?(?: and gyn\w+)?"
-     rf"|ob and gyn|gyn\w*|birth|oncolog\w+|cardiac|neurolog\w+|med) {_HX}|(?:past|prior|previous) {_HX}"
-     r"|p?pmhx?(?: and pshx?)?|past medical(?: and surgical)? problems?|past illness(?:es)?|comorbidit(?:y|ies)"
+     rf"|ob|ob and gyn|gyn\w*|birth|oncolog\w+|cardiac|neurolog\w+|med) {_HX}|(?:past|prior|previous) {_HX}"
+     r"|p?pmhx?(?: and pshx?)?|past medical(?: and surgical)? problems?|past illness(?:es)?|comorbidit(?:y"
+     r"|ies)|(?:cardiac )?risk factors"
      r"|past (?:psych|medical|med))"),
     ("allergies", r"(?:(?:drug |medication |known |food )*allerg(?:y|ies)(?: and (?:adverse|drug) reactions?|"
      r" to medications?)?|adverse (?:drug )?reactions?|allergies and intolerances)"),
     ("history of present illness", rf"(?:{_HX} of (?:the )?(?:present(?:ing)?|current) (?:illness|complaint|condition)"
-     rf"|hpi|(?:brief |interval |clinical |current |pertinent |presenting )?{_HX}(?: and physical)?|present illness"
+     rf"|hpi|(?:brief |interval |interim |developmental |clinical |current |pertinent "
+     rf"|presenting )?{_HX}(?: and physical)?|present illness"
      r"|subjective(?: complaints?)?|interval events?|narrative|summary of (?:present )?illness"
      r"|brief (?:clinical )?summary)"),
     ("chief complaint", r"(?:chief complaints?|cc|presenting (?:complaints?|problems?)|complaints?|reason for"
@@ -65,7 +67,8 @@ _HEADINGS: tuple[tuple[str, str], ...] = (
      r"|disposition and plan)"),
     ("hospital course", r"(?:(?:brief )?(?:summary of )?(?:hospital|clinical|icu|emergency department"
      r"|ed) course(?: .*)?"
-     r"|course(?: in (?:the )?(?:hospital|ed))?|brief hospital summary)"),
+     r"|course(?: in (?:the )?(?:hospital|ed))?|brief hospital summary"
+     r"|(?:active |acute |chronic |transitional )(?:medical )?issues)"),
     ("discharge medications", r"(?:discharge (?:medications?|meds)|medications? (?:on|at) discharge)"),
     ("medications", r"(?:(?:current |home |outpatient |admission |preadmission |prior )*(?:medications?|meds)"
      r"(?: (?:on|at|prior to) admission)?|drugs)"),
@@ -86,12 +89,13 @@ _HEADINGS: tuple[tuple[str, str], ...] = (
      r"(?: and? ?(?:performed|detail|details|in detail|note|technique|notes))?(?: (?:performed|in detail|details?"
      r"|note))?"
      r"|(?:description|details?|name|title) of (?:the )?(?:procedure|operation)(?: performed)?)"),
-    ("consent", r"(?:(?:informed )?consent|risks?(?: and benefits?| factors)?)"),
+    ("consent", r"(?:(?:informed )?consent|risks?(?: and benefits?)?)"),
     ("operative details", r"(?:an(?:a?)esthesia|complications?|specimens?(?: removed)?|drains?"
      r"|(?:estimated )?blood loss|ebl"
      r"|fluids?|surgeons?|assistants?|attending|implants?|tourniquet time|urine output|counts?|service|date of \w+)"),
 )  # fmt: skip
 _CANONICAL = re.compile("|".join(f"(?P<h{at}>{pattern})" for at, (_, pattern) in enumerate(_HEADINGS)))
+_AT_A_TIME = re.compile(r" (?:up ?on|on|at|prior to|before) (?:admission|discharge|arrival|presentation|transfer)$")
 # Headings of body systems divide an examination or a review of systems; they do not end it, nor a history by systems.
 _SUBHEADING = re.compile(
     r"general(?: appearance)?|constitutional|heent|head|eyes?|ears?|nose|throat|mouth|ent|neck|lymph\w*|chest"
@@ -133,7 +137,7 @@ def canonical(title: str) -> str:
     """Return the canonical name of a heading, an empty string where it is not known."""
     words = re.sub(r"[&/]| and ", " and ", re.sub(r"\((?:e?s)\)", "", title.lower()).replace("-", " "))
     words = " ".join(re.sub(r"[^a-z ]", " ", words).split())
-    found = _CANONICAL.fullmatch(words)
+    found = _CANONICAL.fullmatch(words) or _CANONICAL.fullmatch(_AT_A_TIME.sub("", words))
     return _HEADINGS[int((found.lastgroup or "h0")[1:])][0] if found else ""
 
 

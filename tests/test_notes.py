@@ -49,6 +49,11 @@ def pieces(text: str) -> list[str]:
         ("DISCHARGE MEDICATIONS", "discharge medications"),
         ("Reason for exam", "indication"),
         ("Vital Signs", "vital signs"),
+        ("PHYSICAL EXAM ON ADMISSION", "physical examination"),
+        ("Physical exam upon discharge", "physical examination"),
+        ("Labs on admission", "laboratory data"),
+        ("TRANSITIONAL ISSUES", "hospital course"),
+        ("Risk factors", "past medical history"),
         ("Favourite colour", ""),
     ],
 )
