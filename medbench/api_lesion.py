@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, BinaryIO
 
-from medbench import predicting
+from medbench import heat_check, lesion_history, predicting
 from medbench.api_guard import RefusedError
+from medbench.errors import MedbenchError
 from medbench.lesion_heat import heat_of, judge_heat, show_heat
 from medbench.lesion_reading import LesionReading, Picture, read_pictures
 from medbench.lesion_uploads import receive_pictures
 from medbench.picture_facts import clean_fact
+from medbench.pictures import open_picture
 from medbench.predicting import Loaded
 from medbench.workspace import Workspace
 
@@ -26,7 +28,7 @@ def answered(
     facts: Mapping[str, str],
     heat: bool = False,
 ) -> dict[str, Any]:
-    """Return {"model", "predictions", "refused"} for uploaded pictures; nothing of them is kept.
+    """Return {"model", "predictions", "refused"} for uploaded pictures; the answers are kept, the pictures are not.
 
     Args:
         workspace: Where the models lie.
@@ -49,15 +51,21 @@ def answered(
         pictures = [replace(picture, facts={**known, **picture.facts}) for picture in received.pictures]
         readings = read_pictures(loaded, pictures)
         if readings and all(reading.prediction.problem for reading in readings):
-            raise RefusedError(422, "a picture that can be read", *_why(readings[0]))
+            raise _unreadable(pictures[0])
+        lesion_history.keep(workspace, pictures, readings)
         told = [_told(loaded, *pair, heat) for pair in zip(pictures, readings, strict=True)]
         return {"model": loaded.id, "predictions": told, "refused": received.refused}
     finally:
         received.forget()
 
 
-def _why(reading: LesionReading) -> tuple[str, str]:
-    return f"{reading.prediction.id!r}: {reading.prediction.problem}", "Send a JPEG or PNG."
+def _unreadable(picture: Picture) -> RefusedError:
+    """Return why a picture cannot be read, as a refusal."""
+    try:
+        open_picture(picture.path, picture.name)
+    except MedbenchError as error:
+        return RefusedError(422, error.expected, error.found, error.todo)
+    return RefusedError(422, "a picture that can be read", repr(picture.name), "Send a JPEG or PNG.")
 
 
 def _told(loaded: Loaded, picture: Picture, reading: LesionReading, heat: bool) -> dict[str, Any]:
@@ -67,5 +75,8 @@ def _told(loaded: Loaded, picture: Picture, reading: LesionReading, heat: bool) 
         explanation = show_heat(loaded, picture.item, label)
         drawn = heat_of(explanation)
         trust = asdict(judge_heat(loaded, picture.item, label, drawn))
-        record["heat"] = {"label": label, "method": explanation.method, "map": drawn.tolist(), "trust": trust}
+        check = heat_check.told(loaded, explanation.method)
+        randomised = check.as_json() if check else None
+        about = {"label": label, "method": explanation.method, "trust": trust, "randomised": randomised}
+        record["heat"] = {**about, "map": drawn.tolist()}
     return record

@@ -306,7 +306,7 @@ def open_batch(
     identity = {
         "model": model_id,
         "card": (loaded.folder / "model.json").stat().st_mtime_ns,
-        "file": _file_mark(path),
+        "file": file_mark(path),
         "mapping": asdict(mapping),
         "chunk": CHUNK,
     }
@@ -389,7 +389,8 @@ def format_for(out: Path, batch: Batch) -> str | None:
     return found
 
 
-def _file_mark(path: Path) -> str:
+def file_mark(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

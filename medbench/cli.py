@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from medbench import __version__, cli_mimic
+from medbench.cli_lesion import explain
 from medbench.cli_runs import Json, follow, give, note, runs_app, told
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
@@ -32,6 +33,7 @@ app.add_typer(import_app, name="import", help="Read files into a dataset, or a M
 import_app.command("mimic")(cli_mimic.import_mimic)
 app.command("prepare")(cli_mimic.prepare)
 app.command("tokens")(cli_mimic.tokens)
+app.command()(explain)
 
 Column = Annotated[str | None, typer.Option(metavar="COL", help="Column (or tag) of the file that plays this part.")]
 Group = Annotated[str | None, typer.Option(metavar="COL", help="Column of what must stay together, e.g. the patient.")]
@@ -39,6 +41,8 @@ Codes = Annotated[str, typer.Option(help="Version of bare ICD codes (icd10cm, ic
 Torn = Annotated[
     bool, typer.Option("--split-by-image", help="Tear lesions and patients apart; scores come out too good.")
 ]
+
+REFUSED_SHOWN = 20
 
 
 def main() -> None:
@@ -243,11 +247,14 @@ def predict(
 
     with told(as_json):
         chosen = _chosen(title=title, abstract=abstract, text=text, id=id_)
-        if picture_batches.is_pictures(file):
+        if picture_batches.is_pictures(Workspace.here(), model, file):
             given = picture_batches.predict_pictures(Workspace.here(), model, file, out, None if as_json else _pictures)
             pictures = {"out": str(out), "model": model, "answered": given.answered, "refused": given.refused}
+            pictures["resumed_from"] = given.resumed
             words = f"{given.answered:,} pictures answered, {len(given.refused):,} refused: {out}"
-            give(pictures, as_json, lambda: "\n".join([words, *(f"{name}: {why}" for name, why in given.refused)]))
+            why = [f"{name}: {reason}" for name, reason in given.refused[:REFUSED_SHOWN]]
+            why += ["… and more; the column “problem” says it of each."] * (len(given.refused) > REFUSED_SHOWN)
+            give(pictures, as_json, lambda: "\n".join([words, *why]))
             return
         tell = None if as_json else lambda done, total: note(f"{done:,} records answered")
         with batches.folder_beside(out, file) as folder:
@@ -266,7 +273,7 @@ def predict(
 
 
 def _pictures(done: int, total: int) -> None:
-    note(f"{done:,} of {total:,} pictures answered")
+    note(f"{done:,} of {total:,} pictures done")
 
 
 @app.command()
@@ -291,7 +298,8 @@ def evaluate(
 
     with told(as_json):
         chosen = _chosen(title=title, abstract=abstract, text=text, labels=labels, group=group)
-        judge = picture_batches.evaluate_pictures if picture_batches.is_pictures(file) else evaluating.evaluate_file
+        pictures = picture_batches.is_pictures(Workspace.here(), model, file)
+        judge = picture_batches.evaluate_pictures if pictures else evaluating.evaluate_file
         found = judge(Workspace.here(), model, file, chosen=chosen, keep_seen=keep_seen)
     lines = [f"{found.judged:,} rows of {found.file} judged with {found.model}"]
     lines += [f"{name:18} {_interval(metric)}" for name, metric in found.metrics.items()]

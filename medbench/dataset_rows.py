@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,3 +53,11 @@ def as_frame(table: Any) -> pd.DataFrame:
         name: pd.Series(table.column(name).to_pylist(), dtype=dtypes.get(name, "object")) for name in table.column_names
     }
     return pd.DataFrame(columns)
+
+
+def rows_with_ids(path: Path, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows whose column "id" holds one of these, in file order."""
+    import pyarrow.parquet as parquet
+
+    found: list[dict[str, Any]] = parquet.read_table(path, filters=[("id", "in", list(ids))]).to_pylist() if ids else []
+    return found

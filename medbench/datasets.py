@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench import __version__, splits
-from medbench.dataset_rows import GROUP_ROWS, as_frame, digest_of, write_rows
+from medbench.dataset_rows import GROUP_ROWS, as_frame, digest_of, rows_with_ids, write_rows
 from medbench.drafting import Draft, Preview, draft, preview
 from medbench.errors import MedbenchError
 from medbench.leaks import torn_groups
@@ -173,6 +173,11 @@ class Dataset:
                 table = file.read_row_group(piece).take([position % GROUP_ROWS for position in inside])
                 found.update(zip(inside, table.to_pylist(), strict=True))
         return [{"position": position, **found[position]} for position in wanted]
+
+    def with_ids(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the rows that carry one of these ids, in file order."""
+        with undamaged(self.folder, "dataset"):
+            return rows_with_ids(self._parquet, ids)
 
     def page(self, start: int, count: int) -> list[dict[str, Any]]:
         """Return `count` rows from position `start` on; fewer at the end."""

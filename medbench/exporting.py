@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from medbench import datasets, predicting
+from medbench import datasets, heat_check, predicting, shipped_lesions
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace, checked_id, read_json, write_json
 
 # What points back at training rows stays behind: neighbours by position, judged rows by position.
-LEFT_BEHIND = ("neighbours.npz", "judged.npz", "model.json")
+LEFT_BEHIND = ("neighbours.npz", "judged.npz", shipped_lesions.FILE, "model.json")
 LARGEST = 10_000_000
 PROGRAM_FORMATS = ("safetensors", "onnx", "openvino-int8")
 CALIBRATION_ITEMS = 300
@@ -19,6 +20,10 @@ CALIBRATION_ITEMS = 300
 
 def as_starter(workspace: Workspace, model_id: str, name: str, title: str) -> Path:
     """Copy a model to `models/starter-<name>`: weights, trust, fingerprints of known texts, and its card.
+
+    A model of pictures also takes along what may be told of its training pictures (`shipped_lesions`: ids, diagnoses,
+    128 bytes of each vector) and how its heat maps compare with random ones (`heat_check`), made now if need be; both
+    need its dataset.
 
     Args:
         workspace: Where the model lies and the starter goes.
@@ -36,22 +41,41 @@ def as_starter(workspace: Workspace, model_id: str, name: str, title: str) -> Pa
     source, target = workspace.model(model_id), workspace.models / starter
     if not (source / "model.json").exists():
         raise MedbenchError("the id of a model", repr(model_id), "List them with: medbench models.")
+    card = read_json(source / "model.json")
     files = [path for path in source.iterdir() if path.name not in LEFT_BEHIND]
-    size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file() and path.name not in LEFT_BEHIND)
+    size = _size(path for path in source.rglob("*") if path.name not in LEFT_BEHIND)
     if size > LARGEST:
         found = f"{size / 1e6:.1f} MB"
         raise MedbenchError("at most 10 MB for a starter", found, "Train an adapter or a head instead of full weights.")
+    known = _lesions(workspace, model_id, card)
     building = target.with_name(f".{starter}.partial")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     for path in files:
         (shutil.copytree if path.is_dir() else shutil.copy)(path, building / path.name)
-    card = read_json(source / "model.json")
-    card |= {"id": starter, "name": title, "cost": {**card["cost"], "size": size}}
+    if known is not None:
+        shipped_lesions.save(building, known)
+        heat_check.save(building, list(heat_check.ensure(workspace, predicting.load(workspace, model_id)).values()))
+    card |= {"id": starter, "name": title, "cost": {**card["cost"], "size": _size(building.rglob("*"))}}
     write_json(building / "model.json", card)
     shutil.rmtree(target, ignore_errors=True)
     building.rename(target)
     return target
+
+
+def _size(paths: Iterable[Path]) -> int:
+    """Return the size of the files among these, in bytes."""
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+def _lesions(workspace: Workspace, model_id: str, card: Mapping[str, Any]) -> shipped_lesions.ShippedLesions | None:
+    """Return what may be told of the pictures a model learnt from; None for models of texts, or without the dataset."""
+    if card.get("item") != "image":
+        return None
+    loaded = predicting.load(workspace, model_id)
+    with loaded.lock:
+        found = shipped_lesions.of_training(workspace, card, loaded.model)
+    return found or shipped_lesions.load(loaded.folder)
 
 
 def for_programs(workspace: Workspace, model_id: str, format: str, out: Path) -> Path:

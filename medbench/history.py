@@ -3,31 +3,25 @@
     data/history/<host>-<pid>-<start>-<day>.jsonl         one object a line: a prediction, a correction or an undo
     data/history/texts/<host>-<pid>-<start>-<day>.jsonl   the texts of those predictions, so that they can be re-opened
 
-A file has one writing process and only grows. Nothing here is a database that two processes could write to: DuckDB
-reads the lines when somebody asks. Torn lines (a full disk, a killed process) are passed over. Texts lie apart, so
-that listing 200,000 predictions does not read them. With MEDBENCH_KEEP_TEXT=0 neither titles nor texts are kept.
+Nothing here is a database that two processes could write to: each has its `journal`, and DuckDB reads the lines when
+somebody asks. Texts lie apart, so that listing 200,000 predictions does not read them. Of a picture nothing is kept but
+its name, its size and a hash of its bytes. With MEDBENCH_KEEP_TEXT=0 neither titles, texts nor names are kept.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
 import os
-import platform
-import re
-import secrets
 import shutil
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medbench import journal
 from medbench.errors import MedbenchError
 from medbench.records import Item, Prediction
 from medbench.workspace import Workspace
@@ -36,44 +30,43 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-VERSION = 1
 TITLE_LIMIT = 200
 TEXT_LIMIT = 2_000_000  # characters; DuckDB refuses lines of over 16 MiB
 Moment = float | date | datetime
-_ID = re.compile(r"(?P<file>[a-z0-9][a-z0-9.-]*-\d{8})-(?P<at>[0-9a-f]+)-[0-9a-f]{8}")
+_MARK = {"hash": "VARCHAR", **dict.fromkeys(("bytes", "width", "height"), "BIGINT")}
 _COLUMNS = {
     **dict.fromkeys(
         ("kind", "id", "model", "item", "title", "top", "problem", "text_id", "of", "note", "who"), "VARCHAR"
     ),
     **dict.fromkeys(("t", "probability", "doubt", "cut"), "DOUBLE"),
+    **_MARK,
     **dict.fromkeys(("needs_human", "unlike"), "BOOLEAN"),
     **dict.fromkeys(("chosen", "labels"), "VARCHAR[]"),
 }
 _TEXT_COLUMNS = dict.fromkeys(("id", "title", "text"), "VARCHAR")
 _APART = "\x1f"  # between labels on their way out of DuckDB: splitting is ten times faster than its lists
-_lock = threading.Lock()
 
 
-@dataclass
-class _Process:
-    """The writer's name (made anew after a fork) and the newest time it wrote, so that its times never tie."""
+@dataclass(frozen=True, slots=True)
+class PictureMark:
+    """What is kept of a picture: enough to know it again, nothing to see.
 
-    pid: int = 0
-    name: str = ""
-    newest: float = 0.0
+    Attributes:
+        hash: SHA-256 of the file, hex.
+        bytes: Its size.
+        width: Pixels.
+        height: Pixels.
+    """
 
-    def stem(self) -> str:
-        if self.pid != os.getpid():
-            host = re.sub(r"[^a-z0-9]+", "-", platform.node().lower()).strip("-")[:40] or "host"
-            self.pid, self.name = os.getpid(), f"{host}-{os.getpid()}-{time.time_ns() // 1_000_000:x}"
-        return f"{self.name}-{time.strftime('%Y%m%d', time.gmtime())}"
-
-    def now(self) -> float:
-        self.newest = max(round(time.time(), 6), round(self.newest + 1e-6, 6))
-        return self.newest
+    hash: str
+    bytes: int
+    width: int
+    height: int
 
 
-_process = _Process()
+def picture_mark(content: bytes, size: tuple[int, int]) -> PictureMark:
+    """Return the mark of a picture file and its (width, height) in pixels."""
+    return PictureMark(hashlib.sha256(content).hexdigest(), len(content), *size)
 
 
 def keeps_text() -> bool:
@@ -81,13 +74,19 @@ def keeps_text() -> bool:
     return os.environ.get("MEDBENCH_KEEP_TEXT", "1").strip().lower() not in ("0", "no", "false", "off")
 
 
-def record(workspace: Workspace, predictions: Sequence[Prediction], items: Sequence[Item]) -> list[str]:
+def record(
+    workspace: Workspace,
+    predictions: Sequence[Prediction],
+    items: Sequence[Item],
+    pictures: Sequence[PictureMark] = (),
+) -> list[str]:
     """Keep predictions and the items they are about.
 
     Args:
         workspace: Where the history lies.
         predictions: n predictions.
         items: The n items, in the same order.
+        pictures: The n marks when the items are pictures; the pictures themselves are not kept.
 
     Returns:
         n ids, for `correct`, `undo` and `reopen`.
@@ -100,14 +99,17 @@ def record(workspace: Workspace, predictions: Sequence[Prediction], items: Seque
         raise ValueError(f"{len(predictions)} predictions for {len(items)} items")
     if not predictions:
         return []
-    with _lock:
-        stem = _process.stem()
+    with journal.lock:
+        stem = journal.stem()
         text_ids: Sequence[str | None] = [None] * len(items)
+        if pictures:
+            lines = map(_picture_line, predictions, pictures)
+            return journal.append(workspace.history / f"{stem}.jsonl", stem, lines)
         if keeps_text():
             texts = ({"kind": "text", "title": item.title, "text": item.text[:TEXT_LIMIT]} for item in items)
-            text_ids = _append(workspace.history / "texts" / f"{stem}.jsonl", stem, texts)
+            text_ids = journal.append(workspace.history / "texts" / f"{stem}.jsonl", stem, texts)
         lines = map(_line_of, predictions, items, text_ids)
-        return _append(workspace.history / f"{stem}.jsonl", stem, lines)
+        return journal.append(workspace.history / f"{stem}.jsonl", stem, lines)
 
 
 def _line_of(prediction: Prediction, item: Item, text_id: str | None) -> dict[str, Any]:
@@ -127,6 +129,12 @@ def _line_of(prediction: Prediction, item: Item, text_id: str | None) -> dict[st
         "problem": prediction.problem,
         "text_id": text_id,
     }
+
+
+def _picture_line(prediction: Prediction, mark: PictureMark) -> dict[str, Any]:
+    """Return the line of a picture, called by its name, or by its hash when names are not kept."""
+    name = prediction.id if keeps_text() else mark.hash[:12]
+    return {**_line_of(prediction, Item(name, "", ""), None), "item": name, **asdict(mark)}
 
 
 def correct(workspace: Workspace, prediction_id: str, labels: Sequence[str], note: str = "", who: str = "") -> None:
@@ -159,7 +167,7 @@ def reopen(workspace: Workspace, prediction_id: str) -> Item:
     """
     line = _prediction_line(workspace, prediction_id)
     text_id = line.get("text_id") or ""
-    kept = _lines_of_ids(workspace.history / "texts", [text_id]).get(text_id, {})
+    kept = journal.lines_of(workspace.history / "texts", [text_id]).get(text_id, {})
     return Item(str(line["item"]), str(kept.get("title", "")), str(kept.get("text", "")))
 
 
@@ -173,6 +181,7 @@ def read(
     corrected: bool | None = None,
     doubtful: bool | None = None,
     search: str = "",
+    pictures: bool | None = None,
     texts: bool = False,
     limit: int | None = 1000,
 ) -> pd.DataFrame:
@@ -187,23 +196,19 @@ def read(
         corrected: True for corrected ones only, False for the others.
         doubtful: True for those that need a person, False for the others.
         search: Only items whose title or text holds this string; case does not matter.
+        pictures: True for pictures only, False for texts only.
         texts: Add the column `text`.
         limit: At most this many rows; None for all.
 
     Returns:
         Columns id, t (UTC timestamp), model, item, title, chosen (list: what the model decided), top (most probable
         label), probability (of top, 0-1), doubt (0-1), needs_human, unlike, cut (0-1), problem, labels (list: what
-        counts now), corrected (bool), note, who; with `texts` also text.
+        counts now), corrected (bool), note, who; with `pictures` hash, bytes, width, height; with `texts` also text.
     """
     times = [_seconds(since, -math.inf), _seconds(until, math.inf, whole_day=True)]
-    tests: list[tuple[str, Any]] = [
-        ("p.model = ?", model),
-        ("list_contains(coalesce(s.labels, p.chosen), ?)", label),
-        ("(s.of IS NOT NULL) = ?", corrected),
-        ("p.needs_human = ?", doubtful),
-    ]
-    where = ["p.kind = 'prediction'", *(test for test, value in tests if value is not None)]
-    values = [value for _, value in tests if value is not None]
+    tests = dict(zip(_TESTS, (model, label, corrected, doubtful, pictures), strict=True))
+    where = ["p.kind = 'prediction'", *(test for test, value in tests.items() if value is not None)]
+    values: list[Any] = [value for value in tests.values() if value is not None]
     with _opened(workspace, "kind <> 'prediction' OR t BETWEEN ? AND ?", times) as history:
         _join_standing(history)
         if search:
@@ -211,14 +216,22 @@ def read(
             values.append(search)
             _join_found(history, workspace, search)
         frame = history.execute(_QUESTION.format(where=" AND ".join(where)), [*values, limit]).df()
-    return _tidied(workspace, frame, texts)
+    return _tidied(workspace, frame if pictures else frame.drop(columns=list(_MARK)), texts)
 
 
+_TESTS = (
+    "p.model = ?",
+    "list_contains(coalesce(s.labels, p.chosen), ?)",
+    "(s.of IS NOT NULL) = ?",
+    "p.needs_human = ?",
+    "(p.hash IS NOT NULL) = ?",
+)
 _QUESTION = f"""
 SELECT p.id, p.t, p.model, p.item, p.title, array_to_string(p.chosen, '{_APART}') AS chosen, p.top, p.probability,
        p.doubt, p.needs_human, p.unlike, p.cut, coalesce(p.problem, '') AS problem,
        array_to_string(coalesce(s.labels, p.chosen), '{_APART}') AS labels, s.of IS NOT NULL AS corrected,
-       coalesce(s.note, '') AS note, coalesce(s.who, '') AS who, p.text_id
+       coalesce(s.note, '') AS note, coalesce(s.who, '') AS who, p.hash, p.bytes, p.width, p.height,
+       p.text_id
 FROM history p LEFT JOIN standing s ON s.of = p.id
 WHERE {{where}} ORDER BY p.t DESC LIMIT ?
 """  # noqa: S608 - the conditions are ours, their values are bound
@@ -235,7 +248,9 @@ def _tidied(workspace: Workspace, frame: pd.DataFrame, texts: bool) -> pd.DataFr
         frame[name] = frame[name].fillna(False).astype(bool)
     text_ids = frame.pop("text_id")
     if texts:
-        kept = _lines_of_ids(workspace.history / "texts", [text_id for text_id in text_ids if isinstance(text_id, str)])
+        kept = journal.lines_of(
+            workspace.history / "texts", [text_id for text_id in text_ids if isinstance(text_id, str)]
+        )
         cells = [str(kept.get(text_id, {}).get("text", "")) for text_id in text_ids]
         frame["text"] = pd.Series(cells, dtype=object, index=frame.index)
     return frame
@@ -252,7 +267,7 @@ def delete_all(workspace: Workspace) -> int:
     Raises:
         MedbenchError: When a file cannot be deleted.
     """
-    with _lock:
+    with journal.lock:
         freed = sum(path.stat().st_size for path in workspace.history.rglob("*.jsonl"))
         try:
             if workspace.history.exists():
@@ -265,31 +280,9 @@ def delete_all(workspace: Workspace) -> int:
 
 
 def _say(workspace: Workspace, line: dict[str, Any]) -> None:
-    with _lock:
-        stem = _process.stem()
-        _append(workspace.history / f"{stem}.jsonl", stem, [line])
-
-
-def _append(path: Path, stem: str, lines: Iterable[dict[str, Any]]) -> list[str]:
-    """Append lines to a file of this process; return their ids, which name the file and the byte they begin at."""
-    ids: list[str] = []
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        with os.fdopen(handle, "ab") as file:
-            at = os.fstat(handle).st_size
-            # A write that was cut short left half a line: end it, so that only that one is lost.
-            if at and os.pread(handle, 1, at - 1) != b"\n":
-                at += file.write(b"\n")
-            for line in lines:
-                ids.append(f"{stem}-{at:x}-{secrets.token_hex(4)}")
-                whole = {"v": VERSION, "id": ids[-1], "t": _process.now(), **line}
-                at += file.write(json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-    except OSError as error:
-        raise MedbenchError(
-            f"room to write in {path.parent}", str(error), "Free some disk space or fix its permissions."
-        ) from error
-    return ids
+    with journal.lock:
+        stem = journal.stem()
+        journal.append(workspace.history / f"{stem}.jsonl", stem, [line])
 
 
 @contextmanager
@@ -364,33 +357,7 @@ def _seconds(moment: Moment | None, default: float, *, whole_day: bool = False) 
 
 
 def _prediction_line(workspace: Workspace, prediction_id: str) -> dict[str, Any]:
-    line = _lines_of_ids(workspace.history, [prediction_id]).get(prediction_id, {})
+    line = journal.lines_of(workspace.history, [prediction_id]).get(prediction_id, {})
     if line.get("kind") != "prediction":
         raise MedbenchError("the id of a prediction in the history", repr(prediction_id), "Open it from the history.")
     return line
-
-
-def _lines_of_ids(folder: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the lines with these ids, each read at the byte its id names; those that are not there are left out."""
-    places = sorted((found["file"], int(found["at"], 16), found[0]) for entry in ids if (found := _ID.fullmatch(entry)))
-    lines = {}
-    for name, group in groupby(places, key=itemgetter(0)):
-        path = folder / f"{name}.jsonl"
-        if not path.exists():
-            continue
-        with path.open("rb") as file:
-            for _, at, line_id in group:
-                file.seek(at)
-                line = _parsed(file.readline())
-                if line.get("id") == line_id:
-                    lines[line_id] = line
-    return lines
-
-
-def _parsed(data: bytes) -> dict[str, Any]:
-    """Return the object of a line; an empty one for a torn line."""
-    try:
-        line = json.loads(data)
-    except ValueError:
-        return {}
-    return line if isinstance(line, dict) else {}

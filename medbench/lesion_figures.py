@@ -291,7 +291,7 @@ class Subgroup:
     """The figures of one group of patients.
 
     Attributes:
-        fact: What the patients have in common: age, sex, site, skin, ...
+        fact: What the patients have in common: age, sex, site, skin tone, ...
         value: Its value, e.g. "45 to 59" or "unknown".
         n: Items.
         balanced_accuracy: Mean sensitivity of the classes that occur in the group.
@@ -339,7 +339,7 @@ def subgroups(
         prob: (n, L) probabilities.
         truth: (n, L) bool, one True per row.
         labels: L class names.
-        facts: n mappings of what is known (`records.part_image`, and "skin" for the tone); ages are put into bands.
+        facts: n mappings of what is known (`records.part_image`, and "skin tone"); ages are put into bands.
         malignant: The malignant ones of the labels.
         decided: (n, L) bool; the most probable label of each row when None.
         groups: n keys of what is resampled together.

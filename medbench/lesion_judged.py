@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from medbench import datasets, lesion_figures
+from medbench import datasets, lesion_figures, lesion_photo
 from medbench.errors import MedbenchError
 from medbench.lesion_figures import Curves, LesionFigures, OperatingPoint, Subgroup
+from medbench.pictures import open_picture
 from medbench.records import SPLITS, Scores, Truth, part_image
 from medbench.tasks.lesion import MALIGNANT
 from medbench.workspace import Workspace, read_json, undamaged
 
 N_BOOT = 200
+TONE = "skin tone"
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,9 @@ class JudgedLesions:
         probabilities: (n, L) calibrated.
         truth: (n, L) bool.
         decided: (n, L) bool.
-        facts: n mappings: age, sex, site where known.
+        facts: n mappings: age, sex, site where known, and "skin tone" once it has been estimated.
         groups: n keys of lesions or patients.
+        items: n pictures (`records.join_image`).
     """
 
     labels: tuple[str, ...]
@@ -37,6 +41,18 @@ class JudgedLesions:
     decided: Truth
     facts: Sequence[Mapping[str, str]]
     groups: tuple[str, ...]
+    items: Sequence[str] = ()
+
+    @property
+    def toned(self) -> bool:
+        """Whether the skin tones are known."""
+        return any(TONE in known for known in self.facts)
+
+    def with_tones(self, degrees: Sequence[float]) -> JudgedLesions:
+        """Return the same with the skin tones' classes among the facts; NaN where no skin can be seen."""
+        classes = [lesion_photo.tone_class(None if math.isnan(angle) else angle) for angle in degrees]
+        facts = [{**known, TONE: name} for known, name in zip(self.facts, classes, strict=True)]
+        return replace(self, facts=facts)
 
     def figures(self, seed: int = 0) -> LesionFigures:
         """Return the figures of every class, of all together, and of malignant against benign."""
@@ -53,7 +69,7 @@ class JudgedLesions:
         )
 
     def subgroups(self, seed: int = 0) -> list[Subgroup]:
-        """Return the figures by age, sex and site."""
+        """Return the figures by age, sex and site, and by skin tone where that has been estimated."""
         rng = np.random.default_rng(seed)
         return lesion_figures.subgroups(
             self.probabilities,
@@ -103,11 +119,32 @@ def load(workspace: Workspace, model_id: str) -> JudgedLesions:
         judged = next((examples(name) for name in SPLITS if name == split), None) or examples("train", "validation")
         if len(judged) != len(stored["truth"]):
             raise MedbenchError(f"{len(stored['truth']):,} judged pictures", f"{len(judged):,}", "Train it again.")
-        return JudgedLesions(
+        found = JudgedLesions(
             tuple(card["labels"]),
             stored["probabilities"],
             stored["truth"],
             stored["decided"],
             [part_image(item)[1] for item in judged.items],
             judged.groups,
+            judged.items,
         )
+        return found.with_tones(stored["tones"].tolist()) if "tones" in stored.files else found
+
+
+def tones(items: Sequence[str], tell: Callable[[float], None] | None = None) -> npt.NDArray[np.float32]:
+    """Return (n,) float32: the individual typology angle of the skin in each picture, degrees; NaN without skin.
+
+    Args:
+        items: Pictures (`records.join_image`); one that cannot be read is NaN.
+        tell: Told the share done, 0-1.
+    """
+    found = np.full(len(items), np.nan, dtype=np.float32)
+    for at, item in enumerate(items):
+        try:
+            angle = lesion_photo.skin_tone(open_picture(part_image(item)[0]))
+        except MedbenchError:  # deleted since it was judged; its tone is unknown
+            continue
+        found[at] = np.nan if angle is None else angle
+        if tell is not None:
+            tell((at + 1) / len(items))
+    return found

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medbench import lesion_photo, predicting
+from medbench import heat_check, lesion_photo, predicting, shipped_lesions
 from medbench.errors import MedbenchError
+from medbench.heat_check import HeatCheck
 from medbench.lesion_heat import HeatTrust, heat_of, judge_heat, picture_model, show_heat
 from medbench.lesion_photo import Looked
 from medbench.pictures import open_picture
@@ -25,6 +26,8 @@ from medbench.tasks.lesion import MALIGNANT
 from medbench.workspace import Workspace
 
 SIMILAR = 5
+_PER_LESION = 8  # a lesion of HAM10000 was photographed at most six times
+_TWIN, _CLOSE, _LIKE = 0.95, 0.85, 0.7  # cosine similarities, see `Similar.words`
 NOT_HERE = "The pictures this model learnt from are not on this machine, so similar ones cannot be shown."
 
 
@@ -50,12 +53,27 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Similar:
-    """A training picture, its diagnosis and its cosine similarity to the picture asked about."""
+    """A training picture, its diagnosis and its cosine similarity to the picture asked about.
+
+    Attributes:
+        id: The picture's id in its collection.
+        path: Where it lies; None when it is not on this machine.
+        labels: Its diagnoses.
+        similarity: -1 to 1.
+        lesion: The lesion's id in its collection, or "".
+    """
 
     id: str
-    path: Path
+    path: Path | None
     labels: tuple[str, ...]
     similarity: float
+    lesion: str = ""
+
+    @property
+    def words(self) -> str:
+        """How much it resembles the picture asked about, in words."""
+        named = ((_TWIN, "looks almost the same"), (_CLOSE, "looks very much alike"), (_LIKE, "looks alike"))
+        return next((words for limit, words in named if self.similarity >= limit), "looks roughly alike")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +86,8 @@ class LesionReading:
         quality: Why the photograph may mislead, one sentence each.
         lesion_area: Share of the picture inside the outline, 0-1.
         tone: Estimated skin tone, "" when no skin can be seen.
-        similar: The most similar training pictures.
-        similar_note: Why there are none, in one sentence, or "".
+        similar: The most similar training pictures, one of each lesion.
+        similar_note: Why there are none or their pictures cannot be shown, in one sentence, or "".
         seen: True when the model learnt from this very picture.
     """
 
@@ -91,7 +109,12 @@ class LesionReading:
             "lesion_area": round(self.lesion_area, 4),
             "skin_tone": self.tone,
             "similar": [
-                {"id": one.id, "labels": list(one.labels), "similarity": round(one.similarity, 4)}
+                {
+                    "id": one.id,
+                    "lesion": one.lesion,
+                    "labels": list(one.labels),
+                    "similarity": round(one.similarity, 4),
+                }
                 for one in self.similar
             ],
             "similar_note": self.similar_note,
@@ -159,12 +182,36 @@ def _looked(picture: Picture) -> Looked | MedbenchError:
 def similar_pictures(
     workspace: Workspace, loaded: Loaded, picture: Picture, count: int = SIMILAR
 ) -> tuple[list[Similar], str]:
-    """Return the most similar training pictures, or none and the reason why in one sentence."""
-    found, reason = predicting.neighbours(workspace, loaded, Item(picture.name, "", picture.item), count)
-    places = [Path(one.text) for one in found]
-    if reason or not all(place.is_file() for place in places):
+    """Return the most similar training pictures, one of each lesion, and in one sentence what is missing, or ""."""
+    item = Item(picture.name, "", picture.item)
+    found, reason = predicting.neighbours(workspace, loaded, item, count * _PER_LESION)
+    here = [Similar(one.id, Path(one.text), one.labels, one.similarity, one.group) for one in found]
+    if not reason and all(one.path is not None and one.path.is_file() for one in here):
+        first = {one.lesion or one.id: one for one in reversed(here)}
+        return [one for one in here if first[one.lesion or one.id] is one][:count], ""
+    return _shipped(workspace, loaded, item, count)
+
+
+def _shipped(workspace: Workspace, loaded: Loaded, item: Item, count: int) -> tuple[list[Similar], str]:
+    """Return the nearest of the lesions a starter tells of, with their pictures where a dataset here holds them."""
+    known = shipped_lesions.load(loaded.folder)
+    if known is None:
         return [], NOT_HERE
-    return [Similar(one.id, place, one.labels, one.similarity) for one, place in zip(found, places, strict=True)], ""
+    with loaded.lock:
+        vector = loaded.model.embed([item.joined])[0]
+    nearest = known.nearest(vector, count)
+    places = shipped_lesions.pictures_here(workspace, {known.ids[at]: known.labels[at] for at, _ in nearest})
+    similar = [
+        Similar(known.ids[at], places.get(known.ids[at]), tuple(known.labels[at].split("; ")), value, known.lesions[at])
+        for at, value in nearest
+    ]
+    if all(one.path for one in similar):
+        return similar, ""
+    source = "HAM10000" if similar[0].lesion.startswith("HAM_") else f"“{loaded.card['dataset']['name']}”"
+    return (
+        similar,
+        f"Their pictures may not be passed on with the model. Import {source} on the Datasets page to see them.",
+    )
 
 
 # --- in words --------------------------------------------------------------------------------------------------
@@ -226,10 +273,17 @@ class PredictorConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class HeatReading:
-    """Why a label got its probability on one picture: the heat map, and how far it can be trusted."""
+    """Why a label got its probability on one picture.
+
+    Attributes:
+        explanation: The heat map.
+        trust: How far it can be trusted on this picture.
+        check: Whether such maps depend on what the network learnt; None when that was not measured.
+    """
 
     explanation: Explanation
     trust: HeatTrust
+    check: HeatCheck | None = None
 
 
 class SkinLesionPredictor:
@@ -310,7 +364,8 @@ class SkinLesionPredictor:
             answer = predicting.predict(self._loaded, [Item(picture.name, "", picture.item)])[0]
             label = answer.labels[0].label
         explanation = show_heat(self._loaded, picture.item, label, method or self.config.method)
-        return HeatReading(explanation, judge_heat(self._loaded, picture.item, label, heat_of(explanation)))
+        trust = judge_heat(self._loaded, picture.item, label, heat_of(explanation))
+        return HeatReading(explanation, trust, heat_check.told(self._loaded, explanation.method))
 
     def _picture(self, path: str | Path) -> Picture:
         facts = {name: getattr(self.config, name) for name in ("age", "sex", "site")}

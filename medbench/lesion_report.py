@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from medbench import lesion_overlay
 from medbench.errors import MedbenchError
+from medbench.heat_check import HeatCheck
 from medbench.lesion_heat import Heat, HeatTrust
 from medbench.lesion_reading import LesionReading, Picture, to_know, to_mind
 from medbench.pictures import open_picture
@@ -36,6 +37,7 @@ class Told:
         label: What the map speaks for.
         heat: The map, or None.
         trust: How far the map can be trusted, or None.
+        check: Whether such maps depend on what the network learnt, or None.
     """
 
     loaded: Loaded
@@ -44,6 +46,7 @@ class Told:
     label: str = ""
     heat: Heat | None = None
     trust: HeatTrust | None = None
+    check: HeatCheck | None = None
 
 
 def lesion_pdf(picture: Picture, told: Sequence[Told]) -> bytes:
@@ -103,19 +106,27 @@ def _draw(sheet: Sheet, told: Told) -> None:
         sheet.point(sentence)
     if told.trust is not None:
         sheet.point(f"The heat map of {loaded.name_of(told.label)}. {told.trust.sentence}")
+    if told.check is not None:
+        sheet.point(told.check.sentence)
     figure = loaded.card.get("metrics", {}).get("balanced_accuracy", {}).get("value")
     if figure is not None:
         sheet.point(f"Balanced accuracy {figure:.3f}, measured on {loaded.card.get('judged_on', 'unknown rows')}.")
+    if reading.similar_note:
+        sheet.point(reading.similar_note)
+    for one in reading.similar:
+        if one.path is None:
+            names = ", ".join(loaded.name_of(label) for label in one.labels)
+            sheet.point(f"{one.id}: {names}, {one.words} (similarity {one.similarity:.2f}).")
     similar = list(_similar(told))
     if similar:
         sheet.pictures(similar, columns=5, title="The most similar lesions it learnt from:")
-    elif reading.similar_note:
-        sheet.point(reading.similar_note)
 
 
 def _similar(told: Told) -> list[tuple[Image.Image, str]]:
     found = []
     for one in told.reading.similar:
+        if one.path is None:
+            continue
         try:
             opened = open_picture(one.path)
         except MedbenchError:  # deleted since; the others are still worth showing

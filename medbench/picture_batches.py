@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from medbench import predicting
+import numpy as np
+
+from medbench import history, predicting
+from medbench.batches import file_mark, folder_beside
 from medbench.datasets import picture_items
 from medbench.drafting_images import draft_images
 from medbench.errors import MedbenchError
 from medbench.evaluating import Evaluation, judge_rows
+from medbench.history import PictureMark, picture_mark
 from medbench.mapping import Row
 from medbench.picture_facts import fact_columns, facts_of
-from medbench.picture_layouts import lay_out
+from medbench.picture_layouts import Layout, PictureRow, lay_out
 from medbench.picture_sources import Sources, open_sources
-from medbench.pictures import ENDINGS, open_picture
+from medbench.pictures import ENDINGS, FOREIGN, open_picture, stored_size
 from medbench.predicting import Loaded
 from medbench.readers import Account
 from medbench.records import Item, Prediction, join_image
 from medbench.tasks import get_task
-from medbench.workspace import Workspace, replacing
+from medbench.workspace import Workspace, read_json, replacing, write_json
 
 CHUNK = 64
 FORMATS = (".csv", ".json", ".jsonl")
@@ -33,88 +40,164 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """How many pictures were answered, and the name and reason of each that was not."""
+    """How many pictures were answered, the name and reason of each that was not, and how many an earlier call had."""
 
     answered: int
     refused: tuple[tuple[str, str], ...]
+    resumed: int = 0
 
 
-def is_pictures(path: Path) -> bool:
-    """Return whether a path is something that pictures come in: a folder, a zip or a picture."""
-    return path.is_dir() or path.suffix.lower() in (".zip", *ENDINGS)
+def is_pictures(workspace: Workspace, model_id: str, path: Path) -> bool:
+    """Return whether pictures are meant: a folder, a zip or a picture, or whatever is given to a model of pictures."""
+    card = workspace.model(model_id) / "model.json"
+    if card.exists() and read_json(card).get("item") == "image":
+        return True
+    return path.is_dir() or path.suffix.lower() in (".zip", *ENDINGS, *FOREIGN)
 
 
 def predict_pictures(workspace: Workspace, model_id: str, path: Path, out: Path, tell: Tell | None = None) -> Answered:
     """Answer for every picture of a zip or folder and write a table, one row per picture, unreadable ones included.
 
+    Answers are kept in `<out>.partial/` by 64 pictures until `out` is written, so that a second call after a kill goes
+    on where the first one stopped; they go into the history, too.
+
     Args:
-        workspace: Where models lie.
+        workspace: Where models and the history lie.
         model_id: A model for pictures.
         path: A zip, a folder or one picture; a metadata table in it gives age, sex and site.
         out: Where the answers go: .csv, .json or .jsonl.
         tell: Told (pictures done, pictures in all).
 
     Raises:
-        MedbenchError: The model is not for pictures, the ending is another, or there is no picture.
+        MedbenchError: The model is not for pictures, the ending is another, there is no picture, or another process is
+            writing `out`.
     """
     loaded = _for_pictures(workspace, model_id)
     if out.suffix.lower() not in FORMATS:
         raise MedbenchError(f"an output file that ends in {', '.join(FORMATS)}", repr(out.name), "Name it answers.csv.")
     rows: list[dict[str, Any]] = []
-    refused: list[tuple[str, str]] = []
-    with tempfile.TemporaryDirectory() as work, open_sources([(path, path.name)], Path(work)) as sources:
-        total = len(sources.pictures)
-        for found in _answers(loaded, sources, Path(work)):
-            for name, given in found:
-                rows.append(_flat(loaded, name, given))
-                if given.problem:
-                    refused.append((name, given.problem))
+    resumed = 0
+    with (
+        folder_beside(out, path) as folder,
+        tempfile.TemporaryDirectory() as work,
+        open_sources([(path, path.name)], Path(work)) as sources,
+    ):
+        _leave_out(sources, (out.absolute(), folder.absolute()))
+        asked = _Asked(workspace, loaded, sources, Path(work))
+        _take_up(folder, asked.mark())
+        for number, part in enumerate(asked.chunks()):
+            place = folder / f"{number:05d}.npz"
+            if place.exists():
+                resumed += len(part)
+            else:
+                asked.answer(part, place)
+            rows += _stored(place)
             if tell is not None:
-                tell(len(rows), total)
-    with replacing(out) as temporary:
-        _write(temporary, out.suffix.lower(), rows)
-    return Answered(len(rows) - len(refused), tuple(refused))
+                tell(len(rows), len(sources.pictures))
+        with replacing(out) as temporary:
+            _write(temporary, out.suffix.lower(), rows)
+    refused = tuple((str(row["image"]), str(row["problem"])) for row in rows if row["problem"])
+    return Answered(len(rows) - len(refused), refused, resumed)
+
+
+def _leave_out(sources: Sources, ours: tuple[Path, ...]) -> None:
+    """Forget what an earlier call has left among the pictures: its answers are no table of facts."""
+
+    def own(path: Path) -> bool:
+        return any(path.absolute().is_relative_to(place) for place in ours)
+
+    sources.pictures[:] = [picture for picture in sources.pictures if picture.member or not own(picture.place)]
+    sources.tables[:] = [(name, path) for name, path in sources.tables if not own(path)]
+
+
+def _take_up(folder: Path, mark: str) -> None:
+    """Make the folder ready: chunks of other pictures or another model go, and one torn by a power cut as well."""
+    known, chunks = folder / "batch.json", sorted(folder.glob("[0-9]*.npz"))
+    same = known.exists() and read_json(known).get("mark") == mark
+    for chunk in chunks:
+        if not same or not zipfile.is_zipfile(chunk):
+            chunk.unlink()
+    if not same:
+        write_json(known, {"mark": mark})
+
+
+def _stored(place: Path) -> list[dict[str, Any]]:
+    with np.load(place, allow_pickle=False) as stored:
+        return [json.loads(row) for row in stored["rows"].tolist()]
 
 
 def _for_pictures(workspace: Workspace, model_id: str) -> Loaded:
     return predicting.load_for(workspace, model_id, "image")
 
 
-def _answers(loaded: Loaded, sources: Sources, work: Path) -> Iterator[list[tuple[str, Prediction]]]:
-    task = get_task(str(loaded.card["task"]))
-    layout = lay_out(sources, task.clean_label, None)
-    columns = fact_columns(dict.fromkeys(name for row in layout.rows for name in row.extra))
-    for at in range(0, len(layout.rows), CHUNK):
-        names: list[str] = []
-        items: list[Item | None] = []
-        problems: list[str] = []
-        for number, row in enumerate(layout.rows[at : at + CHUNK]):
-            names.append(row.picture.path)
-            path = work / f"{number}.png"
+@dataclass(frozen=True)
+class _Asked:
+    """Pictures on their way through a model: cut into chunks, answered, each chunk stored and told to the history."""
+
+    workspace: Workspace
+    loaded: Loaded
+    sources: Sources
+    work: Path
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return lay_out(self.sources, get_task(str(self.loaded.card["task"])).clean_label, None)
+
+    def mark(self) -> str:
+        """Return a digest of the model, the pictures and their tables: what makes a chunk reusable."""
+        known: list[object] = [self.loaded.id, (self.loaded.folder / "model.json").stat().st_mtime_ns, CHUNK]
+        known += [file_mark(place) for place, kind in self.sources.uploads.values() if kind == "zip"]
+        known += [file_mark(place) for _, place in self.sources.tables]
+        for picture in self.sources.pictures:
+            facts = picture.place.stat()
+            known.append((picture.path, None if picture.member else (facts.st_size, facts.st_mtime_ns)))
+        return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+
+    def chunks(self) -> Iterator[Sequence[PictureRow]]:
+        """Yield the pictures in their order, `CHUNK` at a time."""
+        rows = self._layout.rows
+        for at in range(0, len(rows), CHUNK):
+            yield rows[at : at + CHUNK]
+
+    def answer(self, part: Sequence[PictureRow], place: Path) -> None:
+        """Answer for some pictures, store their rows, and tell the history, which a kill in between does not reach."""
+        columns = fact_columns(dict.fromkeys(name for row in self._layout.rows for name in row.extra))
+        problems: dict[int, str] = {}
+        items: list[Item] = []
+        marks: list[PictureMark] = []
+        for number, row in enumerate(part):
+            kept = self.work / f"{number}.png"
             try:
-                open_picture(sources.read(row.picture), row.picture.path).save(path, compress_level=1)
+                content = self.sources.read(row.picture)
+                opened = open_picture(content, row.picture.path)
             except MedbenchError as error:
-                items.append(None)
-                problems.append(f"Expected {error.expected}, found {error.found}.")
+                problems[number] = f"Expected {error.expected}, found {error.found}."
                 continue
-            items.append(Item(row.picture.path, "", join_image(str(path), facts_of(row.extra, columns))))
-            problems.append("")
-        given = iter(predicting.predict(loaded, [item for item in items if item is not None]))
-        yield [
-            (name, next(given) if item is not None else _unread(name, loaded.id, problem))
-            for name, item, problem in zip(names, items, problems, strict=True)
+            opened.save(kept, compress_level=1)
+            items.append(Item(row.picture.path, "", join_image(str(kept), facts_of(row.extra, columns))))
+            marks.append(picture_mark(content, stored_size(content)))
+        given = predicting.predict(self.loaded, items)
+        left = iter(given)
+        rows = [
+            _flat(self.loaded, _unread(row.picture.path, self.loaded.id, problems[number]))
+            if number in problems
+            else _flat(self.loaded, next(left))
+            for number, row in enumerate(part)
         ]
+        with replacing(place) as temporary, temporary.open("wb") as file:
+            np.savez(file, rows=np.array([json.dumps(row) for row in rows], dtype=np.str_))
+        history.record(self.workspace, given, items, marks)
 
 
 def _unread(name: str, model: str, problem: str) -> Prediction:
     return Prediction(name, model, (), needs_human=True, doubt=1.0, problem=problem)
 
 
-def _flat(loaded: Loaded, name: str, given: Prediction) -> dict[str, Any]:
+def _flat(loaded: Loaded, given: Prediction) -> dict[str, Any]:
     chosen = given.chosen[0] if given.chosen else ""
     by_label = {score.label: score.probability for score in given.labels}
     return {
-        "image": name,
+        "image": given.id,
         "label": chosen,
         "label_name": loaded.name_of(chosen) if chosen else "",
         **{f"p_{label}": by_label.get(label, "") for label in loaded.labels},

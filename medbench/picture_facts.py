@@ -51,7 +51,8 @@ def clean_fact(fact: str, cell: str) -> str:
 
 def facts_of(row: Mapping[str, object], columns: Mapping[str, str]) -> dict[str, str]:
     """Return the known facts of a row, cleaned; `columns` is what `fact_columns` gave."""
-    found = {fact: clean_fact(fact, str(row.get(column) or "")) for fact, column in columns.items()}
+    cells = {fact: row.get(column) for fact, column in columns.items()}
+    found = {fact: clean_fact(fact, "" if cell is None else str(cell)) for fact, cell in cells.items()}
     return {fact: value for fact, value in found.items() if value}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -100,6 +101,14 @@ def look_at(path_or_bytes: Path | str | bytes, name: str = "", at_least: int = 0
         return _read(stream, name, at_least)
 
 
+def stored_size(content: bytes) -> tuple[int, int]:
+    """Return width and height of a picture that can be read, as stored in the file, in pixels; decodes nothing."""
+    from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        return image.size
+
+
 def _stream(path_or_bytes: Path | str | bytes, name: str) -> tuple[str, int, IO[bytes]]:
     if isinstance(path_or_bytes, bytes):
         return name or "picture", len(path_or_bytes), io.BytesIO(path_or_bytes)
@@ -133,8 +142,10 @@ def _read(stream: IO[bytes], name: str, at_least: int) -> Opened:
         return _upright(image, size, "JPEG" if kind == "MPO" else kind, frames)
     except UnidentifiedImageError:
         raise _unknown(stream, name) from None
-    except Image.DecompressionBombError:
-        raise MedbenchError(_largest(), f"more in {name!r}", "Make it smaller.") from None
+    except Image.DecompressionBombError as error:
+        told = re.search(r"\d+", str(error))  # Pillow says how many pixels, not which sides
+        found = f"{int(told[0]) / 1e6:,.0f} megapixels" if told else "more"
+        raise MedbenchError(_largest(), f"{found} in {name!r}", "Make it smaller.") from None
     except MemoryError:
         raise MedbenchError("memory for the picture", f"too little for {name!r}", "Make it smaller.") from None
     except _TORN as error:

@@ -219,13 +219,17 @@ def explain(loaded: Loaded, item: Item, label: str) -> Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A training item and its cosine similarity to the item asked about; `text` is a picture's path for pictures."""
+    """A training item and its cosine similarity to the item asked about; `text` is a picture's path for pictures.
+
+    `group` is what the dataset keeps together (patient, lesion, article), or "".
+    """
 
     id: str
     title: str
     text: str
     labels: tuple[str, ...]
     similarity: float
+    group: str = ""
 
 
 def neighbours(workspace: Workspace, loaded: Loaded, item: Item, count: int = 5) -> tuple[list[Neighbour], str]:
@@ -248,7 +252,14 @@ def neighbours(workspace: Workspace, loaded: Loaded, item: Item, count: int = 5)
     rows = dataset.rows([int(positions[index]) for index in best])
     shown = [str(dataset.folder / row["image"]) if dataset.item == "image" else str(row["text"]) for row in rows]
     return [
-        Neighbour(str(row["id"]), str(row["title"]), text, tuple(row["labels"]), float(similarity[index]))
+        Neighbour(
+            str(row["id"]),
+            str(row["title"]),
+            text,
+            tuple(row["labels"]),
+            float(similarity[index]),
+            str(row["group"] or ""),
+        )
         for index, row, text in zip(best, rows, shown, strict=True)
     ], ""
 

@@ -324,6 +324,7 @@ def draw_correction(
     keep: Callable[[list[str], str], None],
     undo: Callable[[], None],
     key: str,
+    asked: str = "",
 ) -> None:
     """Draw the boxes to correct an answer, and to take a correction back.
 
@@ -334,11 +335,12 @@ def draw_correction(
         keep: Keeps a correction.
         undo: Takes the standing one back.
         key: Prefix of the widget keys.
+        asked: What is asked for; the right label when empty.
     """
     if standing is not None:
         labels, note = standing
         names = ui.chips([loaded.name_of(label) for label in labels]) or "no label"
-        st.html(f"Corrected to: {names} <span class='mb-fact'>{ui.escape(note)}</span>")
+        st.html(f"{ui.escape(asked or 'Corrected to')}: {names} <span class='mb-fact'>{ui.escape(note)}</span>")
         if st.button(
             "Undo the correction", key=f"{key}_undo", help="The model's answer, or an earlier one, counts again."
         ):
@@ -347,7 +349,7 @@ def draw_correction(
         return
     one = loaded.model.answer == "one"
     chosen = st.multiselect(
-        "The right label" if one else "The right labels",
+        asked or ("The right label" if one else "The right labels"),
         loaded.labels,
         default=list(answer.chosen),
         format_func=loaded.name_of,

@@ -91,6 +91,7 @@ def _filters(workspace: Workspace) -> dict[str, Any]:
         "corrected": _YES_NO[corrected],
         "doubtful": _YES_NO[doubtful],
         "search": search or "",
+        "pictures": False,
     }
 
 

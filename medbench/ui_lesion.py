@@ -204,13 +204,16 @@ def _mark(score: LabelScore) -> str:
 
 
 def draw_similar(loaded: Loaded, similar: Sequence[Similar], note: str) -> None:
-    """Draw the training lesions that look most alike to the model, or why there are none."""
-    if note:
+    """Draw the training lesions that look most alike to the model, as pictures or in words, and what is missing."""
+    if not similar:
         st.info(ui.plain(note))
         return
     for place, one in zip(st.columns(max(len(similar), 5)), similar, strict=False):
         names = ", ".join(loaded.name_of(label) for label in one.labels) or "no diagnosis"
         with place:
-            st.image(str(one.path), width="stretch")
+            if one.path is not None:
+                st.image(str(one.path), width="stretch")
             st.markdown(f"**{ui.plain(names)}**")
-            st.caption(f"{ui.plain(one.id)} · similarity {one.similarity:.2f}")
+            st.caption(f"{ui.plain(one.id)}  \n{one.words} · similarity {one.similarity:.2f}")
+    if note:
+        st.caption(ui.plain(note))

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import lesion_heat, lesion_overlay, lesion_photo, ui
+from medbench import heat_check, lesion_heat, lesion_overlay, lesion_photo, ui
 from medbench.errors import MedbenchError
+from medbench.heat_check import HeatCheck
 from medbench.lesion_heat import Heat, HeatTrust
 from medbench.lesion_reading import LesionReading, Picture
 from medbench.pictures import open_picture
 from medbench.predicting import Loaded
 from medbench.ui_lesion import key_of
+from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from PIL import Image
 
 SHOWN = 1200
 """Pixels of the longest side that travel to the browser."""
+CHECKING = "Comparing this model's heat maps with those of random weights; this is done once."
+NOT_CHECKED = "Not compared with random weights: the pictures it would be measured on are not on this machine."
 METHODS = {
     "grad-cam": "Grad-CAM",
     "grad-cam++": "Grad-CAM++",
@@ -40,15 +44,28 @@ class Seen:
     heat: Heat
     trust: HeatTrust
 
+    @property
+    def check(self) -> HeatCheck | None:
+        """Whether such maps depend on what the network learnt; None while that has not been measured."""
+        return heat_check.told(self.loaded, self.method)
+
+    @property
+    def sentences(self) -> list[str]:
+        """How far the map can be trusted: on this picture, and such maps of this model at all."""
+        return [self.trust.sentence, *([self.check.sentence] if self.check else [])]
+
     def words(self) -> str:
         """Return what the map shows, in a few words."""
         return f"{METHODS.get(self.method, self.method)} for {self.loaded.name_of(self.label)}"
 
 
-def draw_picture(models: Sequence[Loaded], picture: Picture, readings: Sequence[LesionReading], key: str) -> None:
+def draw_picture(
+    workspace: Workspace, models: Sequence[Loaded], picture: Picture, readings: Sequence[LesionReading], key: str
+) -> None:
     """Draw the picture and the slider that lays a heat map over it.
 
     Args:
+        workspace: Where the pictures lie that heat maps are checked on.
         models: One or two.
         picture: What was read.
         readings: One for each model.
@@ -78,7 +95,9 @@ def draw_picture(models: Sequence[Loaded], picture: Picture, readings: Sequence[
         "<span>little for it</span><span>most for it</span></div>"
     )
     st.markdown(ui.plain(seen.trust.sentence))
-    lines = [f"{picture.name}: {seen.words()}, by {seen.loaded.card['name']}", *_folded(seen.trust.sentence), ui.NOTICE]
+    _draw_check(workspace, seen)
+    told = [line for sentence in seen.sentences for line in _folded(sentence)]
+    lines = [f"{picture.name}: {seen.words()}, by {seen.loaded.card['name']}", *told, ui.NOTICE]
     ui.download(
         "Picture with heat map (PNG)",
         lambda: lesion_overlay.png_bytes(lesion_overlay.sheet(shown, seen.heat, opacity / 100, lines)),
@@ -87,6 +106,19 @@ def draw_picture(models: Sequence[Loaded], picture: Picture, readings: Sequence[
         "image/png",
         help="The untouched picture and the heat map side by side.",
     )
+
+
+def _draw_check(workspace: Workspace, seen: Seen) -> None:
+    """Say whether such maps depend on what the network learnt; measured now, under a bar, when it never was."""
+    if seen.check is None:
+        bar = st.progress(0.0, CHECKING)
+        heat_check.ensure(workspace, seen.loaded, lambda share: _tell(bar, share))
+        bar.empty()
+    st.markdown(ui.plain(seen.check.sentence if seen.check else NOT_CHECKED))
+
+
+def _tell(bar: st.delta_generator.DeltaGenerator, share: float) -> None:
+    bar.progress(min(share, 1.0), CHECKING)
 
 
 def open_shown(picture: Picture) -> Image.Image:

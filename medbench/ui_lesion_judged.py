@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 PREVALENCE = {"mel": 2.0}
 _USUAL_PREVALENCE = 5.0
+_ESTIMATING = "Estimating the skin tone around the lesions…"
+ABOUT_TONES = (
+    "Skin tone: the individual typology angle (ITA) of the skin around the lesion, very light above 55°, light 41–55°, "
+    "intermediate 28–41°, tan 10–28°, brown −30–10°, dark below. Under a dermatoscope's light this is a rough "
+    "estimate: it sorts pictures, not people."
+)
 
 
 def draw_judged(workspace: Workspace, card: dict[str, Any]) -> None:
@@ -29,7 +35,8 @@ def draw_judged(workspace: Workspace, card: dict[str, Any]) -> None:
         st.caption(str(error))
         return
     names = {label: str(card.get("label_names", {}).get(label, label)) for label in judged.labels}
-    figures, groups = _computed(str(card["id"]), judged)
+    judged = _toned(str(card["id"]), judged)
+    figures, groups = _computed(str(card["id"]), judged.toned, judged)
     _malignant(figures)
     classes, confusion, point, patients = st.tabs(["Curves", "Confusions", "Operating point", "Groups of patients"])
     with classes:
@@ -40,11 +47,39 @@ def draw_judged(workspace: Workspace, card: dict[str, Any]) -> None:
         _operating_point(judged, names)
     with patients:
         _groups(groups)
+        _offer_tones(judged)
 
 
 @st.cache_data(show_spinner="Computing intervals…", max_entries=4)
-def _computed(model: str, _judged: JudgedLesions) -> tuple[LesionFigures, list[Subgroup]]:
+def _computed(model: str, toned: bool, _judged: JudgedLesions) -> tuple[LesionFigures, list[Subgroup]]:
     return _judged.figures(), _judged.subgroups()
+
+
+def _toned(model: str, judged: JudgedLesions) -> JudgedLesions:
+    """Return it with skin tones: those of the training, or estimated now, under a bar, when a reader has asked."""
+    if judged.toned or not st.session_state.get("lesion_judged_tones"):
+        return judged
+    kept: dict[str, list[float]] = st.session_state.setdefault("lesion_tones", {})
+    if model not in kept:
+        bar = st.progress(0.0, _ESTIMATING)
+        kept[model] = lesion_judged.tones(judged.items, lambda share: _tell(bar, share)).tolist()
+        bar.empty()
+    return judged.with_tones(kept[model])
+
+
+def _tell(bar: st.delta_generator.DeltaGenerator, share: float) -> None:
+    bar.progress(min(share, 1.0), _ESTIMATING)
+
+
+def _offer_tones(judged: JudgedLesions) -> None:
+    if judged.toned:
+        st.caption(ABOUT_TONES)
+    else:
+        st.checkbox(
+            f"Estimate the skin tone in {ui.count_of(len(judged.items), 'picture')} as well",
+            key="lesion_judged_tones",
+            help="Some ten seconds for a thousand pictures. A model trained from now on has it stored.",
+        )
 
 
 def _malignant(figures: LesionFigures) -> None:
@@ -59,7 +94,8 @@ def _malignant(figures: LesionFigures) -> None:
         }
     )
     st.caption(
-        "Malignant: melanoma, basal cell carcinoma, actinic keratosis / Bowen's disease. 95 % intervals by lesion."
+        "Malignant: melanoma, basal and squamous cell carcinoma, actinic keratosis / Bowen's disease. 95 % intervals "
+        "by lesion."
     )
 
 

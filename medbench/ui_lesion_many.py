@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from medbench import lesion_reading, lesion_uploads, ui, ui_lesion
+from medbench import lesion_reading, lesion_uploads, ui, ui_lesion, ui_lesion_history
 from medbench.lesion_reading import LesionReading, Picture
 from medbench.lesion_uploads import Received
 from medbench.predicting import Loaded
@@ -71,9 +71,9 @@ def _forget() -> None:
     st.session_state.pop("lesion_answers", None)
 
 
-def choose(models: Sequence[Loaded], pictures: Sequence[Picture]) -> Picture | None:
-    """Draw the table of many pictures; returns the one that was chosen."""
-    found = [_answers(loaded, pictures) for loaded in models]
+def choose(workspace: Workspace, models: Sequence[Loaded], pictures: Sequence[Picture]) -> Picture | None:
+    """Draw the table of many pictures, their answers kept in the history; returns the one that was chosen."""
+    found = [_answers(workspace, loaded, pictures) for loaded in models]
     frame = table(models, pictures, found)
     doubtful = sum(reading.prediction.needs_human or bool(reading.quality) for reading in found[0])
     st.markdown(f"**{ui.count_of(len(pictures), 'picture')}**, {doubtful:,} to look at first.")
@@ -97,7 +97,7 @@ def choose(models: Sequence[Loaded], pictures: Sequence[Picture]) -> Picture | N
     return pictures[int(shown.index[picked[0]])]
 
 
-def _answers(loaded: Loaded, pictures: Sequence[Picture]) -> list[LesionReading]:
+def _answers(workspace: Workspace, loaded: Loaded, pictures: Sequence[Picture]) -> list[LesionReading]:
     """Return a reading of every picture, kept for the session; answered in chunks under a bar."""
     kept: dict[str, list[LesionReading]] = st.session_state.setdefault("lesion_answers", {})
     changed = ui_lesion.key_of(loaded, pictures[0])[0]
@@ -108,6 +108,7 @@ def _answers(loaded: Loaded, pictures: Sequence[Picture]) -> list[LesionReading]
             bar.progress(len(found) / len(pictures), f"{len(found):,} of {len(pictures):,} pictures looked at.")
         bar.empty()
         kept[changed] = found
+        ui_lesion_history.remember(workspace, loaded, pictures, found)
     return kept[changed]
 
 

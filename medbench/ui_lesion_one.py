@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from medbench import ui, ui_lesion, ui_lesion_heat
+from medbench import ui, ui_lesion, ui_lesion_heat, ui_lesion_history
 from medbench.lesion_reading import LesionReading, Picture
 from medbench.predicting import Loaded
 from medbench.workspace import Workspace
@@ -34,8 +34,12 @@ def draw_one(workspace: Workspace, models: Sequence[Loaded], picture: Picture) -
             ui_lesion.draw_answer(loaded, reading, str(loaded.card["name"]) if len(models) > 1 else "")
     if all(reading.prediction.problem for reading in readings):
         return
+    for place, loaded, reading in zip(answers, models, readings, strict=True):
+        ui_lesion_history.remember(workspace, loaded, [picture], [reading])
+        with place:
+            ui_lesion_history.draw_confirmed(workspace, loaded, picture, reading, key)
     with places[0]:
-        _picture(models, picture, readings, key)
+        _picture(workspace, models, picture, readings, key)
     st.subheader("Most similar lesions it learnt from", anchor=False)
     for loaded, reading in zip(models, readings, strict=True):
         if len(models) > 1:
@@ -45,9 +49,11 @@ def draw_one(workspace: Workspace, models: Sequence[Loaded], picture: Picture) -
 
 
 @st.fragment
-def _picture(models: Sequence[Loaded], picture: Picture, readings: Sequence[LesionReading], key: str) -> None:
+def _picture(
+    workspace: Workspace, models: Sequence[Loaded], picture: Picture, readings: Sequence[LesionReading], key: str
+) -> None:
     with ui.guarded():
-        ui_lesion_heat.draw_picture(models, picture, readings, key)
+        ui_lesion_heat.draw_picture(workspace, models, picture, readings, key)
 
 
 def _downloads(models: Sequence[Loaded], picture: Picture, readings: Sequence[LesionReading], key: str) -> None:
@@ -83,5 +89,5 @@ def as_pdf(models: Sequence[Loaded], picture: Picture, readings: Sequence[Lesion
             told.append(Told(loaded, reading))
         else:
             method = ui_lesion_heat.METHODS.get(one.method, one.method)
-            told.append(Told(loaded, reading, method, one.label, one.heat, one.trust))
+            told.append(Told(loaded, reading, method, one.label, one.heat, one.trust, one.check))
     return lesion_pdf(picture, told)

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from medbench.workspace import Workspace
 if TYPE_CHECKING:
     from medbench.datasets import Dataset
     from medbench.families import Family, FamilyOptions
+    from medbench.heat_check import HeatCheck
     from medbench.judging import Judged
 
 VERSION = 1
@@ -120,7 +122,8 @@ def _train(
     say("stage", name="save", sentence="Writing the model and its card.")
     seconds = time.monotonic() - began
     card = _card(folder.name, spec, options.model_dump(mode="json"), dataset, judged, baselines, seconds, device.name)
-    _save(workspace, folder.name, dataset, judged, card)
+    checks = _heat_checks(judged, parts, card, say)
+    _save(workspace, folder.name, dataset, judged, card, checks)
     figures = {name: round(metric.value, 4) for name, metric in judged.metrics.items()}
     if say.stopping:
         say("cancelled", model=folder.name, sentence="Stopped early; the best model so far was kept.", metrics=figures)
@@ -253,12 +256,35 @@ def _limits(facts: dict[str, Any], judged: Judged) -> list[str]:
     return limits
 
 
-def _save(workspace: Workspace, run_id: str, dataset: Dataset, judged: Judged, card: dict[str, Any]) -> None:
+def _heat_checks(judged: Judged, parts: dict[str, Examples], card: dict[str, Any], say: Say) -> list[HeatCheck]:
+    """Compare the heat maps of a model of pictures with those of random weights; none for a model without maps."""
+    from medbench import heat_check
+
+    if not isinstance(judged.model, heat_check.Checkable):
+        return []
+    say("stage", name="heat_check", sentence="Comparing its heat maps with those of random weights.")
+    try:
+        return heat_check.measure(judged.model, heat_check.chosen(parts), judged.model.labels)
+    except Exception as error:  # noqa: BLE001 - hours of training must not be lost to a map; the card says so
+        traceback.print_exc()
+        card["notes"].append(f"Its heat maps could not be compared with those of random weights: {error}.")
+        return []
+
+
+def _save(
+    workspace: Workspace,
+    run_id: str,
+    dataset: Dataset,
+    judged: Judged,
+    card: dict[str, Any],
+    checks: Sequence[HeatCheck] = (),
+) -> None:
     """Write the model under a hidden name, the card last, and rename the folder into place."""
     import shutil
 
     import numpy as np
 
+    from medbench import heat_check, lesion_judged
     from medbench.predicting import fingerprint
     from medbench.workspace import write_json
 
@@ -276,6 +302,9 @@ def _save(workspace: Workspace, run_id: str, dataset: Dataset, judged: Judged, c
     outcome = judged.outcome
     splits = ("test",) if outcome.split == "test" else ("validation",) if outcome.split == "validation" else SPLITS[:2]
     where = np.concatenate([dataset.positions(split) for split in splits])
+    more: dict[str, Any] = {}
+    if dataset.item == "image":
+        more["tones"] = lesion_judged.tones(dataset.examples(*splits).items)
     np.savez_compressed(
         folder / "judged.npz",
         split=np.array(outcome.split),
@@ -283,7 +312,10 @@ def _save(workspace: Workspace, run_id: str, dataset: Dataset, judged: Judged, c
         probabilities=outcome.probabilities.astype(np.float32),
         truth=outcome.truth,
         decided=outcome.decided,
+        **more,
     )
+    if checks:
+        heat_check.save(folder, checks)
     card["cost"]["size"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     write_json(folder / "model.json", card)
     shutil.rmtree(final, ignore_errors=True)

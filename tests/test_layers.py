@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Lowest first. Rows of one floor ("2a", "2b") are steps: a room may use the steps below it, never its own.
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("0", ("errors", "records")),
-    ("1", ("workspace", "events")),
+    ("1", ("workspace", "events", "journal")),
     ("2a", ("readers", "cleaning", "labelcells", "splits", "calibration", "thresholds", "attribution", "privacy")),
     ("2a", ("notes", "assertion_rules", "assertion_words")),
     ("2a", ("codes_naming", "codes_references")),
@@ -40,14 +40,15 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("3", ("tasks", "families")),
     ("4a", ("runs", "predicting", "preflight", "history", "uploads", "searching")),
     ("4b", ("batches", "evaluating", "lesion_heat")),
-    ("4c", ("lesion_reading", "picture_batches", "lesion_judged")),
-    ("4d", ("lesion_uploads",)),
+    ("4c", ("shipped_lesions", "heat_check")),
+    ("4d", ("lesion_reading", "picture_batches", "lesion_judged")),
+    ("4e", ("lesion_uploads", "lesion_history")),
     ("5a", ("batch_jobs", "comparing", "review", "reports", "exporting", "cluster", "judging", "api_guard")),
     ("5b", ("worker", "lesion_report", "api_*")),
     ("6a", ("cli_runs", "api", "ui")),
     # What a page's parts share stands under the parts.
     ("6b", ("cli_*", "ui_train", "ui_classify", "ui_mapping", "ui_verdict", "ui_plots", "ui_lesion", "ui_pictures")),
-    ("6c", ("cli", "ui_datasets_images", "ui_lesion_heat", "ui_lesion_judged")),
+    ("6c", ("cli", "ui_datasets_images", "ui_lesion_heat", "ui_lesion_history", "ui_lesion_judged")),
     ("6d", ("ui_*",)),
     ("7", ("__main__", "app", "pages")),
 )

@@ -99,7 +99,7 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if 0 < value <= 120 else None
+    return value if 0 <= value <= 120 else None
 
 
 def as_tensor(pixels: Pixels) -> torch.Tensor:

@@ -16,6 +16,7 @@ NAMES = {
     "mel": "Melanoma",
     "nv": "Melanocytic nevus",
     "vasc": "Vascular lesion",
+    "scc": "Squamous cell carcinoma",
     "benign": "Benign",
     "malignant": "Malignant",
 }
@@ -25,6 +26,7 @@ _SPELLINGS = {
     "melanocytic nevus": "nv",
     "melanocytic nevi": "nv",
     "basal cell carcinoma": "bcc",
+    "ak": "akiec",  # ISIC 2019 names it without Bowen's disease
     "actinic keratosis": "akiec",
     "actinic keratoses": "akiec",
     "bowen's disease": "akiec",
@@ -37,8 +39,9 @@ _SPELLINGS = {
     "dermatofibroma": "df",
     "vascular lesion": "vasc",
     "vascular lesions": "vasc",
+    "squamous cell carcinoma": "scc",
 }
-MALIGNANT = frozenset({"akiec", "bcc", "mel", "malignant"})
+MALIGNANT = frozenset({"akiec", "bcc", "mel", "scc", "malignant"})
 """Labels that call for treatment: cancer and its precursors."""
 
 

@@ -1,0 +1,105 @@
+"""`medbench explain MODEL PICTURE`: one photograph read whole, with its heat map as a picture or a PDF report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medbench.cli_runs import Json, give, told
+from medbench.errors import MedbenchError
+from medbench.workspace import Workspace
+
+OPACITY = 0.45
+Fact = Annotated[str, typer.Option(help="Of the patient: age in years, male or female, where on the body.")]
+
+
+def explain(
+    model: Annotated[str, typer.Argument(help="Id of a model that reads pictures; see: medbench models.")],
+    picture: Annotated[Path, typer.Argument(help="A photograph of one lesion.")],
+    out: Annotated[Path | None, typer.Option(help="Where the heat map goes: .png, or .pdf for a report.")] = None,
+    label: Annotated[str, typer.Option(help="What the map speaks for; the decided diagnosis when empty.")] = "",
+    method: Annotated[str, typer.Option(help="Heat-map method; the first that fits when empty.")] = "",
+    age: Fact = "",
+    sex: Fact = "",
+    site: Fact = "",
+    as_json: Json = False,
+) -> None:
+    """Read one photograph of a lesion: the answer, why, how far that can be trusted, and what it resembles.
+
+    For example:
+
+      medbench explain starter-lesion mole.jpg --out mole.png
+
+      medbench explain starter-lesion mole.jpg --out mole.pdf --method layer-cam
+    """
+    with told(as_json):
+        answer, lines = _explained(model, picture, out, label, method, {"age": age, "sex": sex, "site": site})
+    give(answer, as_json, lambda: "\n".join(lines))
+
+
+def _explained(
+    model: str, path: Path, out: Path | None, label: str, method: str, told: dict[str, str]
+) -> tuple[dict[str, Any], list[str]]:
+    from medbench import heat_check, lesion_heat, lesion_reading, predicting
+    from medbench.lesion_history import keep
+    from medbench.lesion_reading import Picture
+    from medbench.lesion_report import Told
+    from medbench.picture_facts import clean_fact
+
+    if out is not None and out.suffix.lower() not in (".png", ".pdf"):
+        raise MedbenchError("an output file that ends in .png or .pdf", repr(out.name), "Name it lesion.png.")
+    workspace = Workspace.here()
+    loaded = predicting.load_for(workspace, model, "image")
+    facts = {name: cleaned for name, value in told.items() if (cleaned := clean_fact(name, value))}
+    picture = Picture(path, path.name, facts)
+    reading = lesion_reading.read_picture(workspace, loaded, path, facts)
+    label = label or reading.prediction.labels[0].label
+    explanation = lesion_heat.show_heat(loaded, picture.item, label, method)
+    heat = lesion_heat.heat_of(explanation)
+    trust = lesion_heat.judge_heat(loaded, picture.item, label, heat)
+    check = heat_check.told(loaded, explanation.method)
+    keep(workspace, [picture], [reading])
+    sentences = [trust.sentence, *([check.sentence] if check else [])]
+    lines = [
+        f"{score.probability:.2f} ± {reading.spread.get(score.label, 0):.2f}  {score.name}"
+        for score in _ranked(reading)
+    ]
+    lines += [*lesion_reading.to_mind(loaded, reading), *lesion_reading.to_know(loaded, reading)]
+    lines += [
+        f"{explanation.method} for {loaded.name_of(label)}. {sentence}" for sentence in sentences[:1]
+    ] + sentences[1:]
+    lines += [
+        f"{one.id}: {', '.join(map(loaded.name_of, one.labels))}, {one.words} ({one.similarity:.2f})."
+        for one in reading.similar
+    ]
+    lines += [reading.similar_note] if reading.similar_note else []
+    if out is not None:
+        one = Told(loaded, reading, explanation.method, label, heat, trust, check)
+        _write(out, picture, one, sentences)
+        lines.append(str(out))
+    about = {"label": label, "method": explanation.method, "trust": sentences[0], "out": str(out) if out else None}
+    randomised = check.as_json() if check else None
+    return {**reading.as_json(), "heat": {**about, "randomised": randomised}}, lines
+
+
+def _ranked(reading: Any) -> list[Any]:
+    return sorted(reading.prediction.labels, key=lambda score: -score.probability)
+
+
+def _write(out: Path, picture: Any, told: Any, sentences: list[str]) -> None:
+    import textwrap
+
+    from medbench import lesion_overlay
+    from medbench.lesion_report import lesion_pdf
+    from medbench.pictures import open_picture
+    from medbench.reports import NOTICE
+
+    if out.suffix.lower() == ".pdf":
+        out.write_bytes(lesion_pdf(picture, [told]))
+        return
+    title = f"{picture.name}: {told.method} for {told.loaded.name_of(told.label)}, by {told.loaded.card['name']}"
+    lines = [title, *(line for sentence in sentences for line in textwrap.wrap(sentence, 120)), NOTICE]
+    sheet = lesion_overlay.sheet(open_picture(picture.path, picture.name), told.heat, OPACITY, lines)
+    out.write_bytes(lesion_overlay.png_bytes(sheet))
