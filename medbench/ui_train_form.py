@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -12,24 +12,30 @@ from medbench import runs, ui
 from medbench.errors import MedbenchError
 from medbench.families import Family, get_family
 from medbench.records import RunSpec
+from medbench.ui_train_models import Trained, pick
 
 _LEARNING: dict[str, bool | None] = {"automatic": None, "yes": True, "no": False}
 
 _AUTOMATIC = "automatic"
 
 
-def draw_options(family: Family[Any]) -> dict[str, Any]:
-    """Draw one field per option, expert ones folded; return the options that differ from their defaults."""
+def draw_options(family: Family[Any], models: Sequence[Trained] = ()) -> dict[str, Any]:
+    """Draw one field per option, expert ones folded; return the options that differ from their defaults.
+
+    Args:
+        family: The family.
+        models: The models of the dataset, for options that name one.
+    """
     properties = _properties(family)
     defaults = family.Options().model_dump(mode="json")
     given: dict[str, Any] = {}
     everyday = [name for name, field in properties.items() if not field.get("expert")]
     everyday.sort(key=lambda name: "suggestions" not in properties[name])  # what is learnt on, first
     expert = [name for name in properties if name not in everyday]
-    _fields(family, everyday, properties, defaults, given)
+    _fields(family, everyday, properties, defaults, given, models)
     if expert:
         with st.expander(f"Expert options ({len(expert)})", key=f"train_expert_{family.name}"):
-            _fields(family, expert, properties, defaults, given)
+            _fields(family, expert, properties, defaults, given, models)
     return {name: value for name, value in given.items() if value != defaults.get(name)}
 
 
@@ -39,12 +45,14 @@ def _fields(
     properties: Mapping[str, Any],
     defaults: Mapping[str, Any],
     given: dict[str, Any],
+    models: Sequence[Trained],
 ) -> None:
     for position, name in enumerate(names):
         if position % 3 == 0:  # a row at a time, so that narrow screens keep the order
             columns = st.columns(3, vertical_alignment="bottom")
         with columns[position % 3]:
-            given[name] = _field(option_key(family.name, name), name, properties[name], defaults.get(name))
+            key = option_key(family.name, name)
+            given[name] = _field(key, name, properties[name], defaults.get(name), models)
 
 
 def _properties(family: Family[Any]) -> dict[str, dict[str, Any]]:
@@ -66,10 +74,12 @@ def option_key(family: str, name: str) -> str:
     return f"train_option_{family}_{name}"
 
 
-def _field(key: str, name: str, field: Mapping[str, Any], default: Any) -> Any:
+def _field(key: str, name: str, field: Mapping[str, Any], default: Any, models: Sequence[Trained]) -> Any:
     label = name.replace("_", " ").capitalize()
     kind = field.get("type")
     common: dict[str, Any] = {"key": key, "help": field.get("description"), "persist_state": "session"}
+    if "models" in field:
+        return pick(label, field, default, common, models)
     if "suggestions" in field:
         return _suggested(label, field["suggestions"], default, common)
     if "enum" in field or "const" in field:
@@ -231,6 +241,8 @@ def fill(spec: RunSpec) -> None:
 
 def _as_widget(field: Mapping[str, Any], value: Any) -> Any:
     """Return an option's value as its widget holds it."""
+    if "models" in field:
+        return value
     if "enum" in field or "const" in field:
         return _AUTOMATIC if value is None else value
     if field.get("type") in ("object", "array"):

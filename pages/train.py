@@ -2,7 +2,16 @@
 
 import streamlit as st
 
-from medbench import preflight, ui, ui_train_form, ui_train_list, ui_train_plan, ui_train_result, ui_train_run
+from medbench import (
+    preflight,
+    ui,
+    ui_train_form,
+    ui_train_list,
+    ui_train_models,
+    ui_train_plan,
+    ui_train_result,
+    ui_train_run,
+)
 from medbench.records import RunSpec
 from medbench.workspace import Workspace
 
@@ -13,7 +22,7 @@ def draw_plan(workspace: Workspace) -> None:
         return
     ui_train_plan.draw_baseline(workspace, dataset)
     family = ui_train_plan.choose_family(dataset)
-    options = ui_train_form.draw_options(family)
+    options = ui_train_form.draw_options(family, ui_train_models.trained_on(workspace, dataset))
     fields = ui_train_form.draw_frame([card.name for card in preflight.graphics_cards()])
     ui_train_form.draw_refill()
     spec = RunSpec(task=dataset.task, family=family.name, dataset=dataset.id, options=options, **fields)

@@ -48,7 +48,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("6a", ("cli_runs", "api", "ui")),
     # What a page's parts share stands under the parts.
     ("6b", ("cli_*", "ui_train", "ui_classify", "ui_mapping", "ui_verdict", "ui_plots", "ui_lesion", "ui_pictures")),
-    ("6c", ("cli", "ui_datasets_images", "ui_lesion_heat", "ui_lesion_history", "ui_lesion_judged")),
+    ("6c", ("cli", "ui_datasets_images", "ui_lesion_heat", "ui_lesion_history", "ui_lesion_judged", "ui_train_models")),
     ("6d", ("ui_*",)),
     ("7", ("__main__", "app", "pages")),
 )

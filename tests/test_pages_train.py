@@ -14,7 +14,7 @@ from medbench.events import Say
 from medbench.families import families_for
 from medbench.records import RunSpec
 from medbench.runs import Run
-from medbench.workspace import Workspace
+from medbench.workspace import Workspace, read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -90,6 +90,33 @@ def test_every_familys_form_gives_its_defaults(full: tuple[Workspace, str, Run])
         command = healthy(page).code[0].value
         assert f"--family {name}" in command
         assert "options." not in command
+
+
+def test_members_are_chosen_among_the_models_of_the_dataset(full: tuple[Workspace, str, Run]) -> None:
+    place, _, run = full
+    page = open_page()
+    page.radio(key="train_family").set_value("ensemble").run()
+    assert "Expected at least 2 models of this dataset to combine, found 1 that could join." in words(healthy(page))
+    assert page.button(key="train_start").disabled
+    shutil.copytree(place.model(run.id), place.model("second"))
+    card = read_json(place.model("second") / "model.json")
+    write_json(place.model("second") / "model.json", {**card, "id": "second", "run": "second", "name": "Another"})
+    page.number_input(key="train_seed").set_value(1).run()  # what was checked a moment ago is not checked again
+    members = healthy(page).multiselect(key="train_option_ensemble_members")
+    assert len(members.options) == 2 and any(words.startswith("Another · Linear") for words in members.options)
+    members.set_value([run.id, "second"]).run()
+    assert f'options.members=["{run.id}", "second"]' in healthy(page).code[0].value
+    assert "Nothing stands against it" in words(page) and not page.button(key="train_start").disabled
+
+
+def test_a_member_from_yaml_that_is_not_here_is_named(full: tuple[Workspace, str, Run]) -> None:
+    page = open_page()
+    text = f"task: literature\nfamily: ensemble\ndataset: {full[1]}\noptions:\n  members: [gone, {full[2].id}]\n"
+    page.text_area(key="train_yaml_text").set_value(text).run()
+    page.button(key="train_yaml_fill").click().run()
+    members = healthy(page).multiselect(key="train_option_ensemble_members")
+    assert "gone (not a model of this dataset)" in members.options
+    assert any("the id of a model as a member of the ensemble, found 'gone'" in error.value for error in page.error)
 
 
 def test_the_form_is_filled_from_yaml(full: tuple[Workspace, str, Run]) -> None:
