@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from medbench import __version__, cli_mimic
+from medbench.cli_codes import codes_app
 from medbench.cli_lesion import explain
 from medbench.cli_runs import Json, follow, give, note, runs_app, told
 from medbench.errors import MedbenchError
@@ -34,6 +35,7 @@ import_app.command("mimic")(cli_mimic.import_mimic)
 app.command("prepare")(cli_mimic.prepare)
 app.command("tokens")(cli_mimic.tokens)
 app.command()(explain)
+app.add_typer(codes_app, name="codes")
 
 Column = Annotated[str | None, typer.Option(metavar="COL", help="Column (or tag) of the file that plays this part.")]
 Group = Annotated[str | None, typer.Option(metavar="COL", help="Column of what must stay together, e.g. the patient.")]

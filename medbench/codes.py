@@ -7,9 +7,11 @@ No string is a code unless it stands in one of these tables. A code never travel
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 
 import numpy as np
 
@@ -28,8 +30,9 @@ from medbench.codes_naming import (
     undotted,
 )
 from medbench.codes_references import Conflict, Notes, conflicts
+from medbench.codes_search import Searcher, open_searcher
 
-__all__ = ["KINDS", "TITLES", "VERSIONS", "Code", "Conflict", "Equivalent", "Group", "Kind", "Level", "Notes"]
+__all__ = ["KINDS", "TITLES", "VERSIONS", "Code", "Conflict", "Equivalent", "Group", "Hit", "Kind", "Level", "Notes"]
 __all__ += ["Tables", "Version", "label_of", "parse", "tables"]
 
 
@@ -91,6 +94,25 @@ class Equivalent:
 
 
 @dataclass(frozen=True, slots=True)
+class Hit:
+    """A code that a search found.
+
+    Attributes:
+        code: The code; one that takes a seventh character stands for all its endings (see `Tables.children`).
+        score: Its share among the codes that were weighed, 0-1; 1 for a code that was typed.
+        text: The text that spoke for it: its title, an inclusion term, a note that points to it, an ICD-9 title.
+        source: Which of these.
+        fit: How well that text and the query agree, 0-1.
+    """
+
+    code: Code
+    score: float
+    text: str
+    source: str
+    fit: float
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """A category of the Clinical Classifications Software Refined: "DIG001", "Digestive system"."""
 
@@ -106,6 +128,8 @@ class Tables:
         self._store = store
         self._level, self._parent, self._billable = store.level, store.parent, store.billable
         self._codes, self._texts = store.codes, store.texts
+        self._lock = Lock()
+        self._searchers: dict[Version, Searcher] = {}
         self._by_code: dict[Version, dict[str, int]] = {}
         self._by_plain: dict[Version, dict[str, int]] = {}
 
@@ -286,6 +310,46 @@ class Tables:
         kept = self._billable if billable_only else self._level >= codes_store.LEVELS.index("category")
         return [label_of(version, self._codes[row]) for row in (begin + np.flatnonzero(kept[begin:end])).tolist()]
 
+    def search(self, query: str, version: Version = "icd10cm", limit: int = 20) -> list[Hit]:
+        """Return the categories and codes that fit some words, or that begin like a code, the best first.
+
+        Args:
+            query: Words in any order, typos and abbreviations included, or the beginning of a code.
+            version: The table to search.
+            limit: How many to return at most.
+        """
+        typed = undotted(query)
+        if " " not in query.strip() and len(typed) > 1 and any(letter.isdigit() for letter in typed):
+            begun = [row for plain, row in self._plain(version).items() if plain.startswith(typed)]
+            if begun:
+                return [Hit(self.code_at(row), 1.0, self._texts[row], "code", 1.0) for row in begun[:limit]]
+        found = self.searcher(version).rank(query, max(limit, 50))
+        powers = np.exp(np.array([each.score for each in found]) - (found[0].score if found else 0.0))
+        shares = (powers / powers.sum()).tolist() if found else []
+        return [
+            Hit(self.code_at(each.row), share, each.text, each.source, each.cosine)
+            for each, share in zip(found[:limit], shares, strict=False)
+        ]
+
+    def searcher(self, version: Version) -> Searcher:
+        """Return the index of a table, made when it is first asked for."""
+        with self._lock:
+            if version not in self._searchers:
+                self._searchers[version] = open_searcher(self._store, version)
+            return self._searchers[version]
+
+    def usual(self, label: str) -> Code | None:
+        """Return the billable code for something that is told no finer than a row: the row itself when it is billable.
+
+        Else the least specific code below it: "without complications" before "unspecified" before others, seventh
+        character A (initial encounter) or 0 before others.
+        """
+        row = self.row(label)
+        while row is not None and not self._billable[row]:
+            below = [at for at in self.rows_below(row) if self._parent[at] == row]
+            row = min(below, key=lambda at: (_detail(self._texts[at], self._codes[at]), at)) if below else None
+        return None if row is None else self.code_at(row)
+
     def conflicts(self, labels: Sequence[str]) -> list[Conflict]:
         """Return what the tabular list holds against a chosen set: Excludes1 pairs, missing or late "code first"."""
         return conflicts(self, labels)
@@ -298,6 +362,18 @@ class Tables:
         """Yield (row, kind, note) of every note of these kinds, in table order."""
         wanted = set(kinds)
         return ((row, kind, note) for row, kind, note in self._store.all_notes() if kind in wanted)
+
+
+def _detail(text: str, code: str) -> int:
+    """Return how much a code claims beyond its heading: 0 nothing, 4 something specific."""
+    lower = text.lower()
+    if "without complication" in lower:
+        return 0
+    if re.search(r"(?<!with )(?:\bunspecified\b|not specified)", lower):
+        return 1
+    if len(code) == 8 and code[-1] in "A0":
+        return 2
+    return 3 if code.endswith("9") else 4
 
 
 def _dot_fits(typed: str, printed: str) -> bool:

@@ -61,6 +61,7 @@ class Rows:
         version, code, text, level: What a row is; the code as printed.
         parent: Row of the parent, -1 for a chapter.
         billable: Whether the code may stand on a claim: it has no finer code below it.
+        extended: Whether a code is another one with its seventh character added.
         note_row, note_kind, note: Notes and the row each stands at; a seventh character is "A=initial encounter".
         gem: (ICD-9 code, ICD-10 code, flags) undotted.
         ccsr: (ICD-10 code undotted, CCSR category).
@@ -73,6 +74,7 @@ class Rows:
     level: list[str] = field(default_factory=list)
     parent: list[int] = field(default_factory=list)
     billable: list[bool] = field(default_factory=list)
+    extended: list[bool] = field(default_factory=list)
     note_row: list[int] = field(default_factory=list)
     note_kind: list[str] = field(default_factory=list)
     note: list[str] = field(default_factory=list)
@@ -88,6 +90,7 @@ class Rows:
         self.level.append(level)
         self.parent.append(parent)
         self.billable.append(level in ("category", "code"))
+        self.extended.append(False)
         if parent >= 0:
             self.billable[parent] = False
         return len(self.code) - 1
@@ -179,7 +182,8 @@ def _read_diag(rows: Rows, diag: Element, parent: int, seventh: dict[str, str], 
         plain = code.replace(".", "").ljust(6, "X")
         for char, meaning in seventh.items():
             if plain + char in listed:  # not all characters fit all codes: nobody who died of S06.1X7 comes again
-                rows.add("icd10cm", dotted("icd10cm", plain + char), f"{rows.text[row]}, {meaning}", "code", row)
+                at = rows.add("icd10cm", dotted("icd10cm", plain + char), f"{rows.text[row]}, {meaning}", "code", row)
+                rows.extended[at] = True
 
 
 def _tell_notes(rows: Rows, row: int, element: Element) -> None:

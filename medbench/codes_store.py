@@ -1,6 +1,6 @@
 """The code tables on disk: built once per machine into a cache folder, then read.
 
-    <cache>/codes/<key>/codes.parquet    version, code, text, level, billable, parent, end
+    <cache>/codes/<key>/codes.parquet    version, code, text, level, billable, extended, parent, end
     <cache>/codes/<key>/notes.parquet    row, kind, note; sorted by row
     <cache>/codes/<key>/gem.parquet      ICD-9-CM → ICD-10-CM: source, target, flags
     <cache>/codes/<key>/ccsr.parquet     code, category
@@ -31,7 +31,7 @@ from medbench.codes_reading import Rows, read, sources
 from medbench.workspace import cache_folder, read_json, undamaged, write_json
 
 LEVELS: tuple[Level, ...] = get_args(Level)
-_FORMAT = "1"
+_FORMAT = "2"
 _CARD = "tables.json"
 
 
@@ -65,6 +65,7 @@ class Store:
     Attributes:
         level: (n,) int8, position in `LEVELS`.
         billable: (n,) bool.
+        extended: (n,) bool, codes that are another one with its seventh character added.
         parent: (n,) int32, row of the parent or -1.
         end: (n,) int32, first row that is no descendant.
         ranges: Version -> (first row, one past the last).
@@ -81,8 +82,15 @@ class Store:
             self.ranges: dict[Version, tuple[int, int]] = {name: tuple(card["ranges"][name]) for name in VERSIONS}
             self.level: npt.NDArray[np.int8] = self._numbers("codes", "level", np.int8)
             self.billable: npt.NDArray[np.bool_] = self._numbers("codes", "billable", np.int8).astype(bool)
+            self.extended: npt.NDArray[np.bool_] = self._numbers("codes", "extended", np.int8).astype(bool)
             self.parent: npt.NDArray[np.int32] = self._numbers("codes", "parent", np.int32)
             self.end: npt.NDArray[np.int32] = self._numbers("codes", "end", np.int32)
+
+    def columns_of(self, path: Path) -> list[list[Any]]:
+        """Return the columns of a small Parquet file as lists."""
+        from pyarrow import parquet
+
+        return [column.to_pylist() for column in parquet.ParquetFile(path).read().columns]
 
     def _column(self, name: str, column: str) -> Any:
         from pyarrow import parquet
@@ -198,26 +206,30 @@ def _write(folder: Path, rows: Rows) -> None:
     for row in range(n - 1, -1, -1):  # children stand after their parent: each has its own end by now
         if rows.parent[row] >= 0:
             end[rows.parent[row]] = max(end[rows.parent[row]], end[row])
-    _parquet(
+    write_columns(
         folder / "codes.parquet",
         version=rows.version,
         code=rows.code,
         text=rows.text,
         level=np.array([LEVELS.index(level) for level in rows.level], dtype=np.int8),
         billable=np.array(rows.billable, dtype=np.int8),
+        extended=np.array(rows.extended, dtype=np.int8),
         parent=np.array(rows.parent, dtype=np.int32),
         end=end,
     )
-    _parquet(folder / "notes.parquet", row=np.array(rows.note_row, dtype=np.int32), kind=rows.note_kind, note=rows.note)
+    write_columns(
+        folder / "notes.parquet", row=np.array(rows.note_row, dtype=np.int32), kind=rows.note_kind, note=rows.note
+    )
     source, target, flags = zip(*rows.gem, strict=True)
-    _parquet(folder / "gem.parquet", source=source, target=target, flags=flags)
+    write_columns(folder / "gem.parquet", source=source, target=target, flags=flags)
     codes, categories = zip(*rows.ccsr, strict=True)
-    _parquet(folder / "ccsr.parquet", code=codes, category=categories)
+    write_columns(folder / "ccsr.parquet", code=codes, category=categories)
     ranges = {name: [rows.version.index(name), n - rows.version[::-1].index(name)] for name in VERSIONS}
     write_json(folder / _CARD, {"releases": rows.releases, "ranges": ranges, "rows": n})
 
 
-def _parquet(path: Path, **columns: Any) -> None:
+def write_columns(path: Path, **columns: Any) -> None:
+    """Write a Parquet file of columns."""
     import pyarrow
     from pyarrow import parquet
 

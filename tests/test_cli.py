@@ -24,6 +24,8 @@ COMMANDS = [
     ["predict"],
     ["evaluate"],
     ["serve"],
+    ["codes", "search"],
+    ["codes", "show"],
 ]
 
 
