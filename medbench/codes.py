@@ -7,7 +7,6 @@ No string is a code unless it stands in one of these tables. A code never travel
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,7 +29,8 @@ from medbench.codes_naming import (
     undotted,
 )
 from medbench.codes_references import Conflict, Notes, conflicts
-from medbench.codes_search import Searcher, open_searcher
+from medbench.codes_search import Searcher, bare_of, open_searcher
+from medbench.codes_words import words
 
 __all__ = ["KINDS", "TITLES", "VERSIONS", "Code", "Conflict", "Equivalent", "Group", "Hit", "Kind", "Level", "Notes"]
 __all__ += ["Tables", "Version", "label_of", "parse", "tables"]
@@ -341,13 +341,16 @@ class Tables:
     def usual(self, label: str) -> Code | None:
         """Return the billable code for something that is told no finer than a row: the row itself when it is billable.
 
-        Else the least specific code below it: "without complications" before "unspecified" before others, seventh
-        character A (initial encounter) or 0 before others.
+        Else the code below it that claims least beyond its heading ("unspecified", "without complications", the initial
+        encounter), the first of equals.
         """
         row = self.row(label)
         while row is not None and not self._billable[row]:
             below = [at for at in self.rows_below(row) if self._parent[at] == row]
-            row = min(below, key=lambda at: (_detail(self._texts[at], self._codes[at]), at)) if below else None
+            heading = self._texts[row]
+            # Of seventh characters the first: the initial encounter, a stage or fetus not specified.
+            details = {at: 0 if self._store.extended[at] else _detail(self._texts[at], heading) for at in below}
+            row = min(below, key=lambda at: (details[at], at)) if below else None
         return None if row is None else self.code_at(row)
 
     def conflicts(self, labels: Sequence[str]) -> list[Conflict]:
@@ -364,16 +367,9 @@ class Tables:
         return ((row, kind, note) for row, kind, note in self._store.all_notes() if kind in wanted)
 
 
-def _detail(text: str, code: str) -> int:
-    """Return how much a code claims beyond its heading: 0 nothing, 4 something specific."""
-    lower = text.lower()
-    if "without complication" in lower:
-        return 0
-    if re.search(r"(?<!with )(?:\bunspecified\b|not specified)", lower):
-        return 1
-    if len(code) == 8 and code[-1] in "A0":
-        return 2
-    return 3 if code.endswith("9") else 4
+def _detail(text: str, heading: str) -> int:
+    """Return how many words a title claims beyond its heading: none in "Pneumonia, unspecified organism"."""
+    return len(set(words(bare_of(text))) - set(words(heading)))
 
 
 def _dot_fits(typed: str, printed: str) -> bool:

@@ -26,6 +26,7 @@ from medbench.workspace import undamaged, write_json
 
 SOURCES = ("title", "inclusion", "pointed", "includes", "icd9", "bare")
 """Where a text that stands for a code comes from."""
+Rows = npt.NDArray[np.int64]
 _FORMAT = "2"
 _POINTED = re.compile(r"^(.{3,}?)\s*\(([^()]*)\)$")
 # What a title says only to say that nothing more is known: "Pneumonia, unspecified organism" is pneumonia.
@@ -110,7 +111,7 @@ def _noted(store: Store, rows: Sequence[int], inclusion: bool) -> Iterator[Entry
 def _succeeded(store: Store) -> Iterator[Entry]:
     plain = {}
     for version in ("icd9cm", "icd10cm"):
-        begin, end = store.ranges[version]  # type: ignore[index]
+        begin, end = store.ranges[version]
         plain[version] = {undotted(code): begin + at for at, code in enumerate(store.codes[begin:end])}
     targets: dict[str, list[str]] = {}
     for source, target in store.gem_pairs():
@@ -152,11 +153,11 @@ class Searcher:
         facts[:, 4] = [np.log1p(len(title.split())) for title in titles]
         return facts
 
-    def features(self, query: str, limit: int = CANDIDATES) -> tuple[Ints, Floats, Ints, Floats]:
+    def features(self, query: str, limit: int = CANDIDATES) -> tuple[Rows, Floats, Ints, Floats]:
         """Return the nodes that may fit a query and what is known of each.
 
         Returns:
-            (n,) int32 nodes (positions in `rows`), (n, len(FEATURES)) float32, (n,) int32 best text of each node,
+            (n,) int64 nodes (positions in `rows`), (n, len(FEATURES)) float32, (n,) int32 best text of each node,
             (n,) float32 its cosine; n is at most `limit`.
         """
         asked = words(query)
@@ -171,7 +172,7 @@ class Searcher:
         prior = best + np.float32(0.3) * found + np.float32(0.2) * above
         count = min(limit, int((prior > 0).sum()))
         nodes = np.argpartition(-prior, count - 1)[:count] if count else np.zeros(0, dtype=np.int64)
-        nodes = nodes[np.lexsort((nodes, -prior[nodes]))].astype(np.int32)
+        nodes = nodes[np.lexsort((nodes, -prior[nodes]))]
         child = np.zeros(len(self.rows), dtype=np.float32)
         has = self._above >= 0
         np.maximum.at(child, self._above[has], best[has])
@@ -188,7 +189,7 @@ class Searcher:
         table[:, 7] *= 1.0 + other
         return nodes, table, texts, cosines
 
-    def _spoke(self, nodes: Ints, some: npt.NDArray[np.int64], cosine: Floats) -> tuple[Ints, Floats]:
+    def _spoke(self, nodes: Rows, some: Rows, cosine: Floats) -> tuple[Ints, Floats]:
         place = np.full(len(self.rows), -1, dtype=np.int32)
         place[nodes] = np.arange(len(nodes))
         held = some[place[self._node[some]] >= 0]
@@ -197,7 +198,7 @@ class Searcher:
         texts[place[self._node[order]]] = order  # the last one written is the best
         return texts, cosine[texts]
 
-    def _with_context(self, asked: Sequence[str], nodes: Ints) -> Floats:
+    def _with_context(self, asked: Sequence[str], nodes: Rows) -> Floats:
         """Return (n,) share of the query's rarity found in a node's texts or in the titles above it."""
         out = np.zeros(len(nodes), dtype=np.float32)
         weights = {word: self.index.weight(word) for word in dict.fromkeys(asked)}
