@@ -367,9 +367,13 @@ class Tables:
         return ((row, kind, note) for row, kind, note in self._store.all_notes() if kind in wanted)
 
 
-def _detail(text: str, heading: str) -> int:
-    """Return how many words a title claims beyond its heading: none in "Pneumonia, unspecified organism"."""
-    return len(set(words(bare_of(text))) - set(words(heading)))
+def _detail(text: str, heading: str) -> float:
+    """Return how many words a title claims beyond its heading: none in "Pneumonia, unspecified organism".
+
+    What a title says is absent claims nothing, and "other" little: it is the rest.
+    """
+    claimed = set(words(bare_of(text.partition(" without ")[0]))) - set(words(heading))
+    return len(claimed) - 0.5 * ("other" in claimed)
 
 
 def _dot_fits(typed: str, printed: str) -> bool:

@@ -27,14 +27,15 @@ from medbench.workspace import undamaged, write_json
 SOURCES = ("title", "inclusion", "pointed", "includes", "icd9", "bare")
 """Where a text that stands for a code comes from."""
 Rows = npt.NDArray[np.int64]
-_FORMAT = "2"
+_FORMAT = "4"
 _POINTED = re.compile(r"^(.{3,}?)\s*\(([^()]*)\)$")
 # What a title says only to say that nothing more is known: "Pneumonia, unspecified organism" is pneumonia.
 _BARE = re.compile(
-    r",? (?:unspecified|(?:site|type) not specified)(?: [a-z]+){0,3}$|^unspecified |, not elsewhere classified$"
-    r"|\([^)]*\)| without (?:mention of )?complications?$| NOS$",
+    r", (?:unspecified|(?:site|type) not specified)(?: [a-z]+){0,3}$|(?<!with) unspecified$| of unspecified [a-z]+$"
+    r"|^unspecified |, not elsewhere classified$|\([^)]*\)| without (?:mention of )?complications?$| NOS$",
     re.IGNORECASE,
 )
+_NOTHING_KNOWN = frozenset({"unspecified", "specified"})
 _UNSPECIFIED = re.compile(r"\bunspecified\b|\bNOS\b", re.IGNORECASE)
 _OTHER = re.compile(r"^other\b|\bother specified\b", re.IGNORECASE)
 CANDIDATES = 150
@@ -92,6 +93,11 @@ def bare_of(title: str) -> str:
     return bare if len(bare) > 3 else title
 
 
+def key_of(found: Sequence[str]) -> str:
+    """Return a text's words without order: texts with the same key say the same in other order."""
+    return " ".join(sorted(set(found) - _NOTHING_KNOWN))
+
+
 def _noted(store: Store, rows: Sequence[int], inclusion: bool) -> Iterator[Entry]:
     by_code = {store.codes[row]: row for row in rows}
     known = set(rows)
@@ -127,9 +133,9 @@ def _succeeded(store: Store) -> Iterator[Entry]:
 class Searcher:
     """One table, ready to be searched by words. Read-only after it is made."""
 
-    def __init__(self, store: Store, entries: Sequence[Entry], index: Index) -> None:
-        """Take the tables, the texts that stand for its codes, and their index."""
-        self._store, self._entries, self.index = store, entries, index
+    def __init__(self, store: Store, entries: Sequence[Entry], index: Index, keys: Sequence[str] = ()) -> None:
+        """Take the tables, the texts that stand for its codes, their index, and their words as `key_of` gives them."""
+        self._store, self.entries, self.index, self.keys = store, entries, index, keys
         self.rows = np.unique(np.array([entry.row for entry in entries], dtype=np.int32))
         self._node = np.searchsorted(self.rows, [entry.row for entry in entries]).astype(np.int32)
         self._is_title = np.array([entry.source == 0 for entry in entries])
@@ -142,7 +148,7 @@ class Searcher:
     @cached_property
     def _facts(self) -> Floats:
         """(n_nodes, 5) float32: unspecified, other, depth, has finer codes, number of words of the title."""
-        titles = [self._entries[at].text for at in self._titles.tolist()]
+        titles = [self.entries[at].text for at in self._titles.tolist()]
         facts = np.zeros((len(titles), 5), dtype=np.float32)
         facts[:, 0] = [_UNSPECIFIED.search(title) is not None for title in titles]
         facts[:, 1] = [_OTHER.search(title) is not None for title in titles]
@@ -225,7 +231,7 @@ class Searcher:
         order = np.lexsort((nodes, -scores))[:limit]
         out = []
         for at in order.tolist():
-            entry = self._entries[int(texts[at])]
+            entry = self.entries[int(texts[at])]
             row = int(self.rows[nodes[at]])
             out.append(Ranked(row, float(scores[at]), entry.text, SOURCES[entry.source], float(cosines[at])))
         return out
@@ -242,9 +248,9 @@ def open_searcher(store: Store, version: Version) -> Searcher:
     folder = store.folder / f"search-{version}-{_FORMAT}"
     build_once(folder, "search.json", lambda place: _write(store, version, place))
     with undamaged(folder, "search index"):
-        columns = store.columns_of(folder / "entries.parquet")
-        entries = [Entry(text, row, source) for text, row, source in zip(*columns, strict=True)]
-        return Searcher(store, entries, Index.load(folder))
+        texts, rows, sources, keys = store.columns_of(folder / "entries.parquet")
+        entries = [Entry(text, row, source) for text, row, source in zip(texts, rows, sources, strict=True)]
+        return Searcher(store, entries, Index.load(folder), keys)
 
 
 def _write(store: Store, version: Version, place: Path) -> None:
@@ -254,6 +260,7 @@ def _write(store: Store, version: Version, place: Path) -> None:
         text=[entry.text for entry in entries],
         row=np.array([entry.row for entry in entries], dtype=np.int32),
         source=np.array([entry.source for entry in entries], dtype=np.int32),
+        key=[key_of(words(bare_of(entry.text))) for entry in entries],
     )
     Index.of([entry.text for entry in entries]).save(place)
     write_json(place / "search.json", {"entries": len(entries)})

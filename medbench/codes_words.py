@@ -151,7 +151,7 @@ PHRASES: dict[str, str] = {
     "sugar diabetes": "diabetes mellitus",
     "water on the brain": "hydrocephalus",
 }
-_PHRASE = re.compile(r"\b(?:" + "|".join(sorted(PHRASES, key=len, reverse=True)) + r")\b", re.IGNORECASE)
+PHRASE = re.compile(r"\b(?:" + "|".join(sorted(PHRASES, key=len, reverse=True)) + r")\b", re.IGNORECASE)
 # Sets of words that mean the same wherever codes are concerned; the first stands for all.
 _SAME = """
 kidney renal nephritic nephric
@@ -285,7 +285,7 @@ _ENDINGS = (
 def words(text: str) -> list[str]:
     """Return the words of a text in their one form, in order; abbreviations written out, empty words left out."""
     found: list[str] = []
-    text = _PHRASE.sub(lambda phrase: PHRASES[phrase.group().lower()], text)
+    text = PHRASE.sub(lambda phrase: PHRASES[phrase.group().lower()], text)
     for written in re.findall(r"[\w.']+", text):
         longer = _CAPITALS.get(written) or ABBREVIATIONS.get(written.lower())
         found += _plain(longer or written)
