@@ -47,7 +47,10 @@ def _fields(
     given: dict[str, Any],
     models: Sequence[Trained],
 ) -> None:
-    for position, name in enumerate(names):
+    wide = [name for name in names if "models" in properties[name] and properties[name].get("type") == "array"]
+    for name in wide:  # several models, each with a long name
+        given[name] = _field(option_key(family.name, name), name, properties[name], defaults.get(name), models)
+    for position, name in enumerate(name for name in names if name not in wide):
         if position % 3 == 0:  # a row at a time, so that narrow screens keep the order
             columns = st.columns(3, vertical_alignment="bottom")
         with columns[position % 3]:
@@ -75,7 +78,7 @@ def option_key(family: str, name: str) -> str:
 
 
 def _field(key: str, name: str, field: Mapping[str, Any], default: Any, models: Sequence[Trained]) -> Any:
-    label = name.replace("_", " ").capitalize()
+    label = str(field.get("label") or name.replace("_", " ").capitalize())
     kind = field.get("type")
     common: dict[str, Any] = {"key": key, "help": field.get("description"), "persist_state": "session"}
     if "models" in field:

@@ -27,7 +27,8 @@ CHEAP_FITS = 7
 class FamilyOptions(BaseModel):
     """Base of every family's options: unknown keys are refused, every field carries one sentence with its unit.
 
-    A field with `json_schema_extra={"expert": True}` is folded away in the form.
+    A field with `json_schema_extra={"expert": True}` is folded away in the form; "label" there is its name in it,
+    and "models" makes it a choice among the models of the dataset ("any", "single" or a family's name).
     """
 
     model_config = ConfigDict(extra="forbid", validate_default=True)

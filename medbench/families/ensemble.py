@@ -35,7 +35,11 @@ class EnsembleOptions(FamilyOptions):
         json_schema_extra={"models": "single"},
     )
     k: int = Field(
-        3, ge=2, le=20, description="How many of the best models are taken when none are named above, a count."
+        3,
+        ge=2,
+        le=20,
+        description="How many of the best models are taken when none are named above, a count.",
+        json_schema_extra={"label": "How many of the best"},
     )
     combine: Literal["best", "mean", "weighted", "stacking"] = Field(
         "best",
