@@ -108,8 +108,12 @@ def for_programs(workspace: Workspace, model_id: str, format: str, out: Path) ->
     elif format == "onnx":
         (out / "model.onnx").write_bytes(writer.onnx())
     else:
-        known = datasets.load(workspace, str(loaded.card["dataset"]["id"])).examples("train")
-        writer.openvino_int8(list(known.items[:CALIBRATION_ITEMS]), out)
+        known = datasets.load(workspace, str(loaded.card["dataset"]["id"])).examples("train").items
+        # From all over the split: datasets come sorted by diagnosis.
+        writer.openvino_int8(list(known[:: max(1, len(known) // CALIBRATION_ITEMS)])[:CALIBRATION_ITEMS], out)
     card = {key: loaded.card[key] for key in ("id", "name", "labels", "label_names", "intended_use", "licence")}
-    write_json(out / "labels.json", {**card, "thresholds": loaded.trust.thresholds.tolist()})
+    card["thresholds"] = loaded.trust.thresholds.tolist()
+    if hasattr(writer, "reading"):
+        card["reading"] = writer.reading()
+    write_json(out / "labels.json", card)
     return out

@@ -158,5 +158,10 @@ def write_int8(onnx: bytes, pixels: Pixels, facts: Floats | None, folder: Path) 
 
     rows = [[pixels[at : at + 1], *([] if facts is None else [facts[at : at + 1]])] for at in range(len(pixels))]
     model = openvino.Core().read_model(onnx, b"")
-    small = nncf.quantize(model, nncf.Dataset(rows), subset_size=len(rows))
+    # Outputs of linear bottlenecks are signed, those behind ReLU are not: mixed ranges fit both. Processors without
+    # VNNI add pairs of products in 16 bits; weights that use half the range cannot overflow there.
+    settings = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+    mixed = nncf.QuantizationPreset.MIXED
+    calibration = nncf.Dataset(rows)
+    small = nncf.quantize(model, calibration, preset=mixed, subset_size=len(rows), advanced_parameters=settings)
     openvino.save_model(small, folder / "model.xml")

@@ -15,10 +15,11 @@ from medbench.families import _vision_former as former
 from medbench.families._imbalance import make_criterion, smoothed
 from medbench.families._networks import probabilities
 from medbench.families._training import Training, train
+from medbench.families._vision_bias import PICTURES, packed_network
 from medbench.families._vision_cost import CARD, read_size_of
 from medbench.families._vision_networks import Criterion, Shape, picture_network, timm_base
 from medbench.families._vision_pictures import Pixels, as_tensor, changing, facts_of, read_squares
-from medbench.families._vision_weights import WEIGHTS, imagenet_base, packaged, packed, sha256_of, unpacked
+from medbench.families._vision_weights import WEIGHTS, imagenet_base, packaged, sha256_of, unpacked
 from medbench.records import Examples, Scores, part_image
 from medbench.workspace import read_json
 
@@ -60,7 +61,7 @@ def fit_network(examples: Examples, validation: Examples, options: VisionOptions
         for file in files:
             if file is not None:
                 file.unlink(missing_ok=True)
-    kept = packed(network.state_dict(), options.keep)
+    kept = _kept(network, options, looked, validation)
     card = _card(examples, options, shape, read_size) | {"notes": former.notes_of(options, teacher, start)}
     return _filled(card, kept, fitting.device.name), card, kept
 
@@ -79,6 +80,18 @@ def _card(examples: Examples, options: VisionOptions, shape: Shape, read_size: i
         "views": options.views,
         "keep": options.keep,
     }
+
+
+def _kept(network: Any, options: VisionOptions, pixels: Pixels, examples: Examples) -> dict[str, torch.Tensor]:
+    """Return the tensors as they are kept; pictures from all over the validation split say how biases are corrected."""
+    import torch
+
+    rows = np.linspace(0, len(pixels) - 1, min(PICTURES, len(pixels))).astype(int)
+    if not len(rows):
+        return packed_network(network, options.keep)
+    facts = facts_of([examples.items[row] for row in rows]) if options.metadata else None
+    known = None if facts is None else torch.from_numpy(facts)
+    return packed_network(network.eval(), options.keep, as_tensor(pixels[rows]), known)
 
 
 def _read_size(network: Any, options: VisionOptions) -> int:

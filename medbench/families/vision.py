@@ -270,6 +270,17 @@ class VisionModel(Model):
         """Return which models it was built on."""
         return tuple(self._card.get("notes", ()))
 
+    def reading(self) -> dict[str, Any]:
+        """Return how a program that runs an exported file has to prepare pictures and read the answer; JSON-ready."""
+        size, views = self._engine.size, ("the picture", "its mirror image", "upside down", "both")
+        return {
+            "input": f"pixels: uint8, (n, {size}, {size}, 3), RGB; the whole picture squeezed into the square, bicubic"
+            + ("; facts: float32, see medbench" if self._card["metadata"] else ""),
+            "output": "logits: float32, (n, labels); vectors: float32, (n, d), what lies under the head",
+            "scores": ("softmax" if self.answer == "one" else "sigmoid") + " of the logits, mean over the views",
+            "views": list(views[: self._card["views"]]),
+        }
+
     def onnx(self) -> bytes:
         """Return the network as an ONNX file; see `_vision_engine.onnx_bytes`."""
         from medbench.families._vision_engine import onnx_bytes
