@@ -297,6 +297,7 @@ def evaluate(
       medbench evaluate starter-literature-domains test.csv --labels labels
     """
     from medbench import evaluating, picture_batches
+    from medbench.tasks import get_task
 
     with told(as_json):
         chosen = _chosen(title=title, abstract=abstract, text=text, labels=labels, group=group)
@@ -304,7 +305,9 @@ def evaluate(
         judge = picture_batches.evaluate_pictures if pictures else evaluating.evaluate_file
         found = judge(Workspace.here(), model, file, chosen=chosen, keep_seen=keep_seen)
     lines = [f"{found.judged:,} rows of {found.file} judged with {found.model}"]
-    lines += [f"{name:18} {_interval(metric)}" for name, metric in found.metrics.items()]
+    # Of a diagnosis what is asked of it; the ranking figures of texts with several labels say nothing there.
+    shown = get_task("lesion").metrics if pictures else tuple(found.metrics)
+    lines += [f"{name:18} {_interval(found.metrics[name])}" for name in shown if name in found.metrics]
     give(found.as_json(), as_json, lambda: "\n".join([*lines, *found.notes]))
 
 

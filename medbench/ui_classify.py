@@ -338,11 +338,12 @@ def draw_correction(
         asked: What is asked for; the right label when empty.
     """
     if standing is not None:
-        labels, note = standing
-        names = ui.chips([loaded.name_of(label) for label in labels]) or "no label"
+        names, note = ui.chips([loaded.name_of(label) for label in standing[0]]) or "no label", standing[1]
         st.html(f"{ui.escape(asked or 'Corrected to')}: {names} <span class='mb-fact'>{ui.escape(note)}</span>")
         if st.button(
-            "Undo the correction", key=f"{key}_undo", help="The model's answer, or an earlier one, counts again."
+            "Take it back" if asked else "Undo the correction",
+            key=f"{key}_undo",
+            help="The model's answer, or an earlier one, counts again.",
         ):
             undo()
             st.rerun()
@@ -358,6 +359,11 @@ def draw_correction(
         help="What a reader says. Empty means: none of them.",
     )
     note = st.text_input("Note", key=f"{key}_note", help="Why, in a few words. Kept with the correction.")
-    if st.button("Keep the correction", key=f"{key}_keep", type="primary", help="Goes to the history and the exports."):
+    if st.button(
+        "Keep it" if asked else "Keep the correction",
+        key=f"{key}_keep",
+        type="primary",
+        help="Goes to the history and the exports.",
+    ):
         keep(list(chosen), note)
         st.rerun()
