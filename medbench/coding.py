@@ -1,0 +1,232 @@
+"""One clinical note becomes proposed codes: each valid, with its words in the note, and what is not present set apart.
+
+The dictionary (`families.lookup`) proposes without any training; a trained model adds probabilities. Both go through the
+same gate here: a label that stands in no code table is never shown as a code, and a mention that is denied, a relative's,
+past or uncertain is set apart instead of being coded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from medbench import codes, predicting
+from medbench.assertions import Assertion, assertions, read_mention
+from medbench.codes import Code, Tables
+from medbench.errors import MedbenchError
+from medbench.families import lookup
+from medbench.records import Item, Span
+from medbench.workspace import Workspace
+
+MOST = 30
+LONGEST = 1_000_000
+"""Characters of a note; a 500-page record has about as many."""
+_PROBABLE = 0.05
+_EXPLAINED = 12
+_FAINT = 0.25  # marks weaker than this share of the strongest are no evidence
+DICTIONARY = ""
+"""The id that stands for "no model": the dictionary alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Words of the note that support a code: characters [start, end), how they are meant, and what says so."""
+
+    start: int
+    end: int
+    status: str = "present"
+    trigger: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A code that may apply.
+
+    Attributes:
+        code: The code; it stands in a table.
+        share: What the list is ordered by, 0-1: the calibrated probability, or the dictionary's match.
+        probability: Calibrated probability, None when only the dictionary proposes it.
+        decided: True when it reaches the model's threshold (or the dictionary's).
+        seen: Training notes that carry it; None when no model was asked.
+        evidence: Its words in the note; empty when nothing in the note supports it.
+        source: "model", "dictionary" or "both".
+    """
+
+    code: Code
+    share: float
+    probability: float | None
+    decided: bool
+    seen: int | None
+    evidence: tuple[Evidence, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """A code whose only mentions are denied, of a relative, past or uncertain."""
+
+    code: Code
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class CodedNote:
+    """What medbench says of a note.
+
+    Attributes:
+        text: The note; evidence counts in its characters.
+        model: Id of the model asked, empty for the dictionary alone.
+        proposals: Codes, most likely first.
+        apart: Codes that are set apart.
+        remarks: What the reader has to know, one sentence each.
+        releases: Table -> its release, of the tables used.
+        needs_human: True when the model says that a person has to code this note.
+        seconds: How long it took.
+    """
+
+    text: str
+    model: str
+    proposals: tuple[Proposal, ...]
+    apart: tuple[Apart, ...]
+    remarks: tuple[str, ...]
+    releases: dict[str, str]
+    needs_human: bool
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it JSON-ready; evidence carries its words."""
+        rows = [{**_code_json(one.code), **_proposal_json(self.text, one)} for one in self.proposals]
+        apart = [{**_code_json(one.code), "evidence": _evidence_json(self.text, one.evidence)} for one in self.apart]
+        facts = {"model": self.model or None, "releases": self.releases, "needs_human": self.needs_human}
+        return {**facts, "codes": rows, "set_apart": apart, "remarks": list(self.remarks)}
+
+
+def _code_json(code: Code) -> dict[str, Any]:
+    facts = {"code": code.code, "version": code.version, "kind": code.kind}
+    return {**facts, "description": code.text, "billable": code.billable}
+
+
+def _proposal_json(text: str, one: Proposal) -> dict[str, Any]:
+    facts = {"probability": one.probability, "match": round(one.share, 4), "decided": one.decided, "seen": one.seen}
+    return {**facts, "source": one.source, "evidence": [_evidence_json(text, each) for each in one.evidence]}
+
+
+def _evidence_json(text: str, one: Evidence) -> dict[str, Any]:
+    return {**asdict(one), "words": text[one.start : one.end]}
+
+
+def code_note(workspace: Workspace, text: str, model_id: str = DICTIONARY, most: int = MOST) -> CodedNote:
+    """Propose codes for a note.
+
+    Args:
+        workspace: Where the models lie.
+        text: The note.
+        model_id: A model of the task "icd"; empty asks the dictionary alone.
+        most: At most so many proposals.
+
+    Raises:
+        MedbenchError: The note is empty or longer than `LONGEST` characters, or the model is none for ICD codes.
+    """
+    began = time.monotonic()
+    if not text.strip():
+        raise MedbenchError("a clinical note", "an empty text", "Paste a note, or drop a PDF with text in it.")
+    if len(text) > LONGEST:
+        raise MedbenchError(
+            f"a note of at most {LONGEST:,} characters", f"one of {len(text):,}", "Split it, one document at a time."
+        )
+    held = codes.tables()
+    scopes = assertions(text)
+    found = _from_dictionary(held, text, scopes)
+    remarks: list[str] = []
+    needs_human = False
+    if model_id:
+        needs_human = _add_model(workspace, held, text, scopes, model_id, found, remarks)
+    proposals, apart = _parted(found.values(), most)
+    versions = dict.fromkeys(one.code.version for one in (*proposals, *apart))
+    releases = {codes.TITLES[version]: held.release(version) for version in versions or ("icd10cm",)}
+    spent = time.monotonic() - began
+    return CodedNote(text, model_id, proposals, apart, tuple(remarks), releases, needs_human, round(spent, 3))
+
+
+def _read(text: str, scopes: Sequence[Assertion], spans: Iterable[Span]) -> tuple[tuple[Evidence, ...], bool]:
+    """Return a code's mentions with how each is meant, and whether any may be coded."""
+    mentions, codable = [], False
+    for span in spans:
+        reading = read_mention(text, scopes, span.start, span.end)
+        cause = reading.cause.trigger if reading.cause and not reading.codable else ""
+        status = "present" if reading.codable else reading.status
+        mentions.append(Evidence(span.start, span.end, status, cause))
+        codable = codable or reading.codable
+    return tuple(mentions), codable
+
+
+def _from_dictionary(held: Tables, text: str, scopes: Sequence[Assertion]) -> dict[str, Proposal]:
+    found = {}
+    for one in lookup.suggest(text, most=MOST * 2, apart=True):
+        evidence, _ = _read(text, scopes, one.spans)
+        found[one.code.label] = Proposal(
+            one.code, one.score, None, one.score >= lookup.SURE, None, evidence, "dictionary"
+        )
+    return found
+
+
+def _add_model(
+    workspace: Workspace,
+    held: Tables,
+    text: str,
+    scopes: Sequence[Assertion],
+    model_id: str,
+    found: dict[str, Proposal],
+    remarks: list[str],
+) -> bool:
+    """Put the model's codes into `found`, its sentences into `remarks`; return whether a person has to code the note."""
+    loaded = predicting.load_for(workspace, model_id, "text")
+    if loaded.card["task"] != "icd":
+        raise MedbenchError("a model for ICD codes", f"{model_id!r}, made for {loaded.card['task']}", "Choose another.")
+    item = Item("note", "", text)
+    answer = predicting.predict(loaded, [item])[0]
+    seen = loaded.seen()
+    gone = 0
+    kept = [score for score in answer.labels if score.chosen or score.probability >= _PROBABLE]
+    for at, score in enumerate(kept):
+        code = held.get(score.label)
+        if code is None:
+            gone += score.chosen
+            continue
+        before = found.get(score.label)
+        evidence = before.evidence if before else ()
+        if at < _EXPLAINED and not evidence:
+            spans = predicting.explain(loaded, item, score.label).spans
+            floor = _FAINT * max((span.weight for span in spans), default=0.0)
+            evidence, _ = _read(text, scopes, [span for span in spans if span.weight > max(floor, 0.0)])
+        source = "both" if before else "model"
+        number = seen.get(score.label, 0)
+        found[score.label] = Proposal(
+            code, score.probability, score.probability, score.chosen, number, evidence, source
+        )
+    if gone:
+        remarks.append(
+            f"{gone} code{'s' if gone > 1 else ''} that the model decided for {'are' if gone > 1 else 'is'} in no present "
+            "code table and not shown."
+        )
+    if answer.unlike:
+        remarks.append("This note is unlike those the model learnt from: lean on the dictionary and on your own reading.")
+    if answer.cut:
+        remarks.append(f"The model did not read the last {answer.cut:.0%} of the note.")
+    return answer.needs_human
+
+
+def _parted(found: Iterable[Proposal], most: int) -> tuple[tuple[Proposal, ...], tuple[Apart, ...]]:
+    """Return what may be coded, best first, and what is only denied, a relative's, past or uncertain."""
+    proposals, apart = [], []
+    for one in found:
+        if one.evidence and all(each.status != "present" for each in one.evidence):
+            apart.append(Apart(one.code, one.evidence[0]))
+        else:
+            proposals.append(one)
+    # What the model has a probability for comes before what only the dictionary found.
+    proposals.sort(key=lambda one: (not one.decided, one.probability is None, -one.share, one.code.label))
+    apart.sort(key=lambda one: one.evidence.start)
+    return tuple(proposals[:most]), tuple(apart)
