@@ -1,0 +1,59 @@
+"""A file with one clinical document in it becomes its text: PDF in reading order, or plain text in any encoding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medbench.errors import MedbenchError
+from medbench.readers import pdf
+
+LARGEST = 50_000_000
+"""Bytes; a 500-page record of text has about a twentieth."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteFile:
+    """The text of a document.
+
+    Attributes:
+        text: All of it.
+        remarks: What the reader has to know, one sentence each.
+    """
+
+    text: str
+    remarks: tuple[str, ...] = ()
+
+
+def note_of(name: str, data: bytes) -> NoteFile:
+    """Return the text of a PDF or text file, told apart by content.
+
+    Args:
+        name: What the user calls it.
+        data: Its bytes.
+
+    Raises:
+        MedbenchError: It is empty, too large, locked, a scan, damaged, or no text.
+    """
+    if not data:
+        raise MedbenchError("a file with a note in it", f"{name!r}, which is empty", "Choose another file.")
+    if len(data) > LARGEST:
+        size = f"{name!r} of {len(data) / 1e6:.0f} MB"
+        raise MedbenchError(f"a file of at most {LARGEST / 1e6:.0f} MB", size, "Split it, one document at a time.")
+    if b"%PDF-" in data[:1024]:
+        found = pdf.read_document(data, name)
+        blank = found.empty_pages
+        told = f"Pages without text (pictures or blank): {', '.join(map(str, blank[:20]))}." if blank else ""
+        return NoteFile(found.text, (told,) if told else ())
+    if b"\0" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise MedbenchError("a PDF or a text file", f"{name!r}, which is neither", "Save the note as PDF or text.")
+    return NoteFile(_decoded(data))
+
+
+def _decoded(data: bytes) -> str:
+    from charset_normalizer import from_bytes
+
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        best = from_bytes(data).best()
+        return str(best) if best is not None else data.decode("cp1252", "replace")

@@ -1,0 +1,144 @@
+"""What the parts of the ICD page share: who codes, the note that is coded, and codes as people read them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from medbench import codes, coding, coding_history, predicting, ui
+from medbench.code_sheet import Act, CodeSheet
+from medbench.codes import Code
+from medbench.coding import CodedNote
+from medbench.note_files import note_of
+from medbench.workspace import Workspace
+
+EXAMPLE = """DISCHARGE SUMMARY
+
+HISTORY OF PRESENT ILLNESS: A 67-year-old man with type 2 diabetes mellitus and essential hypertension came with two days of
+fever and productive cough. He denies chest pain. A chest X-ray showed lobar pneumonia of the right lower lobe.
+
+PAST MEDICAL HISTORY: Appendicectomy in 1998. Gout.
+
+FAMILY HISTORY: His mother died of breast cancer.
+
+HOSPITAL COURSE: He was treated with ceftriaxone. On day two he developed acute kidney failure, which resolved with fluids.
+Pulmonary embolism was ruled out by CT. Possible sleep apnea, to be studied as an outpatient.
+
+DISCHARGE DIAGNOSES:
+1. Lobar pneumonia
+2. Acute kidney failure
+3. Type 2 diabetes mellitus
+4. Essential hypertension
+"""
+_HITS = 8
+
+
+def choose_coder(workspace: Workspace) -> str:
+    """Let the user choose who proposes codes: the dictionary, or a trained model. Loads nothing."""
+    cards = {str(card["id"]): card for card in predicting.list_models(workspace) if card.get("task") == "icd"}
+    asked = st.query_params.get("model")
+    if asked is not None:
+        del st.query_params["model"]
+        if asked in cards:
+            st.session_state["icd_coder"] = asked
+    options = [*cards, coding.DICTIONARY]
+    if st.session_state.get("icd_coder", options[0]) not in options:
+        st.session_state.pop("icd_coder", None)
+    chosen = st.selectbox(
+        "Who proposes codes",
+        options,
+        format_func=partial(_coder_words, cards),
+        key="icd_coder",
+        help="The dictionary knows every code's official words and needs no training. A trained model adds probabilities.",
+        persist_state="session",
+    )
+    _draw_coder(cards.get(chosen))
+    return str(chosen)
+
+
+def _coder_words(cards: dict[str, dict[str, Any]], name: str) -> str:
+    card = cards.get(name)
+    if card is None:
+        return "Dictionary: the official words of every ICD-10-CM code"
+    figure = ui.with_interval(card["metrics"].get("micro_f1"))
+    return f"{card['name']} · {len(card['labels']):,} codes · micro-F1 {figure}"
+
+
+def _draw_coder(card: dict[str, Any] | None) -> None:
+    if card is None:
+        release = codes.tables().release("icd10cm")
+        st.caption(f"ICD-10-CM, {release}. Its matches are words, not probabilities.")
+        return
+    dataset = card.get("dataset", {})
+    st.caption(
+        f"Learnt from {ui.plain(str(dataset.get('name', '?')))}, {dataset.get('n_rows', 0):,} notes. "
+        f"Measured on {ui.plain(str(card.get('judged_on', '?')))}. The dictionary is asked as well."
+    )
+    with st.expander("More about this model", key="icd_card"):
+        for line in filter(None, [card.get("intended_use", ""), *card.get("limits", []), *card.get("notes", [])]):
+            st.markdown(f"- {ui.plain(str(line))}")
+        if licence := card.get("licence"):
+            st.caption(f"Data licence and terms: {ui.plain(str(licence))}")
+
+
+def find(words: str, version: codes.Version | None = None, limit: int = _HITS) -> Sequence[Code]:
+    """Return the codes that words, a typo of them or the beginning of a code may mean, best first."""
+    return [hit.code for hit in codes.tables().search(words, version, limit)]
+
+
+def moment(at: float) -> str:
+    """Return a moment in Unix seconds as local date and time, to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) if at else ""
+
+
+def read_file(name: str, data: bytes) -> str:
+    """Return the text of a PDF or a text file. Raises MedbenchError when there is none."""
+    return note_of(name, data).text
+
+
+def current(workspace: Workspace) -> tuple[CodedNote, CodeSheet] | None:
+    """Return the note that is being coded and what was decided on it, None before the first."""
+    kept: tuple[CodedNote, CodeSheet] | None = st.session_state.get("icd_coded")
+    return kept
+
+
+def begin(workspace: Workspace, text: str, coder: str) -> None:
+    """Propose codes for a note; what was decided on this very note before counts again."""
+    with st.spinner("Looking for codes…"):
+        coded = coding.code_note(workspace, text, coder)
+        before = coding_history.sheet_of(workspace, text)
+    proposed = tuple(one.code.label for one in coded.proposals)
+    st.session_state["icd_coded"] = (coded, CodeSheet(before.acts, proposed))
+    st.session_state["icd_round"] = st.session_state.get("icd_round", 0) + 1
+
+
+def decide(workspace: Workspace, kind: str, label: str, to: str = "") -> None:
+    """Do one act on the current note's sheet and keep it; "back_off" replaces a code by its category."""
+    held = codes.tables()
+    if kind == "back_off":
+        kind, to = "replace", held.category(label) or ""
+    found = current(workspace)
+    known = held.get(label) is not None and (not to or held.get(to) is not None)
+    if found is None or not known or kind not in ("accept", "reject", "add", "replace", "first"):
+        return
+    if kind == "replace" and to in ("", label):
+        return
+    coded, sheet = found
+    who = str(st.session_state.get("icd_who", ""))
+    _keep(workspace, coded, sheet.act(Act(kind, label, to, who, round(time.time(), 3))))  # type: ignore[arg-type]
+
+
+def undo(workspace: Workspace) -> None:
+    """Take the last act on the current note back."""
+    found = current(workspace)
+    if found is not None and found[1].acts:
+        _keep(workspace, found[0], found[1].undo())
+
+
+def _keep(workspace: Workspace, coded: CodedNote, sheet: CodeSheet) -> None:
+    coding_history.keep(workspace, coded.text, coded.model, sheet, str(st.session_state.get("icd_who", "")))
+    st.session_state["icd_coded"] = (coded, sheet)

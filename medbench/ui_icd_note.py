@@ -1,0 +1,141 @@
+"""The note beside its codes: click a code and its words light up, click a word and its codes light up; decide by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import streamlit as st
+
+from medbench import ui
+from medbench.code_sheet import CodeSheet
+from medbench.codes import Code
+from medbench.coding import CodedNote, Evidence, Proposal
+
+_ASSETS = files("medbench") / "assets"
+_note_and_codes = st.components.v2.component(
+    "medbench_icd_note",
+    html='<div class="mb-icd"><div class="mb-icd-text" tabindex="0"></div><div class="mb-icd-codes"></div></div>',
+    css=(_ASSETS / "icd_note.css").read_text(encoding="utf-8"),
+    js=(_ASSETS / "icd_note.js").read_text(encoding="utf-8"),
+)
+NOTHING = "No code was found in this note. Add codes below."
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the reader did in the component in this run: an act, an undo, or words typed to replace a code by."""
+
+    act: str = ""
+    label: str = ""
+    to: str = ""
+    undo: bool = False
+    words: str = ""
+
+
+def draw_note(coded: CodedNote, sheet: CodeSheet, find: Callable[[str], Sequence[Code]], key: str) -> Asked:
+    """Draw the note and its codes; return what was asked.
+
+    Args:
+        coded: The note with its proposals.
+        sheet: What has been decided so far.
+        find: Words -> codes, for the type-ahead.
+        key: Prefix of the widget keys; a new note needs a new one.
+    """
+    kept = st.session_state.get(f"{key}_note") or {}
+    query = dict(kept.get("query") or {})
+    words = str(query.get("words", "")).strip()
+    hits = [{"label": code.label, "code": code.code, "text": code.text} for code in (find(words) if words else ())]
+    told = _note_and_codes(
+        data={**as_data(coded, sheet), "query": query, "hits": hits},
+        key=f"{key}_note",
+        on_act_change=lambda: None,
+        on_undo_change=lambda: None,
+        on_query_change=lambda: None,
+    )
+    if told.act:
+        act = dict(told.act)
+        return Asked(str(act.get("kind", "")), str(act.get("label", "")), str(act.get("to", "")))
+    return Asked(undo=bool(told.undo), words=words)
+
+
+def as_data(coded: CodedNote, sheet: CodeSheet) -> dict[str, Any]:
+    """Return what the component draws, positions in UTF-16 units, which is how a browser counts characters."""
+    units = _Units(coded.text)
+    marks = [
+        _mark(units, one.code, each, f"{one.code.code} {one.code.text}")
+        for one in coded.proposals
+        for each in one.evidence
+    ]
+    marks += [_mark(units, one.code, one.evidence, f"{one.code.code}: {_why(one.evidence)}") for one in coded.apart]
+    apart = [
+        {
+            "label": one.code.label,
+            "code": one.code.code,
+            "text": one.code.text,
+            "status": one.evidence.status,
+            "trigger": one.evidence.trigger,
+        }
+        for one in coded.apart
+    ]
+    return {
+        "note": f"{hash(coded.text)}-{coded.model}",
+        "text": coded.text,
+        "marks": marks,
+        "codes": [_card(one, sheet) for one in coded.proposals],
+        "apart": apart,
+        "nothing": NOTHING,
+    }
+
+
+class _Units:
+    """Code points -> UTF-16 units; the two differ behind characters such as emoji."""
+
+    def __init__(self, text: str) -> None:
+        self._wide = [at for at, letter in enumerate(text) if ord(letter) > 0xFFFF]
+
+    def at(self, position: int) -> int:
+        from bisect import bisect_left
+
+        return position + bisect_left(self._wide, position)
+
+
+def _mark(units: _Units, code: Code, one: Evidence, title: str) -> dict[str, Any]:
+    place = {"start": units.at(one.start), "end": units.at(one.end)}
+    return {**place, "label": code.label, "status": one.status, "title": title}
+
+
+def _why(one: Evidence) -> str:
+    words = {"negated": "denied", "family": "a relative's", "historical": "past", "uncertain": "uncertain"}
+    return f"{words.get(one.status, one.status)} (“{one.trigger}”)" if one.trigger else words.get(one.status, "")
+
+
+def _card(one: Proposal, sheet: CodeSheet) -> dict[str, Any]:
+    code = one.code
+    replaced = sheet.replaced(code.label)
+    category = (code.category or "").partition(":")[2]
+    return {
+        "label": code.label,
+        "code": code.code,
+        "text": code.text,
+        "share": one.share,
+        "facts": facts_of(one) + (f" · replaced by {replaced.partition(':')[2]}" if replaced else ""),
+        "warning": "" if one.evidence else "No words of the note support it.",
+        "standing": sheet.standing(code.label),
+        "category": category if category and category != code.code else "",
+    }
+
+
+def facts_of(one: Proposal) -> str:
+    """Return what is known of a proposal in one line: probability, billable or not, how often it was seen."""
+    parts = []
+    if one.probability is not None:
+        parts.append(f"probability {one.probability:.2f}{'' if one.decided else ', below its threshold'}")
+    else:
+        parts.append(f"dictionary match {one.share:.2f}")
+    parts.append("billable" if one.code.billable else "not billable: a finer code exists")
+    if one.seen is not None:
+        parts.append("never seen in training" if one.seen == 0 else f"seen {ui.number(one.seen)} times in training")
+    return " · ".join(parts)

@@ -1,0 +1,175 @@
+"""One note on the ICD page: where it comes from, its codes, what was settled on, and the ways out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from medbench import codes, ui, ui_icd, ui_icd_note
+from medbench.code_sheet import CodeSheet
+from medbench.coding import CodedNote
+from medbench.coding_exports import as_csv, as_fhir, as_json, as_pdf
+from medbench.workspace import Workspace
+
+_KEYS = "Keys: ↑ ↓ move · A accept · X reject · E replace · B back off to the category · F first · U undo"
+_CONFLICT = {"excludes1": "⛔", "code_first": "↕️", "use_additional": "➕", "finer": "🔎"}
+
+
+def draw_one(workspace: Workspace, coder: str) -> None:
+    """Draw the boxes for a note, and its codes once there is one."""
+    _take(workspace, coder)
+    if ui_icd.current(workspace) is None:
+        ui.empty("Paste a note or drop a PDF. The codes come out beside it, each with the words that support it.")
+        return
+    _worked_on(workspace, coder)
+
+
+def _take(workspace: Workspace, coder: str) -> None:
+    st.session_state.setdefault("icd_text", "")
+    st.text_area(
+        "Clinical note",
+        key="icd_text",
+        height=150,
+        help="What is coded. It stays on this machine.",
+        placeholder="Paste a discharge summary, a letter or a report here.",
+        persist_state="session",
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button(
+            "Find codes", key="icd_go", type="primary", shortcut="ctrl+enter", help="Propose codes (Ctrl + Enter)."
+        )
+        st.button("Use an example", key="icd_example", on_click=_example, help="An invented discharge summary.")
+        with st.popover("From a file", help="A PDF or a text file with one document in it."):
+            uploaded = st.file_uploader(
+                "PDF or text file",
+                type=["pdf", "txt"],
+                key=f"icd_file_{st.session_state.get('icd_files', 0)}",
+                help="Read on this machine. A scanned PDF has no text and says so.",
+            )
+    if uploaded is not None:
+        # The box is drawn already: its new words go in before the next run draws it.
+        st.session_state["icd_read"] = ui_icd.read_file(uploaded.name, uploaded.getvalue())
+        st.session_state["icd_files"] = st.session_state.get("icd_files", 0) + 1
+        st.rerun()
+    if pressed:
+        ui_icd.begin(workspace, st.session_state["icd_text"], coder)
+
+
+def _example() -> None:
+    st.session_state["icd_text"] = ui_icd.EXAMPLE
+    st.session_state.pop("icd_coded", None)
+
+
+@st.fragment
+def _worked_on(workspace: Workspace, coder: str) -> None:
+    """Draw the note, its codes and the chosen set; only this part is drawn again when a code is decided on."""
+    with ui.guarded():
+        found = ui_icd.current(workspace)
+        if found is None:
+            return
+        coded, sheet = found
+        _say(coded, coder)
+        asked = ui_icd_note.draw_note(coded, sheet, ui_icd.find, f"icd_{st.session_state.get('icd_round', 0)}")
+        if asked.undo:
+            ui_icd.undo(workspace)
+        elif asked.act:
+            ui_icd.decide(workspace, asked.act, asked.label, asked.to)
+        if asked.undo or asked.act:
+            st.rerun(scope="fragment")
+        st.caption(_KEYS)
+        _chosen(workspace, coded, sheet)
+
+
+def _say(coded: CodedNote, coder: str) -> None:
+    told = []
+    if coded.text != st.session_state.get("icd_text") or coded.model != coder:
+        told.append("The codes below belong to the note, or to the coder, as it was before your last change.")
+    if coded.needs_human:
+        told.append("👤 **A person should code this note:** the model is in doubt.")
+    told += [ui.plain(remark) for remark in coded.remarks]
+    for sentence in told:
+        st.markdown(sentence)
+    held = " · ".join(f"{table}, {release}" for table, release in coded.releases.items())
+    st.caption(f"{len(coded.proposals)} codes in {coded.seconds:.1f} s. {held}.")
+
+
+def _chosen(workspace: Workspace, coded: CodedNote, sheet: CodeSheet) -> None:
+    st.subheader("Codes you settled on", anchor=False)
+    held = codes.tables()
+    for conflict in held.conflicts(sheet.chosen):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"{_CONFLICT.get(conflict.kind, '⚠️')} {ui.plain(conflict.sentence)}", help=conflict.note or None)
+    rows = _rows(coded, sheet)
+    if rows:
+        import pandas as pd
+
+        st.dataframe(pd.DataFrame(rows), hide_index=True, key="icd_chosen")
+    else:
+        st.caption("None yet: accept codes above, or add one here.")
+    _add(workspace)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input("Your initials", key="icd_who", help="Kept with every decision.", persist_state="session", width=140)
+        if st.button("Undo", key="icd_undo", disabled=not sheet.acts, help="Take the last decision back (U)."):
+            ui_icd.undo(workspace)
+            st.rerun(scope="fragment")
+        whole: tuple[Any, ...] = (coded, sheet)
+        ui.download("CSV", lambda: as_csv(*whole), "codes.csv", "icd_csv", "text/csv", help="The codes, one a row.")
+        ui.download("JSON", lambda: as_json(*whole), "codes.json", "icd_json", "application/json", help="Everything.")
+        ui.download(
+            "FHIR", lambda: as_fhir(*whole), "conditions.json", "icd_fhir", "application/json",
+            help="A bundle of Condition resources (FHIR R4).",
+        )  # fmt: skip
+        ui.download(
+            "PDF report", lambda: as_pdf(*whole), "codes.pdf", "icd_pdf", "application/pdf",
+            help="The note with its evidence, and the codes.",
+        )  # fmt: skip
+
+
+def _rows(coded: CodedNote, sheet: CodeSheet) -> list[dict[str, Any]]:
+    held = codes.tables()
+    known = {one.code.label: one for one in coded.proposals}
+    rows = []
+    for label in sheet.chosen:
+        code, one = held.get(label), known.get(label)
+        if code is None:
+            continue
+        last = next(act for act in reversed(sheet.acts) if label in (act.label, act.to))
+        words = "; ".join(coded.text[each.start : each.end] for each in one.evidence) if one else ""
+        rows.append(
+            {
+                "code": code.code,
+                "description": code.text,
+                "table": codes.TITLES[code.version],
+                "billable": "yes" if code.billable else "no",
+                "words in the note": words or "none",
+                "by": last.who or "–",
+                "when": ui_icd.moment(last.at),
+            }
+        )
+    return rows
+
+
+def _add(workspace: Workspace) -> None:
+    words = st.text_input(
+        "Add a code",
+        key="icd_add",
+        help="Words, a code or its beginning. Press Enter to look.",
+        placeholder="e.g. kidney failure, or N17",
+    )
+    if not words.strip():
+        return
+    hits: Sequence[codes.Code] = ui_icd.find(words)
+    if not hits:
+        st.caption("No code found for these words.")
+    for code in hits:
+        billable = "" if code.billable else " · not billable"
+        if st.button(
+            f"{code.code} · {ui.plain(code.text)}{billable}",
+            key=f"icd_add_{code.label}",
+            type="tertiary",
+            help="Add this code.",
+        ):
+            ui_icd.decide(workspace, "add", code.label)
+            st.rerun(scope="fragment")
