@@ -16,7 +16,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -32,8 +31,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
-from medbench import __version__, api_lesion, batches, predicting, runs
+from medbench import __version__, batches, gathering, predicting, runs
 from medbench.api_guard import Guard, RefusedError, TooLargeError, problem
+from medbench.api_jobs import add_jobs
 from medbench.api_page import page
 from medbench.batches import Batch
 from medbench.errors import MedbenchError
@@ -144,7 +144,7 @@ def create_app(workspace: Workspace) -> FastAPI:
     # Threads of their own, so that waiting for a busy model never uses up the threads that draw the pages.
     threads = anyio.CapacityLimiter(_THREADS)
     _add_answers(app, workspace, threads)
-    _add_lesions(app, workspace, threads)
+    add_jobs(app, workspace, threads)
     return app
 
 
@@ -217,25 +217,6 @@ def _add_answers(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimi
             watcher.cancel()
 
 
-def _add_lesions(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimiter) -> None:
-    @app.post("/lesion/predict", summary="Read photographs of skin lesions", tags=["answers"])
-    async def predict_lesions(
-        files: Annotated[
-            list[UploadFile], File(description="Pictures, or a zip of them; a table of facts beside them.")
-        ],
-        model: Annotated[str, Form(description="Id of a model for pictures.")],
-        age: Annotated[str, Form(description="Age of the patient, years.")] = "",
-        sex: Annotated[str, Form(description="male or female.")] = "",
-        site: Annotated[str, Form(description="Where on the body, e.g. back.")] = "",
-        heat: Annotated[bool, Query(description="Also the heat map of the decided label, and its trust.")] = False,
-    ) -> Response:
-        """The same record for each picture as in the app; a picture that cannot be read has a problem."""
-        sent = [(file.filename or "picture", file.file) for file in files]
-        facts = {"age": age, "sex": sex, "site": site}
-        act = partial(api_lesion.answered, workspace, model, sent, facts, heat)
-        return _json(await anyio.to_thread.run_sync(act, limiter=threads))
-
-
 def _columns(
     title: Annotated[str | None, Form(description="Column of the title; guessed when left out.")] = None,
     text: Annotated[str | None, Form(description="Column of the abstract or text; guessed when left out.")] = None,
@@ -274,7 +255,7 @@ def _predicted(workspace: Workspace, question: PredictIn) -> Response:
     items = [entry.item(position) for position, entry in enumerate(question.items, start=1)]
     loaded = _load(workspace, question.model)
     told = []
-    for item, prediction in zip(items, predicting.predict(loaded, items), strict=True):
+    for item, prediction in zip(items, gathering.predict(loaded, items), strict=True):
         answer = prediction.as_json()
         if question.evidence:
             answer["evidence"] = [_reasons(loaded, item, label) for label in prediction.chosen]

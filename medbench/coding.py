@@ -1,8 +1,8 @@
 """One clinical note becomes proposed codes: each valid, with its words in the note, and what is not present set apart.
 
-The dictionary (`families.lookup`) proposes without any training; a trained model adds probabilities. Both go through the
-same gate here: a label that stands in no code table is never shown as a code, and a mention that is denied, a relative's,
-past or uncertain is set apart instead of being coded.
+The dictionary (`families.lookup`) proposes without any training; a trained model adds probabilities. Both go through one
+gate here: a label that stands in no code table is never shown as a code, and a mention that is denied, a relative's, past
+or uncertain is set apart instead of being coded.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _add_model(
     found: dict[str, Proposal],
     remarks: list[str],
 ) -> bool:
-    """Put the model's codes into `found`, its sentences into `remarks`; return whether a person has to code the note."""
+    """Put the model's codes into `found` and sentences into `remarks`; return whether a person has to code the note."""
     loaded = predicting.load_for(workspace, model_id, "text")
     if loaded.card["task"] != "icd":
         raise MedbenchError("a model for ICD codes", f"{model_id!r}, made for {loaded.card['task']}", "Choose another.")
@@ -212,7 +212,9 @@ def _add_model(
             "code table and not shown."
         )
     if answer.unlike:
-        remarks.append("This note is unlike those the model learnt from: lean on the dictionary and on your own reading.")
+        remarks.append(
+            "This note is unlike those the model learnt from: lean on the dictionary and on your own reading."
+        )
     if answer.cut:
         remarks.append(f"The model did not read the last {answer.cut:.0%} of the note.")
     return answer.needs_human

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 from medbench import fhir
-from medbench.code_sheet import Act, CodeSheet
-from medbench.codes import TITLES, Code, tables
-from medbench.coding import CodedNote, Proposal
+from medbench.code_sheet import CodeSheet
+from medbench.codes import tables
+from medbench.coding import CodedNote
+from medbench.coding_history import digest
 from medbench.records import Span
 from medbench.report_sheet import Sheet
 
 NOTICE = "Research use. Not a medical device. Codes have to be checked by a person before they are used."
-_COLUMNS = ("code", "description", "table", "release", "billable", "probability", "seen", "words", "by", "when")
 _SHOWN = 30_000  # characters of the note in the report
 
 
-def chosen(coded: CodedNote, sheet: CodeSheet) -> Iterator[tuple[Code, Proposal | None, Act]]:
-    """Yield every code that was settled on, its proposal if it was proposed, and the act that settled it."""
-    held, known = tables(), {one.code.label: one for one in coded.proposals}
+def chosen(coded: CodedNote, sheet: CodeSheet) -> list[fhir.DecidedCode]:
+    """Return the codes that were settled on, in their order, with the words that support them."""
+    held, known, found = tables(), {one.code.label: one for one in coded.proposals}, []
     for label in sheet.chosen:
-        code = held.get(label)
-        if code is not None:
-            yield code, known.get(label), next(act for act in reversed(sheet.acts) if label in (act.label, act.to))
+        code, one = held.get(label), known.get(label)
+        if code is None:
+            continue
+        act = next(act for act in reversed(sheet.acts) if label in (act.label, act.to))
+        evidence = tuple(
+            fhir.Evidence(each.start, each.end, coded.text[each.start : each.end])
+            for each in (one.evidence if one else ())
+            if each.status == "present"
+        )
+        probability = one.probability if one else None
+        decided = (code.billable, probability, evidence, act.who, when(act.at))
+        found.append(fhir.DecidedCode(label, code.text, "accepted", *decided))
+    return found
 
 
 def when(at: float) -> str:
@@ -35,64 +41,22 @@ def when(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") if at else ""
 
 
-def rows(coded: CodedNote, sheet: CodeSheet) -> list[dict[str, Any]]:
-    """Return one row a code that was settled on; cells are text or numbers."""
-    held, found = tables(), []
-    for code, one, act in chosen(coded, sheet):
-        spans = one.evidence if one else ()
-        cells = (
-            code.code,
-            code.text,
-            TITLES[code.version],
-            held.release(code.version),
-            "yes" if code.billable else "no",
-            one.probability if one else None,
-            one.seen if one else None,
-            "; ".join(coded.text[each.start : each.end] for each in spans),
-            act.who,
-            when(act.at),
-        )
-        found.append(dict(zip(_COLUMNS, cells, strict=True)))
-    return found
-
-
 def as_csv(coded: CodedNote, sheet: CodeSheet) -> bytes:
-    """Return the codes as CSV, UTF-8 with a mark so that spreadsheets read it; formulas are defused."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows(coded, sheet):
-        writer.writerow({name: _harmless(value) for name, value in row.items()})
-    return b"\xef\xbb\xbf" + out.getvalue().encode()
-
-
-def _harmless(value: Any) -> Any:
-    """Keep a spreadsheet from taking a cell for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    """Return the codes as CSV, one a row, UTF-8 with a mark so that spreadsheets read it."""
+    return b"\xef\xbb\xbf" + fhir.as_csv(chosen(coded, sheet)).encode()
 
 
 def as_json(coded: CodedNote, sheet: CodeSheet) -> bytes:
     """Return everything: proposals with evidence, what was set apart, the acts, and what they come to."""
-    whole = {**coded.as_json(), "chosen": rows(coded, sheet), "acts": sheet.as_json(), "notice": NOTICE}
+    whole = {**coded.as_json(), "chosen": fhir.rows(chosen(coded, sheet)), "acts": sheet.as_json(), "notice": NOTICE}
     return json.dumps(whole, ensure_ascii=False, indent=1).encode()
 
 
 def as_fhir(coded: CodedNote, sheet: CodeSheet) -> bytes:
-    """Return the codes that were settled on as a FHIR bundle of conditions (procedures are left out)."""
-    conditions = [
-        fhir.Decided(
-            code=code.code,
-            version=code.version,
-            text=code.text,
-            release=tables().release(code.version),
-            words=tuple(coded.text[each.start : each.end] for each in one.evidence) if one else (),
-            who=act.who,
-            at=act.at,
-        )
-        for code, one, act in chosen(coded, sheet)
-        if code.kind == "diagnosis"
-    ]
-    return json.dumps(fhir.bundle(conditions), ensure_ascii=False, indent=1).encode()
+    """Return the codes that were settled on as a FHIR R4 bundle of conditions and procedures."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    bundle = fhir.bundle(chosen(coded, sheet), digest(coded.text), now)
+    return json.dumps(bundle, ensure_ascii=False, indent=1).encode()
 
 
 def as_pdf(coded: CodedNote, sheet: CodeSheet) -> bytes:
@@ -104,10 +68,13 @@ def as_pdf(coded: CodedNote, sheet: CodeSheet) -> bytes:
     paper.notice(NOTICE)
     paper.facts(list(coded.releases.items()))
     paper.heading("Codes settled on")
-    listed = rows(coded, sheet)
+    listed = fhir.rows(chosen(coded, sheet))
     if listed:
         head = ["code", "description", "billable", "words in the note", "by"]
-        cells = [[row["code"], row["description"], row["billable"], row["words"] or "none", row["by"]] for row in listed]
+        cells = [
+            [row["code"], row["text"], "yes" if row["billable"] else "no", row["evidence"] or "none", row["who"] or "–"]
+            for row in listed
+        ]
         paper.table(head, cells, [1.1, 4.5, 0.9, 3.5, 0.8])
     else:
         paper.text("None yet.")

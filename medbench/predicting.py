@@ -59,6 +59,14 @@ class Loaded:
             self._known = stored
         return self._known
 
+    def seen(self) -> dict[str, int]:
+        """Return how many items with each label the model learnt from; empty for models that did not keep it."""
+        path = self.folder / "known.npz"
+        with undamaged(self.folder, "model"):
+            stored = np.load(path, allow_pickle=False) if path.exists() else {}
+            counts = stored["counts"] if "counts" in stored else ()
+        return dict(zip(self.labels, (int(count) for count in counts), strict=False))
+
 
 @dataclass
 class Answers:

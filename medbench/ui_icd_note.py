@@ -13,6 +13,7 @@ from medbench import ui
 from medbench.code_sheet import CodeSheet
 from medbench.codes import Code
 from medbench.coding import CodedNote, Evidence, Proposal
+from medbench.coding_history import digest
 
 _ASSETS = files("medbench") / "assets"
 _note_and_codes = st.components.v2.component(
@@ -81,7 +82,7 @@ def as_data(coded: CodedNote, sheet: CodeSheet) -> dict[str, Any]:
         for one in coded.apart
     ]
     return {
-        "note": f"{hash(coded.text)}-{coded.model}",
+        "note": f"{digest(coded.text)} {coded.model}",
         "text": coded.text,
         "marks": marks,
         "codes": [_card(one, sheet) for one in coded.proposals],

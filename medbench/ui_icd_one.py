@@ -100,7 +100,9 @@ def _chosen(workspace: Workspace, coded: CodedNote, sheet: CodeSheet) -> None:
     held = codes.tables()
     for conflict in held.conflicts(sheet.chosen):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"{_CONFLICT.get(conflict.kind, '⚠️')} {ui.plain(conflict.sentence)}", help=conflict.note or None)
+            st.markdown(
+                f"{_CONFLICT.get(conflict.kind, '⚠️')} {ui.plain(conflict.sentence)}", help=conflict.note or None
+            )
     rows = _rows(coded, sheet)
     if rows:
         import pandas as pd
@@ -110,7 +112,9 @@ def _chosen(workspace: Workspace, coded: CodedNote, sheet: CodeSheet) -> None:
         st.caption("None yet: accept codes above, or add one here.")
     _add(workspace)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.text_input("Your initials", key="icd_who", help="Kept with every decision.", persist_state="session", width=140)
+        st.text_input(
+            "Your initials", key="icd_who", help="Kept with every decision.", persist_state="session", width=140
+        )
         if st.button("Undo", key="icd_undo", disabled=not sheet.acts, help="Take the last decision back (U)."):
             ui_icd.undo(workspace)
             st.rerun(scope="fragment")

@@ -295,7 +295,7 @@ def _save(
     judged.model.save(folder)
     judged.trust.save(folder)
     marks = np.unique(np.array([fingerprint(item, dataset.item) for item in judged.known.items], dtype=np.uint64))
-    np.savez_compressed(folder / "known.npz", fingerprints=marks)
+    np.savez_compressed(folder / "known.npz", fingerprints=marks, counts=judged.known.truth.sum(axis=0))
     positions = np.concatenate([dataset.positions(split) for split in judged.known_splits])[:NEIGHBOURS]
     vectors = judged.model.embed(judged.known.items[:NEIGHBOURS]).astype(np.float16)
     np.savez_compressed(folder / "neighbours.npz", vectors=vectors, positions=positions)

@@ -1,0 +1,100 @@
+"""The routes of two jobs: photographs of lesions, and codes for clinical notes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+import anyio
+from fastapi import FastAPI, File, Form, Query, UploadFile
+from fastapi import Path as PathField
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from medbench import api_icd, api_lesion, coding
+from medbench.codes import Version
+from medbench.workspace import Workspace
+
+_MODEL = "Id of a model for ICD codes; the dictionary alone answers when left out."
+_MOST = Field(default=coding.MOST, ge=1, le=coding.MOST * 10, description="At most so many codes.")
+
+
+class NoteIn(BaseModel):
+    """A clinical note to be coded."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(description="The note.", max_length=coding.LONGEST)
+    model: str = Field(default="", description=_MODEL)
+    most: int = _MOST
+
+
+def add_jobs(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimiter) -> None:
+    """Add the routes to the API; their work runs in `threads`."""
+
+    async def work(act: Callable[[], Any]) -> Response:
+        return await anyio.to_thread.run_sync(lambda: _json(act()), limiter=threads)
+
+    _add_lesions(app, workspace, work)
+    _add_codes(app, workspace, work)
+
+
+def _json(value: Any) -> Response:
+    """Encode in the thread that did the work, not on the event loop."""
+    return Response(json.dumps(value, ensure_ascii=False), media_type="application/json")
+
+
+def _add_lesions(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -> None:
+    @app.post("/lesion/predict", summary="Read photographs of skin lesions", tags=["answers"])
+    async def predict_lesions(
+        files: Annotated[
+            list[UploadFile], File(description="Pictures, or a zip of them; a table of facts beside them.")
+        ],
+        model: Annotated[str, Form(description="Id of a model for pictures.")],
+        age: Annotated[str, Form(description="Age of the patient, years.")] = "",
+        sex: Annotated[str, Form(description="male or female.")] = "",
+        site: Annotated[str, Form(description="Where on the body, e.g. back.")] = "",
+        heat: Annotated[bool, Query(description="Also the heat map of the decided label, and its trust.")] = False,
+    ) -> Response:
+        """The same record for each picture as in the app; a picture that cannot be read has a problem."""
+        sent = [(file.filename or "picture", file.file) for file in files]
+        facts = {"age": age, "sex": sex, "site": site}
+        answer: Response = await work(partial(api_lesion.answered, workspace, model, sent, facts, heat))
+        return answer
+
+
+def _add_codes(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -> None:
+    @app.post("/icd/predict", summary="Code a clinical note", tags=["answers"])
+    async def code_text(note: NoteIn) -> Response:
+        """Codes with descriptions, evidence in the note, and what is set apart (denied, a relative's, past, unsure)."""
+        answer: Response = await work(partial(api_icd.coded_text, workspace, note.text, note.model, note.most))
+        return answer
+
+    @app.post("/icd/predict/file", summary="Code a PDF or text file", tags=["answers"])
+    async def code_file(
+        file: Annotated[UploadFile, File(description="A PDF with text in it, or a text file; one document.")],
+        model: Annotated[str, Form(description=_MODEL)] = "",
+        most: Annotated[int, Form(ge=1, le=300, description="At most so many codes.")] = coding.MOST,
+    ) -> Response:
+        """The same for an uploaded document, with the text that was read; nothing of it is kept."""
+        name = file.filename or "document"
+        answer: Response = await work(partial(api_icd.coded_file, workspace, name, file.file, model, most))
+        return answer
+
+    @app.get("/codes", summary="Search the code tables", tags=["codes"])
+    async def search_codes(
+        q: Annotated[str, Query(min_length=1, max_length=300, description="Words, a code, or its beginning.")],
+        version: Annotated[Version, Query(description="Which table.")] = "icd10cm",
+        limit: Annotated[int, Query(ge=1, le=api_icd.HITS_LIMIT, description="At most so many codes.")] = 10,
+    ) -> Response:
+        """Codes, best first; typos are forgiven."""
+        answer: Response = await work(partial(api_icd.searched, q, version, limit))
+        return answer
+
+    @app.get("/codes/{code}", summary="Read one code", tags=["codes"])
+    async def open_code(code: Annotated[str, PathField(description="E11.9, e119 or icd10cm:E11.9.")]) -> Response:
+        """Its text, whether it is billable, its place in the tree, its notes and its mappings."""
+        answer: Response = await work(partial(api_icd.opened, code))
+        return answer
