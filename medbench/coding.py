@@ -1,8 +1,8 @@
 """One clinical note becomes proposed codes: each valid, with its words in the note, and what is not present set apart.
 
-The dictionary (`families.lookup`) proposes without any training; a trained model adds probabilities. Both go through one
-gate here: a label that stands in no code table is never shown as a code, and a mention that is denied, a relative's, past
-or uncertain is set apart instead of being coded.
+The dictionary (`families.lookup`) proposes without any training; a trained model adds probabilities. Both pass one gate:
+a label that stands in no code table is never shown as a code, and a mention that is denied, a relative's, past or
+uncertain is set apart instead of being coded.
 """
 
 from __future__ import annotations
