@@ -1,6 +1,6 @@
-"""One clinical note becomes proposed codes: each valid, with its words in the note, and what is not present set apart.
+"""One clinical note becomes proposed codes: each valid, with its words in the note; what is not present is set apart.
 
-The dictionary (`families.lookup`) proposes without any training; a trained model adds probabilities. Both pass one gate:
+The dictionary (`families.lookup`) proposes without training; a trained model adds probabilities. Both pass one gate:
 a label that stands in no code table is never shown as a code, and a mention that is denied, a relative's, past or
 uncertain is set apart instead of being coded.
 """
@@ -207,14 +207,9 @@ def _add_model(
             code, score.probability, score.probability, score.chosen, number, evidence, source
         )
     if gone:
-        remarks.append(
-            f"{gone} code{'s' if gone > 1 else ''} that the model decided for {'are' if gone > 1 else 'is'} in no present "
-            "code table and not shown."
-        )
+        remarks.append(f"Left out, because no present code table has them: {gone} codes that the model decided for.")
     if answer.unlike:
-        remarks.append(
-            "This note is unlike those the model learnt from: lean on the dictionary and on your own reading."
-        )
+        remarks.append("This note is unlike those the model learnt from: lean on your own reading.")
     if answer.cut:
         remarks.append(f"The model did not read the last {answer.cut:.0%} of the note.")
     return answer.needs_human

@@ -64,7 +64,7 @@ class Loaded:
         path = self.folder / "known.npz"
         with undamaged(self.folder, "model"):
             stored = np.load(path, allow_pickle=False) if path.exists() else {}
-            counts = stored["counts"] if "counts" in stored else ()
+            counts = stored.get("counts", ())
         return dict(zip(self.labels, (int(count) for count in counts), strict=False))
 
 

@@ -18,15 +18,15 @@ from medbench.workspace import Workspace
 
 EXAMPLE = """DISCHARGE SUMMARY
 
-HISTORY OF PRESENT ILLNESS: A 67-year-old man with type 2 diabetes mellitus and essential hypertension came with two days of
-fever and productive cough. He denies chest pain. A chest X-ray showed lobar pneumonia of the right lower lobe.
+HISTORY OF PRESENT ILLNESS: A 67-year-old man with type 2 diabetes mellitus and essential hypertension came with two
+days of fever and productive cough. He denies chest pain. A chest X-ray showed lobar pneumonia of the right lower lobe.
 
 PAST MEDICAL HISTORY: Appendicectomy in 1998. Gout.
 
 FAMILY HISTORY: His mother died of breast cancer.
 
-HOSPITAL COURSE: He was treated with ceftriaxone. On day two he developed acute kidney failure, which resolved with fluids.
-Pulmonary embolism was ruled out by CT. Possible sleep apnea, to be studied as an outpatient.
+HOSPITAL COURSE: He was treated with ceftriaxone. On day two he developed acute kidney failure, which resolved with
+fluids. Pulmonary embolism was ruled out by CT. Possible sleep apnea, to be studied as an outpatient.
 
 DISCHARGE DIAGNOSES:
 1. Lobar pneumonia
@@ -53,7 +53,7 @@ def choose_coder(workspace: Workspace) -> str:
         options,
         format_func=partial(_coder_words, cards),
         key="icd_coder",
-        help="The dictionary knows every code's official words and needs no training. A trained model adds probabilities.",
+        help="The dictionary knows the official words of all codes. A trained model adds probabilities.",
         persist_state="session",
     )
     _draw_coder(cards.get(chosen))

@@ -1,4 +1,4 @@
-"""The note beside its codes: click a code and its words light up, click a word and its codes light up; decide by key."""
+"""The note beside its codes: click a code and its words light up, click a word and its codes light up."""
 
 from __future__ import annotations
 
