@@ -144,8 +144,9 @@ def code_note(workspace: Workspace, text: str, model_id: str = DICTIONARY, most:
     if model_id:
         needs_human = _add_model(workspace, held, text, scopes, model_id, found, remarks)
     proposals, apart = _parted(found.values(), most)
-    versions = dict.fromkeys(one.code.version for one in (*proposals, *apart))
-    releases = {codes.TITLES[version]: held.release(version) for version in versions or ("icd10cm",)}
+    shown = [one.code for one in proposals] + [one.code for one in apart]
+    versions: list[codes.Version] = list(dict.fromkeys(code.version for code in shown)) or ["icd10cm"]
+    releases = {codes.TITLES[version]: held.release(version) for version in versions}
     spent = time.monotonic() - began
     return CodedNote(text, model_id, proposals, apart, tuple(remarks), releases, needs_human, round(spent, 3))
 

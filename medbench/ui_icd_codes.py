@@ -46,8 +46,8 @@ def draw_codes() -> None:
         hits = ui_icd.find(words, version, 12)
         if not hits:
             st.info("No code found for these words. Try fewer or other words.")
-        for code in hits:
-            _line(code, "hit")
+        for hit in hits:
+            _line(hit, "hit")
     elif opened is None:
         ui.empty("Type what you are looking for. A code opens with its place in the tree, its notes and its mappings.")
     code = held.get(opened) if opened else None
