@@ -1,0 +1,87 @@
+"""The ICD page: empty, a note coded and decided on, looked up, listed again, and bad input in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pages_at_work import opened, words_on
+from streamlit.testing.v1 import AppTest
+
+from medbench import coding_history
+from medbench.code_sheet import Act, CodeSheet
+from medbench.ui_icd import EXAMPLE
+from medbench.workspace import Workspace
+
+PAGE = "pages/icd.py"
+PRESSURE = "icd10cm:I10"
+
+
+@pytest.fixture
+def started(home: Workspace) -> AppTest:
+    return opened(PAGE)
+
+
+def coded(app: AppTest, text: str = EXAMPLE) -> AppTest:
+    app.text_area(key="icd_text").set_value(text)
+    app.button(key="icd_go").click().run()
+    assert not app.exception
+    return app
+
+
+def test_an_empty_page_says_what_to_do(started: AppTest) -> None:
+    told = words_on(started)
+    assert "Paste a note or drop a PDF" in told
+    assert "Not a medical device" in told
+    assert "Something went wrong" not in told
+
+
+def test_an_empty_note_is_refused_in_one_sentence(started: AppTest) -> None:
+    assert "Paste a note, or drop a PDF with text in it." in words_on(coded(started, "  "))
+
+
+def test_a_note_is_coded_and_a_code_is_added_and_taken_back(home: Workspace, started: AppTest) -> None:
+    app = coded(started)
+    assert "ICD-10-CM" in words_on(app)
+    assert "None yet" in words_on(app)
+    app.text_input(key="icd_who").set_value("AB").run()
+    app.text_input(key="icd_add").set_value("I10").run()
+    app.button(key=f"icd_add_{PRESSURE}").click().run()
+    assert not app.exception
+    (kept,) = coding_history.newest(home)
+    assert (kept.sheet.chosen, kept.who) == ((PRESSURE,), "AB")
+    app.button(key="icd_undo").click().run()
+    assert coding_history.newest(home)[0].sheet.chosen == ()
+
+
+def test_decisions_come_back_with_the_note(home: Workspace) -> None:
+    coding_history.keep(home, EXAMPLE, "", CodeSheet().act(Act("accept", PRESSURE, "", "AB", 1.0)), "AB")
+    app = coded(opened(PAGE))
+    assert app.session_state["icd_coded"][1].chosen == (PRESSURE,)
+    assert "Codes you settled on" in words_on(app)
+
+
+def test_codes_are_looked_up_and_opened(home: Workspace) -> None:
+    app = AppTest.from_file(str(Path(__file__).resolve().parent.parent / "app.py"), default_timeout=60)
+    app.switch_page(PAGE)
+    app.session_state["icd_tab"] = "Look up a code"
+    app.run()
+    app.text_input(key="icd_search").set_value("E11.9").run()
+    app.button(key="icd_hit_icd10cm:E11.9").click().run()
+    told = words_on(app)
+    assert not app.exception
+    assert "Type 2 diabetes mellitus without complications" in told
+    assert "billable" in told
+    assert "Excludes1" in told
+
+
+def test_the_history_lists_and_opens_again(home: Workspace) -> None:
+    coding_history.keep(home, EXAMPLE, "", CodeSheet().act(Act("accept", PRESSURE, "", "AB", 1.0)), "AB")
+    app = AppTest.from_file(str(Path(__file__).resolve().parent.parent / "app.py"), default_timeout=60)
+    app.switch_page(PAGE)
+    app.session_state["icd_tab"] = "History"
+    app.run()
+    assert not app.exception
+    frame = app.dataframe[0].value
+    assert list(frame["codes"]) == ["I10"]
+    assert list(frame["by"]) == ["AB"]
