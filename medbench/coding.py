@@ -1,6 +1,6 @@
 """One clinical note becomes proposed codes: each valid, with its words in the note; what is not present is set apart.
 
-The dictionary (`families.lookup`) proposes without training; a trained model adds probabilities. Both pass one gate:
+The dictionary (`codes_spotting`) proposes without training; a trained model adds probabilities. Both pass one gate:
 a label that stands in no code table is never shown as a code, and a mention that is denied, a relative's, past or
 uncertain is set apart instead of being coded.
 """
@@ -15,14 +15,16 @@ from typing import Any
 from medbench import codes, predicting
 from medbench.assertions import Assertion, assertions, read_mention
 from medbench.codes import Code, Tables
+from medbench.codes_spotting import suggest
 from medbench.errors import MedbenchError
-from medbench.families import lookup
 from medbench.records import Item, Span
 from medbench.workspace import Workspace
 
 MOST = 30
 LONGEST = 1_000_000
 """Characters of a note; a 500-page record has about as many."""
+SURE = 0.5
+"""A match from which the dictionary proposes a code as decided; no probability."""
 _PROBABLE = 0.05
 _EXPLAINED = 12
 _FAINT = 0.25  # marks weaker than this share of the strongest are no evidence
@@ -138,7 +140,7 @@ def code_note(workspace: Workspace, text: str, model_id: str = DICTIONARY, most:
         )
     held = codes.tables()
     scopes = assertions(text)
-    found = _from_dictionary(held, text, scopes)
+    found = _from_dictionary(text, scopes)
     remarks: list[str] = []
     needs_human = False
     if model_id:
@@ -163,13 +165,11 @@ def _read(text: str, scopes: Sequence[Assertion], spans: Iterable[Span]) -> tupl
     return tuple(mentions), codable
 
 
-def _from_dictionary(held: Tables, text: str, scopes: Sequence[Assertion]) -> dict[str, Proposal]:
+def _from_dictionary(text: str, scopes: Sequence[Assertion]) -> dict[str, Proposal]:
     found = {}
-    for one in lookup.suggest(text, most=MOST * 2, apart=True):
+    for one in suggest(text, limit=2 * MOST):
         evidence, _ = _read(text, scopes, one.spans)
-        found[one.code.label] = Proposal(
-            one.code, one.score, None, one.score >= lookup.SURE, None, evidence, "dictionary"
-        )
+        found[one.code.label] = Proposal(one.code, one.score, None, one.score >= SURE, None, evidence, "dictionary")
     return found
 
 

@@ -85,7 +85,7 @@ def _draw_coder(card: dict[str, Any] | None) -> None:
             st.caption(f"Data licence and terms: {ui.plain(str(licence))}")
 
 
-def find(words: str, version: codes.Version | None = None, limit: int = _HITS) -> Sequence[Code]:
+def find(words: str, version: codes.Version = "icd10cm", limit: int = _HITS) -> Sequence[Code]:
     """Return the codes that words, a typo of them or the beginning of a code may mean, best first."""
     return [hit.code for hit in codes.tables().search(words, version, limit)]
 
