@@ -18,14 +18,14 @@ from medbench.workspace import Workspace
 
 EXAMPLE = """DISCHARGE SUMMARY
 
-HISTORY OF PRESENT ILLNESS: A 67-year-old man with type 2 diabetes mellitus and essential hypertension came with two
+HISTORY OF PRESENT ILLNESS: A 67-year-old man with type 2 diabetes mellitus and essential hypertension came with two \
 days of fever and productive cough. He denies chest pain. A chest X-ray showed lobar pneumonia of the right lower lobe.
 
 PAST MEDICAL HISTORY: Appendicectomy in 1998. Gout.
 
 FAMILY HISTORY: His mother died of breast cancer.
 
-HOSPITAL COURSE: He was treated with ceftriaxone. On day two he developed acute kidney failure, which resolved with
+HOSPITAL COURSE: He was treated with ceftriaxone. On day two he developed acute kidney failure, which resolved with \
 fluids. Pulmonary embolism was ruled out by CT. Possible sleep apnea, to be studied as an outpatient.
 
 DISCHARGE DIAGNOSES:
