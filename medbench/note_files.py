@@ -50,10 +50,13 @@ def note_of(name: str, data: bytes) -> NoteFile:
 
 
 def _decoded(data: bytes) -> str:
-    from charset_normalizer import from_bytes
+    """Return the text: UTF-16 with its mark, UTF-8, or else the code page of Western European Windows.
 
+    A single note is too short for guessing among code pages by letter counts.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        best = from_bytes(data).best()
-        return str(best) if best is not None else data.decode("cp1252", "replace")
+        return data.decode("cp1252", "replace")

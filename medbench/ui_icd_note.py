@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -25,41 +24,40 @@ _note_and_codes = st.components.v2.component(
 NOTHING = "No code was found in this note. Add codes below."
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the reader did in the component in this run: an act, an undo, or words typed to replace a code by."""
-
-    act: str = ""
-    label: str = ""
-    to: str = ""
-    undo: bool = False
-    words: str = ""
-
-
-def draw_note(coded: CodedNote, sheet: CodeSheet, find: Callable[[str], Sequence[Code]], key: str) -> Asked:
-    """Draw the note and its codes; return what was asked.
+def draw_note(
+    coded: CodedNote,
+    sheet: CodeSheet,
+    find: Callable[[str], Sequence[Code]],
+    decide: Callable[[str, str, str], None],
+    undo: Callable[[], None],
+    key: str,
+) -> None:
+    """Draw the note and its codes.
 
     Args:
         coded: The note with its proposals.
         sheet: What has been decided so far.
         find: Words -> codes, for the type-ahead.
+        decide: Told (act, label, new label) before the page is drawn anew.
+        undo: Takes the last act back.
         key: Prefix of the widget keys; a new note needs a new one.
     """
-    kept = st.session_state.get(f"{key}_note") or {}
-    query = dict(kept.get("query") or {})
+    place = f"{key}_note"
+
+    def acted() -> None:
+        act = dict(st.session_state[place].get("act") or {})
+        decide(str(act.get("kind", "")), str(act.get("label", "")), str(act.get("to", "")))
+
+    query = dict((st.session_state.get(place) or {}).get("query") or {})
     words = str(query.get("words", "")).strip()
     hits = [{"label": code.label, "code": code.code, "text": code.text} for code in (find(words) if words else ())]
-    told = _note_and_codes(
+    _note_and_codes(
         data={**as_data(coded, sheet), "query": query, "hits": hits},
-        key=f"{key}_note",
-        on_act_change=lambda: None,
-        on_undo_change=lambda: None,
+        key=place,
+        on_act_change=acted,
+        on_undo_change=undo,
         on_query_change=lambda: None,
     )
-    if told.act:
-        act = dict(told.act)
-        return Asked(str(act.get("kind", "")), str(act.get("label", "")), str(act.get("to", "")))
-    return Asked(undo=bool(told.undo), words=words)
 
 
 def as_data(coded: CodedNote, sheet: CodeSheet) -> dict[str, Any]:

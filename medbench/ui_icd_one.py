@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -71,13 +72,14 @@ def _worked_on(workspace: Workspace, coder: str) -> None:
             return
         coded, sheet = found
         _say(coded, coder)
-        asked = ui_icd_note.draw_note(coded, sheet, ui_icd.find, f"icd_{st.session_state.get('icd_round', 0)}")
-        if asked.undo:
-            ui_icd.undo(workspace)
-        elif asked.act:
-            ui_icd.decide(workspace, asked.act, asked.label, asked.to)
-        if asked.undo or asked.act:
-            st.rerun(scope="fragment")
+        ui_icd_note.draw_note(
+            coded,
+            sheet,
+            ui_icd.find,
+            partial(ui_icd.decide, workspace),
+            partial(ui_icd.undo, workspace),
+            f"icd_{st.session_state.get('icd_round', 0)}",
+        )
         st.caption(_KEYS)
         _chosen(workspace, coded, sheet)
 
@@ -115,9 +117,14 @@ def _chosen(workspace: Workspace, coded: CodedNote, sheet: CodeSheet) -> None:
         st.text_input(
             "Your initials", key="icd_who", help="Kept with every decision.", persist_state="session", width=140
         )
-        if st.button("Undo", key="icd_undo", disabled=not sheet.acts, help="Take the last decision back (U)."):
-            ui_icd.undo(workspace)
-            st.rerun(scope="fragment")
+        st.button(
+            "Undo",
+            key="icd_undo",
+            disabled=not sheet.acts,
+            on_click=ui_icd.undo,
+            args=(workspace,),
+            help="Take the last decision back (U).",
+        )
         whole: tuple[Any, ...] = (coded, sheet)
         ui.download("CSV", lambda: as_csv(*whole), "codes.csv", "icd_csv", "text/csv", help="The codes, one a row.")
         ui.download("JSON", lambda: as_json(*whole), "codes.json", "icd_json", "application/json", help="Everything.")
@@ -169,11 +176,16 @@ def _add(workspace: Workspace) -> None:
         st.caption("No code found for these words.")
     for code in hits:
         billable = "" if code.billable else " · not billable"
-        if st.button(
+        st.button(
             f"{code.code} · {ui.plain(code.text)}{billable}",
             key=f"icd_add_{code.label}",
             type="tertiary",
+            on_click=_added,
+            args=(workspace, code.label),
             help="Add this code.",
-        ):
-            ui_icd.decide(workspace, "add", code.label)
-            st.rerun(scope="fragment")
+        )
+
+
+def _added(workspace: Workspace, label: str) -> None:
+    ui_icd.decide(workspace, "add", label)
+    st.session_state["icd_add"] = ""
