@@ -3,10 +3,10 @@
     python benchmarks/icd_terms.py [--terms 12584] [--folds 5] [--seed 0] [--learn]
 
 Reads `data/icd/icd10cm_inclusion_terms.tsv` from $MEDBENCH_SHARED (default ../shared). The index holds titles,
-"includes" notes, notes elsewhere that point to a code, and titles of ICD-9-CM predecessors; no inclusion term at all, and none of
-the alphabetic indexes. The ranking weights are learnt per fold from terms of other three-character categories, so that
-no term is judged by weights that saw it or a term beside it. `--learn` prints the weights learnt from all terms: those
-that are shipped. Prints a Markdown table.
+"includes" notes, notes elsewhere that point to a code, and titles of ICD-9-CM predecessors; no inclusion term at all,
+and none of the alphabetic indexes. The ranking weights are learnt per fold from terms of other three-character
+categories, so that no term is judged by weights that saw it or a term beside it. `--learn` prints the weights learnt
+from all terms: those that are shipped. Prints a Markdown table.
 """
 
 from __future__ import annotations
