@@ -29,6 +29,7 @@ from medbench.dataset_rows import GROUP_ROWS, as_frame, digest_of, rows_with_ids
 from medbench.drafting import Draft, Preview, draft, preview
 from medbench.errors import MedbenchError
 from medbench.leaks import torn_groups
+from medbench.marking import marks_from
 from medbench.picture_facts import fact_columns, facts_of
 from medbench.records import (
     SPLITS,
@@ -198,7 +199,8 @@ class Dataset:
         else:
             items = [join_text(title, text) for title, text in zip(frame["title"], frame["text"], strict=True)]
         truth = truth_of(frame["labels"], self.labels)
-        return Examples(items, truth, self.labels, self.answer, tuple(frame["cluster"]))
+        marks = tuple(map(marks_from, frame["marks"])) if "marks" in frame else ()
+        return Examples(items, truth, self.labels, self.answer, tuple(frame["cluster"]), marks)
 
 
 def picture_items(frame: pd.DataFrame, folder: Path) -> list[str]:

@@ -15,6 +15,7 @@ from medbench.duplicates import words_of
 from medbench.errors import MedbenchError
 from medbench.labelcells import LabelRules, pieces_of
 from medbench.mapping import Row
+from medbench.marking import place_marks
 from medbench.readers import Account, Limits, Reader, Source, open_source
 from medbench.records import AnswerKind, ColumnMap, Finding, ItemKind, Record
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Tell = Callable[[float, str], None]
+Naming = Callable[[str], str]
 _SAMPLE = 2_000
 _STRUCTURE = ("id", "title", "text", "labels", "labelled", "group", "cluster", "split", "source", "line")
 
@@ -181,7 +183,7 @@ def draft(
         raise _nothing_usable(gathered)
     if merge:
         _merge(gathered)
-    return _drafted(gathered, task_name, label_name or str, rules, tell)
+    return _drafted(gathered, task_name, (clean_label, label_name or str), rules, tell)
 
 
 def _nothing_usable(gathered: _Gathered) -> MedbenchError:
@@ -194,15 +196,16 @@ def _nothing_usable(gathered: _Gathered) -> MedbenchError:
 
 
 def _drafted(
-    gathered: _Gathered, task_name: str, label_name: Callable[[str], str], rules: LabelRules | None, tell: Tell
+    gathered: _Gathered, task_name: str, naming: tuple[Naming, Naming], rules: LabelRules | None, tell: Tell
 ) -> Draft:
     import pandas as pd
 
     tell(0.35, f"Cleaning {len(gathered.rows):,} rows.")
     frame, cleaning, answer, labels = _framed(gathered, rules.answers if rules else ("one", "many"))
     gathered.notices += rules.remarks(labels) if rules and labels else []
+    gathered.notices += place_marks(frame, naming[0], lambda share, sentence: tell(0.35 + 0.1 * share, sentence))
     tell(0.45, "Looking for duplicates, conflicts and leaks.")
-    named = {label: gathered.names.get(label) or label_name(label) for label in labels}
+    named = {label: gathered.names.get(label) or naming[1](label) for label in labels}
     judged = verdict.judge(
         frame,
         answer,

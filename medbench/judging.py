@@ -238,8 +238,9 @@ def _together(first: Examples, second: Examples) -> Examples:
     if len(second) == 0:
         return first
     groups = (*first.groups, *second.groups) if first.groups and second.groups else ()
+    marks = (*first.marks, *second.marks) if first.marks and second.marks else ()
     items: Sequence[str] = [*first.items, *second.items]
-    return Examples(items, np.concatenate([first.truth, second.truth]), first.labels, first.answer, groups)
+    return Examples(items, np.concatenate([first.truth, second.truth]), first.labels, first.answer, groups, marks)
 
 
 def _nothing(like: Examples) -> Examples:

@@ -97,6 +97,15 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A stretch [start, end) of an item's text, in characters, that an annotator marked as evidence for a label."""
+
+    label: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Examples:
     """Items with their true labels: what a family is fitted on.
 
@@ -106,6 +115,7 @@ class Examples:
         labels: n_labels label names, the column order of `truth`.
         answer: "one" label per item or "many".
         groups: n group keys (patient, duplicate cluster); items of one group never straddle splits.
+        marks: What annotators marked in each of the n items, for families that learn from it; empty when nobody did.
     """
 
     items: Sequence[str]
@@ -113,6 +123,7 @@ class Examples:
     labels: tuple[str, ...]
     answer: AnswerKind
     groups: tuple[str, ...] = ()
+    marks: tuple[tuple[Mark, ...], ...] = ()
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -122,7 +133,9 @@ class Examples:
         """Return the examples at these positions, in that order."""
         index = [int(row) for row in rows]
         groups = tuple(self.groups[row] for row in index) if self.groups else ()
-        return Examples([self.items[row] for row in index], self.truth[index], self.labels, self.answer, groups)
+        marks = tuple(self.marks[row] for row in index) if self.marks else ()
+        items = [self.items[row] for row in index]
+        return Examples(items, self.truth[index], self.labels, self.answer, groups, marks)
 
 
 @dataclass(frozen=True, slots=True)

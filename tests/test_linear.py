@@ -14,8 +14,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
 from medbench.families import Fitting, get_family
-from medbench.families._ngrams import FUNCTION_WORDS, Ngrams, learn_pieces, learn_terms, pieces_of
-from medbench.families.linear import tfidf
+from medbench.families._ngrams import FUNCTION_WORDS, Ngrams, learn_pieces, learn_terms, pieces_of, tfidf
 from medbench.records import Device, Examples
 
 FAMILY = get_family("linear")

@@ -212,7 +212,7 @@ def get_family(name: str) -> Family[Any]:
 
 def families_for(item: ItemKind, answer: AnswerKind) -> list[Family[Any]]:
     """Return the families that can read `item` and give `answer`, simplest first."""
-    order = ("keywords", "linear", "embedding", "encoder", "", "ensemble")  # "": all others
+    order = ("keywords", "linear", "coder", "embedding", "encoder", "", "ensemble")  # "": all others
     fitting = [family for family in all_families().values() if item in family.items and answer in family.answers]
     place = {name: at for at, name in enumerate(order)}
     return sorted(fitting, key=lambda family: (place.get(family.name, place[""]), family.name))

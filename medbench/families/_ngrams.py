@@ -316,6 +316,15 @@ def _table(columns: Sequence[Sequence[int]], width: int) -> csr_matrix:
     return csr_matrix((np.ones(len(flat), np.float32), flat, ends), shape=(len(columns), width))
 
 
+def tfidf(counts: csr_matrix, idf: Floats) -> csr_matrix:
+    """Return (1 + log count) x idf with rows of length 1 (Salton & Buckley 1988), in place of the counts."""
+    counts.data = (1 + np.log(counts.data)) * idf[counts.indices]
+    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    norm = np.sqrt(np.bincount(rows, weights=counts.data.astype(np.float64) ** 2, minlength=counts.shape[0]))
+    counts.data = (counts.data / norm[rows]).astype(np.float32)
+    return counts
+
+
 def squashed(margins: Floats, answer: AnswerKind, slope: float) -> Floats:
     """Return (n, L) float32 scores from margins: logistic per label for "many", softmax over labels for "one"."""
     if answer == "many":

@@ -31,6 +31,7 @@ from medbench.families._ngrams import (
     learn_terms,
     spread_over_words,
     squashed,
+    tfidf,
 )
 from medbench.records import AnswerKind, Device, Examples, Explanation, Scores, Truth
 from medbench.workspace import read_json, replacing, write_json
@@ -190,15 +191,6 @@ class LinearModel(Model):
                 explained=np.float32(self.explained),
             )
         write_json(folder / "linear.json", {"labels": list(self.labels), "answer": self.answer, "loss": self.loss})
-
-
-def tfidf(counts: csr_matrix, idf: Floats) -> csr_matrix:
-    """Return (1 + log count) x idf with rows of length 1 (Salton & Buckley 1988), in place of the counts."""
-    counts.data = (1 + np.log(counts.data)) * idf[counts.indices]
-    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    norm = np.sqrt(np.bincount(rows, weights=counts.data.astype(np.float64) ** 2, minlength=counts.shape[0]))
-    counts.data = (counts.data / norm[rows]).astype(np.float32)
-    return counts
 
 
 class Linear(Family[LinearOptions]):
