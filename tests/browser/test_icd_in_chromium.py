@@ -1,0 +1,67 @@
+"""A note on the ICD page of a real browser: words light up, codes are decided on by key, replaced, undone, exported."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from .conftest import Server
+
+pytestmark = pytest.mark.browser
+ACCEPTED = re.compile("mb-accepted")
+NOTE = (
+    "Assessment: lobar pneumonia and essential hypertension. He denies chest pain. "
+    "<img src=x onerror=alert(1)> Type 2 diabetes mellitus."
+)
+
+
+def card(page: Page, code: str) -> Locator:
+    return page.locator(".mb-icd-card").filter(has=page.get_by_text(code, exact=True))
+
+
+def saved(page: Page, button: str) -> Path:
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+    page.wait_for_timeout(500)
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button, exact=True).click()
+    return Path(download.value.path())
+
+
+def test_a_note_is_coded_by_hand_and_key(server: Server, page: Page) -> None:
+    page.goto(f"{server.address}/icd")
+    page.get_by_role("textbox", name="Clinical note").fill(NOTE)
+    page.get_by_role("textbox", name="Clinical note").press("Control+Enter")
+    expect(card(page, "J18.1")).to_be_visible()
+    assert page.locator(".mb-icd img").count() == 0
+
+    card(page, "J18.1").click()
+    expect(page.locator("mark.mb-lit")).to_have_text("lobar pneumonia")
+    page.locator(".mb-icd-text mark", has_text="essential hypertension").click()
+    expect(page.locator(".mb-icd-card.mb-lit .mb-code")).to_have_text("I10")
+    expect(page.locator(".mb-apart-card")).to_contain_text("denied")
+
+    card(page, "J18.1").press("a")
+    expect(card(page, "J18.1")).to_have_class(ACCEPTED)
+    card(page, "I10").press("a")
+    expect(card(page, "I10")).to_have_class(ACCEPTED)
+    card(page, "I10").press("u")
+    expect(card(page, "I10")).not_to_have_class(ACCEPTED)
+
+    card(page, "E11.9").press("e")
+    page.get_by_role("textbox", name="Replace E11.9 by").fill("E11.65")
+    page.get_by_role("button", name="E11.65").click()
+    expect(card(page, "E11.9")).to_contain_text("replaced by E11.65")
+
+    rows = list(csv.DictReader(saved(page, "CSV").read_text(encoding="utf-8-sig").splitlines()))
+    assert [row["code"] for row in rows] == ["J18.1", "E11.65"]
+    bundle = json.loads(saved(page, "FHIR").read_text(encoding="utf-8"))
+    assert len(bundle["entry"]) == 2
+    assert saved(page, "PDF report").read_bytes().startswith(b"%PDF")
+
+    page.get_by_role("tab", name="History").click()
+    expect(page.get_by_role("button", name="Open it again")).to_be_visible()
