@@ -40,7 +40,7 @@ class LookupOptions(FamilyOptions):
         description="Leave out what is denied, a relative's, past or uncertain; off where a dataset codes these too.",
     )
     trust: float = Field(
-        4.0, gt=0, description="How many training texts the code tables are worth against what the dataset codes."
+        8.0, gt=0, description="How many training texts the code tables are worth against what the dataset codes."
     )
 
 
