@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -102,7 +103,7 @@ def to_dataset(
         draft = datasets.draft(
             [(path, path.name)],
             task_name="icd",
-            clean_label=clean_label,
+            clean_label=cache(clean_label),  # a million codes, some thousand different ones
             label_name=lambda label: _named(label, label_name, titles),
             mapping=_MAP,
             limits=Limits(max_bytes=size, max_unpacked=size),

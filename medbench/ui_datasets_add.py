@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import datasets, ui, ui_datasets_images, ui_mapping, ui_plots, ui_verdict, uploads
+from medbench import datasets, ui, ui_datasets_images, ui_datasets_mimic, ui_mapping, ui_plots, ui_verdict, uploads
 from medbench.datasets import Draft, SplitPlan
 from medbench.errors import MedbenchError
 from medbench.records import SPLITS, ColumnMap
@@ -24,6 +24,7 @@ FIRST_TASK = "literature"
 MEGABYTES = 1000
 PDF_TABLE = "texts from PDFs.csv"
 OPEN_GROUPS = 3
+FILES, MIMIC = "Files", "MIMIC folder"
 CONFLICT = "conflicting_labels"
 LEFT_OUT_SHOWN = 20
 FORMATS = "CSV, TSV, Excel, JSON, RIS, PubMed (.nbib, XML), EndNote, BibTeX, PDF; also packed as .gz."
@@ -63,6 +64,9 @@ def draw(workspace: Workspace) -> None:
     task = _task()
     if task.item == "image":
         ui_datasets_images.draw(workspace, task)
+        return
+    if task.name == "icd" and _source() == MIMIC:
+        ui_datasets_mimic.draw(workspace, task)
         return
     upload = _files(workspace)
     if upload is None:
@@ -141,6 +145,18 @@ def _forget(upload: Upload | None) -> None:
         upload.forget()
     for key in ("add_upload", "add_checked"):
         st.session_state.pop(key, None)
+
+
+def _source() -> str:
+    """Ask where clinical notes come from."""
+    return st.segmented_control(
+        "From",
+        [FILES, MIMIC],
+        default=MIMIC if st.query_params.get("from") == "mimic" else FILES,
+        required=True,
+        key="add_source",
+        help="Files of yours, or the folder of a MIMIC download on this computer.",
+    )
 
 
 def _task() -> Task:

@@ -39,7 +39,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2f", ("datasets", "codes_spotting")),
     ("2g", ("mimic_dataset",)),
     ("3", ("tasks", "families")),
-    ("4a", ("runs", "predicting", "preflight", "history", "uploads", "searching")),
+    ("4a", ("mimic_jobs", "runs", "predicting", "preflight", "history", "uploads", "searching")),
     ("4b", ("batches", "evaluating", "lesion_heat", "coding", "coding_history", "gathering")),
     ("4c", ("shipped_lesions", "heat_check")),
     ("4d", ("lesion_reading", "picture_batches", "lesion_judged")),
@@ -52,7 +52,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("6b", ("cli_*", "ui_train", "ui_classify", "ui_mapping", "ui_verdict", "ui_plots", "ui_lesion", "ui_pictures")),
     ("6b", ("ui_icd",)),
     ("6c", ("cli", "ui_datasets_images", "ui_icd_note", "ui_lesion_heat", "ui_lesion_history", "ui_lesion_judged")),
-    ("6c", ("ui_train_models",)),
+    ("6c", ("ui_datasets_mimic", "ui_train_models")),
     ("6d", ("ui_*",)),
     ("7", ("__main__", "app", "pages")),
 )
