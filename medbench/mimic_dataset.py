@@ -153,9 +153,9 @@ def _write(database: Path, wish: Wish, path: Path) -> tuple[dict[str, str], list
             "admissions with a note and codes of the kind asked for", "none", "Ask for other codes or a smaller count."
         )
     sentences = [f"{rows:,} admissions with {len(kept):,} different codes."]
-    sentences += [f"{without:,} admissions are in no split."] * bool(without)
-    sentences += [f"{rare[0]:,} codes are in fewer than {wish.min_count:,} admissions."] * bool(rare[0])
-    sentences += [f"{bare:,} admissions have no code that is left."] * bool(bare)
+    sentences += [f"Admissions in no split: {without:,}."] * bool(without)
+    sentences += [f"Codes in fewer than {wish.min_count:,} admissions: {rare[0]:,}."] * bool(rare[0])
+    sentences += [f"Admissions with no code left: {bare:,}."] * bool(bare)
     return titles, sentences
 
 

@@ -105,7 +105,7 @@ def _said(count: int, sentence: str) -> list[str]:
 
 def _about_files(counts: Sequence[TableCount], unknown: Sequence[str]) -> list[str]:
     others = sum(count.rows - count.kept for count in counts)
-    sentences = _said(others, "{} rows belong to patients that were not chosen.")
+    sentences = _said(others, "Rows of patients that were not chosen: {}.")
     if unknown:
         sentences.append(f"Not a table of this MIMIC, left out: {', '.join(unknown[:10])}.")
     return sentences
@@ -117,27 +117,27 @@ def _about_notes(one: Any, version: Version) -> list[str]:
     words = mimic_schema.HAS_WORDS
     count = f"SELECT count(*) FROM {table} WHERE"
     return [
-        *_said(one(f"{count} ({kind}) IS NOT TRUE"), "{} notes are of another kind than discharge summary."),
-        *_said(one(f"{count} {kind} AND NOT ({right})"), "{} discharge notes are marked as wrong by their authors."),
-        *_said(one(f"{count} {kind} AND {right} AND hadm_id IS NULL"), "{} discharge notes belong to no admission."),
+        *_said(one(f"{count} ({kind}) IS NOT TRUE"), "Notes of another kind than discharge summary: {}."),
+        *_said(one(f"{count} {kind} AND NOT ({right})"), "Discharge notes marked as wrong by their authors: {}."),
+        *_said(one(f"{count} {kind} AND {right} AND hadm_id IS NULL"), "Discharge notes outside an admission: {}."),
         *_said(
             one(f"{count} {kind} AND {right} AND {mimic_schema.IN_ADMISSION} AND ({words}) IS NOT TRUE"),
-            "{} discharge notes are blank.",
+            "Blank discharge notes: {}.",
         ),
         *_said(
             one(f"SELECT (SELECT count(*) FROM {table} WHERE {usable}) - (SELECT count(*) FROM note_parts)"),
-            "{} discharge notes stand twice in their admission, word for word, and are taken once.",
+            "Discharge notes that repeat another one of their admission word for word, taken once: {}.",
         ),
         *_said(
             one("SELECT count(*) FROM note_parts WHERE position > 1"),
-            "{} addenda and further notes were joined to the first note of their admission.",
+            "Addenda and further notes joined to the first note of their admission: {}.",
         ),
         *_said(
-            one("SELECT count(*) FROM facts WHERE len(labels) = 0"), "{} admissions have a note and no code."
+            one("SELECT count(*) FROM facts WHERE len(labels) = 0"), "Admissions with a note and no code: {}."
         ),
         *_said(
             one("SELECT count(DISTINCT hadm_id) FROM codes WHERE hadm_id NOT IN (SELECT hadm_id FROM facts)"),
-            "{} admissions have codes and no discharge note.",
+            "Admissions with codes and no discharge note: {}.",
         ),
     ]  # fmt: skip
 
@@ -147,14 +147,14 @@ def _about_codes(one: Any, names: set[str]) -> list[str]:
     sentences = [
         *_said(
             one(f"SELECT count(*) FROM listed WHERE {unusable}"),
-            "{} rows of codes hold no code, no admission or no ICD version.",
+            "Rows of codes without a code, an admission or an ICD version: {}.",
         ),
         *_said(
             one(f"SELECT (SELECT count(*) FROM listed WHERE NOT ({unusable})) - (SELECT count(*) FROM codes)"),
-            "{} codes are listed twice in their admission and count once.",
+            "Codes listed again in their admission, counted once: {}.",
         ),
         *_said(
-            one("SELECT count(*) FROM codes WHERE seq_num IS NULL"), "{} codes have no rank and come last."
+            one("SELECT count(*) FROM codes WHERE seq_num IS NULL"), "Codes without a rank, put last: {}."
         ),
     ]  # fmt: skip
     missing = sorted({"d_icd_diagnoses", "d_icd_procedures"} - names)
@@ -163,7 +163,7 @@ def _about_codes(one: Any, names: set[str]) -> list[str]:
     else:
         sentences += _said(
             one("SELECT count(DISTINCT label) FROM codes WHERE title IS NULL"),
-            "{} different codes are in no dictionary of MIMIC; they are kept, without a text.",
+            "Different codes in no dictionary of MIMIC, kept without a text: {}.",
         )
     return sentences
 
@@ -174,10 +174,10 @@ def _about_splits(one: Any, wanted: Published) -> list[str]:
         f"Splits are those of {', '.join(wanted.names)}.",
         *_said(
             one("SELECT count(*) FROM facts WHERE split IS NULL"),
-            "{} admissions with a note are in none of the published splits and are left out of them.",
+            "Admissions with a note that are in none of the published splits, left out of them: {}.",
         ),
         *_said(
             one(f"SELECT count(*) FROM ({torn})"),
-            "{} patients stand in more than one of the published splits: test scores will be too good.",
+            "Patients in more than one of the published splits, so that test scores will be too good: {}.",
         ),
     ]

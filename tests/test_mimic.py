@@ -56,7 +56,7 @@ def codes_of(built: tuple[Path, Verdict], hadm: int) -> list[tuple[str, str]]:
 
 def test_addenda_follow_their_report_in_order_with_one_kind_of_line_end(three: tuple[Path, Verdict]) -> None:
     assert text_of(three, 200_001) == 'Said "no pain".\nHome.\n\n\nADDENDUM one\n\nADDENDUM two'
-    assert "2 addenda and further notes were joined to the first note of their admission." in three[1].left_out
+    assert "Addenda and further notes joined to the first note of their admission: 2." in three[1].left_out
 
 
 def test_an_addendum_of_mimic_iv_follows_its_report_wherever_it_stands(four: tuple[Path, Verdict]) -> None:
@@ -65,7 +65,7 @@ def test_an_addendum_of_mimic_iv_follows_its_report_wherever_it_stands(four: tup
 
 def test_notes_marked_as_wrong_are_not_read(three: tuple[Path, Verdict]) -> None:
     assert text_of(three, 200_002) == "Right note, sugars fine."
-    assert "1 discharge notes are marked as wrong by their authors." in three[1].left_out
+    assert "Discharge notes marked as wrong by their authors: 1." in three[1].left_out
 
 
 def test_a_note_that_stands_twice_is_said_once(three: tuple[Path, Verdict]) -> None:
@@ -75,13 +75,13 @@ def test_a_note_that_stands_twice_is_said_once(three: tuple[Path, Verdict]) -> N
 @pytest.mark.parametrize("hadm", [200_004, 200_005], ids=["blank", "nursing"])
 def test_blank_notes_and_other_kinds_make_no_text(three: tuple[Path, Verdict], hadm: int) -> None:
     assert ask(three, f"SELECT * FROM facts WHERE hadm_id = {hadm}") == []
-    assert "1 discharge notes are blank." in three[1].left_out
-    assert "1 notes are of another kind than discharge summary." in three[1].left_out
+    assert "Blank discharge notes: 1." in three[1].left_out
+    assert "Notes of another kind than discharge summary: 1." in three[1].left_out
 
 
 def test_a_note_outside_an_admission_is_left_out_and_said(three: tuple[Path, Verdict]) -> None:
     assert ask(three, "SELECT * FROM facts WHERE text = 'Outside an admission'") == []
-    assert "1 discharge notes belong to no admission." in three[1].left_out
+    assert "Discharge notes outside an admission: 1." in three[1].left_out
 
 
 def test_the_tables_keep_every_cell_as_it_stands(three: tuple[Path, Verdict]) -> None:
@@ -100,9 +100,9 @@ def test_codes_stand_dotted_in_the_order_of_their_rank_once_each(three: tuple[Pa
         ("procedure", "icd9pcs:00.66"),
         ("procedure", "icd9pcs:47.11"),  # 4711 again, of another kind
     ]
-    assert "1 codes are listed twice in their admission and count once." in three[1].left_out
-    assert "1 codes have no rank and come last." in three[1].left_out
-    assert "1 rows of codes hold no code, no admission or no ICD version." in three[1].left_out
+    assert "Codes listed again in their admission, counted once: 1." in three[1].left_out
+    assert "Codes without a rank, put last: 1." in three[1].left_out
+    assert "Rows of codes without a code, an admission or an ICD version: 1." in three[1].left_out
 
 
 def test_revisions_mix_in_one_admission_of_mimic_iv(four: tuple[Path, Verdict]) -> None:
@@ -120,7 +120,7 @@ def test_a_code_in_no_dictionary_is_kept_without_a_text(three: tuple[Path, Verdi
     assert ask(three, "SELECT any_value(title) FROM codes WHERE label = 'icd9cm:038.9'") == [
         ("Unspecified septicemia",)
     ]
-    assert "1 different codes are in no dictionary of MIMIC; they are kept, without a text." in three[1].left_out
+    assert "Different codes in no dictionary of MIMIC, kept without a text: 1." in three[1].left_out
 
 
 def test_ages_over_89_are_90(three: tuple[Path, Verdict], four: tuple[Path, Verdict]) -> None:
@@ -184,7 +184,7 @@ def test_patients_with_notes_come_first_and_only_their_rows(
             outside = f"SELECT count(*) FROM {table.name} WHERE subject_id NOT IN (SELECT subject_id FROM chosen)"
             assert ask(built, outside) == [(0,)]
     lost = sum(table.rows - table.kept for table in built[1].tables)
-    assert f"{lost:,} rows belong to patients that were not chosen." in built[1].left_out
+    assert f"Rows of patients that were not chosen: {lost:,}." in built[1].left_out
     assert built[1] == mimic.verdict_of(built[0])
     other = mimic.build(home_of_both, replace(order, seed=1))
     assert ask(other, "SELECT subject_id FROM chosen ORDER BY 1") != ask(
@@ -213,7 +213,7 @@ def test_pairs_ask_for_the_codes_and_answer_with_them(three: tuple[Path, Verdict
     assert prompt.startswith('Predict the medical codes for the following text: Said "no pain".')
     assert completion == "038.9, 250.00, E849.5, 719.70, 471.1, V10.83, 00.66, 47.11"
     assert ask(three, "SELECT count(*) FROM pairs") == [(three[1].coded,)]
-    assert "2 admissions have a note and no code." in three[1].left_out  # 200002 and 200003
+    assert "Admissions with a note and no code: 2." in three[1].left_out  # 200002 and 200003
 
 
 def test_published_splits_are_used_whatever_their_ids_mean(home_of_both: Workspace, three: Any, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_published_splits_are_used_whatever_their_ids_mean(home_of_both: Workspa
     ]
     assert "Splits are those of s.csv." in built[1].left_out
     missing = built[1].notes - 3
-    assert any(sentence.startswith(f"{missing} admissions with a note are in none") for sentence in built[1].left_out)
+    assert any(sentence.endswith(f"left out of them: {missing}.") for sentence in built[1].left_out)
     caml = [
         write_ids(tmp_path / f"{name}_full_hadm_ids.csv", [[hadm]])
         for name, hadm in (("train", 100_104), ("dev", 100_105))
@@ -247,7 +247,9 @@ def test_published_note_ids_and_a_torn_patient(home_of_both: Workspace, four: An
     stays = Order(home_of_both.data.parent / "three", "iii")
     rows = [["hadm_id", "split"], [200_001, "train"], [200_002, "test"]]
     torn = mimic.build(home_of_both, replace(stays, split_ids=(write_ids(tmp_path / "t.csv", rows),)))
-    assert any("1 patients stand in more than one" in sentence for sentence in torn[1].left_out)
+    assert any(
+        sentence.startswith("Patients in more than one") and sentence.endswith(" 1.") for sentence in torn[1].left_out
+    )
 
 
 def test_a_database_becomes_a_dataset_with_its_splits_and_patients(home_of_both: Workspace, three: Any) -> None:
@@ -265,7 +267,7 @@ def test_a_database_becomes_a_dataset_with_its_splits_and_patients(home_of_both:
     assert frame.loc["200001", "group"] == "7"
     counts = frame["labels"].explode().value_counts()
     assert counts.min() >= 5
-    assert any("codes are in fewer than 5 admissions" in sentence for sentence in told)
+    assert any("Codes in fewer than 5 admissions" in sentence for sentence in told)
 
 
 def test_only_the_asked_codes_become_labels(home_of_both: Workspace, four: Any) -> None:

@@ -52,7 +52,7 @@ def test_a_folder_becomes_a_database_with_its_verdict_and_a_dataset(home: Worksp
     app = page()
     assert not app.error
     words = words_on(app)
-    assert "2 addenda and further notes were joined" in words
+    assert "Addenda and further notes joined to the first note of their admission: 2." in words
     assert "ICD-9-CM diagnoses" in words
     assert len(app.dataframe[0].value) == 7
     app.segmented_control(key="mimic_codes").set_value("diagnosis")
