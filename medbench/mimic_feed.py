@@ -76,6 +76,7 @@ class Feed:
         self._table, self._stop, self._tell = table, stop, tell
         self._counter = RowCounter()
         self._problem: BaseException | None = None
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"feed {table.name}", daemon=True)
 
     @property
@@ -93,10 +94,15 @@ class Feed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove the pipe; raise what ended the feeding early, which the reader has only seen as an early end."""
-        # A reader that failed before it opened the pipe has left the thread waiting: opening it once frees the thread.
+        # A reader that failed early leaves the thread waiting for somebody to open the pipe, now or in a moment: so the
+        # pipe is held open, and emptied, until the thread has gone.
+        self._over.set()
         reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        while self._thread.is_alive():
+            with suppress(BlockingIOError):
+                os.read(reader, _PIECE)
+            self._thread.join(0.005)
         os.close(reader)
-        self._thread.join()
         self.path.unlink()
         if isinstance(self._problem, Stopped | MedbenchError):
             raise self._problem from error
@@ -122,6 +128,8 @@ class Feed:
             while piece := source.read(_PIECE):
                 if self._stop.is_set():
                     raise Stopped
+                if self._over.is_set():
+                    return  # the reader has gone, and says why itself
                 self._counter.add(piece)
                 write(piece)
                 with suppress(OSError, ValueError):

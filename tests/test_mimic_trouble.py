@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from mini_mimic import mimic3, mimic4, write_ids, write_table
 
-from medbench import mimic
+from medbench import mimic, mimic_files
 from medbench.errors import MedbenchError, Stopped
 from medbench.mimic import Order
-from medbench.mimic_feed import RowCounter
+from medbench.mimic_feed import Feed, RowCounter
 from medbench.mimic_verdict import NOTHING_TO_TRAIN, Verdict
 from medbench.workspace import Workspace
 
@@ -68,7 +68,7 @@ def test_a_cancel_leaves_nothing_behind_wherever_it_comes(workspace: Workspace, 
 FULL = """
 import resource, sys
 from pathlib import Path
-from medbench import mimic
+from medbench import mimic, mimic_files
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
@@ -216,3 +216,14 @@ def test_the_row_counter_knows_quotes_and_the_end() -> None:
     counter.add(b'h,i\n1,2\n3,"4')
     assert counter.rows == 2
     assert counter.in_quotes
+
+
+def test_a_reader_that_fails_before_it_reads_leaves_nobody_waiting(tmp_path: Path) -> None:
+    table = mimic_files.look(mimic3(tmp_path / "m", 300), "iii").tables["noteevents"]
+    for _ in range(50):
+        with (
+            pytest.raises(ZeroDivisionError),
+            Feed(table, tmp_path / "pipe", threading.Event(), lambda read, rows: None),
+        ):
+            raise ZeroDivisionError
+    assert not (tmp_path / "pipe").exists()
