@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import codes, coding, coding_history, predicting, ui
+from medbench import codes, codes_spotting, coding, coding_history, predicting, ui
 from medbench.code_sheet import Act, CodeSheet
 from medbench.codes import Code
 from medbench.coding import CodedNote
@@ -37,8 +38,18 @@ DISCHARGE DIAGNOSES:
 _HITS = 8
 
 
+@st.cache_resource(show_spinner="Reading the code tables…")
+def _ready() -> threading.Thread:
+    """Read the tables, and the phrases that stand for codes in the background: the first note then waits for less."""
+    codes.tables()
+    thread = threading.Thread(target=codes_spotting.suggest, args=("Lobar pneumonia.",), daemon=True)
+    thread.start()
+    return thread
+
+
 def choose_coder(workspace: Workspace) -> str:
-    """Let the user choose who proposes codes: the dictionary, or a trained model. Loads nothing."""
+    """Let the user choose who proposes codes: the dictionary, or a trained model. Loads no model."""
+    _ready()
     cards = {str(card["id"]): card for card in predicting.list_models(workspace) if card.get("task") == "icd"}
     asked = st.query_params.get("model")
     if asked is not None:
