@@ -156,7 +156,7 @@ def _paired(left: _Side, right: _Side, lexicon: csr_matrix | None) -> Pairs:
             found.append([])
             continue
         rows, columns = _presence(ours, len(left.words)), _presence(theirs, len(right.words))
-        alike = _once(rows @ by_key[0]).multiply(idf).tocsr() @ _once(columns @ by_key[1]).T
+        alike = csr_matrix(_once(rows @ by_key[0]).multiply(idf)) @ _once(columns @ by_key[1]).T
         score = alike.toarray()
         if lexicon is not None:
             score = score + 2 * (rows @ lexicon @ columns.T).toarray()
