@@ -308,7 +308,19 @@ def evaluate(
     # Of a diagnosis what is asked of it; the ranking figures of texts with several labels say nothing there.
     shown = get_task("lesion").metrics if pictures else tuple(found.metrics)
     lines += [f"{name:18} {_interval(found.metrics[name])}" for name in shown if name in found.metrics]
+    lines += _code_lines(getattr(found, "codes", None))
     give(found.as_json(), as_json, lambda: "\n".join([*lines, *found.notes]))
+
+
+def _code_lines(codes: dict[str, Any] | None) -> list[str]:
+    """Return the figures of ICD codes: codes the model does not know count as missed."""
+    if not codes:
+        return []
+    lines = []
+    for part, words in (("full", "Full codes"), ("category", "Three characters")):
+        lines.append(f"{words}, all codes of the file, {codes['unknown']:,} of them unknown to the model:")
+        lines += [f"{name:18} {figure['value']:.4f}" for name, figure in codes[part].items()]
+    return lines
 
 
 def _interval(metric: Any) -> str:

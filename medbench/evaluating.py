@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from medbench import code_metrics, metrics, predicting
 from medbench import mapping as columns
-from medbench import metrics, predicting
 from medbench.errors import MedbenchError
 from medbench.readers import Account, open_source
 from medbench.records import ColumnMap, Item, Metric, Truth
@@ -38,6 +38,7 @@ class Evaluation:
         metrics: Metrics with 95 % intervals (bootstrap over groups when the file names them, else over rows).
         per_label: One row per label.
         notes: What a reader of the figures must know, one sentence each.
+        codes: For ICD codes, the field's figures (`code_metrics.card_figures`); here unknown codes count as missed.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Evaluation:
     metrics: dict[str, Metric]
     per_label: list[dict[str, Any]]
     notes: list[str]
+    codes: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping."""
@@ -123,6 +125,10 @@ def judge_rows(
         rng=np.random.default_rng(seed),
         n_boot=n_boot,
     )
+    codes = None
+    if loaded.card["task"] == "icd":
+        unknown_codes = [[label for label in rows[index].labels if label not in known] for index in kept]
+        codes = _codes(loaded, (truth, probabilities, decided), unknown_codes, groups, resamples)
     return Evaluation(
         model=loaded.id,
         file=file,
@@ -134,6 +140,26 @@ def judge_rows(
         metrics=measured,
         per_label=metrics.per_label(truth, probabilities, decided, loaded.labels),
         notes=_notes(n_seen, keep_seen, unknown, loaded.card),
+        codes=codes,
+    )
+
+
+def _codes(
+    loaded: predicting.Loaded,
+    judged: tuple[Truth, Any, Truth],
+    unknown: list[list[str]],
+    groups: list[str],
+    resamples: tuple[int, int],
+) -> dict[str, Any]:
+    """Return the figures of the coding field; codes that the model does not know count as missed."""
+    return code_metrics.card_figures(
+        loaded.labels,
+        *judged,
+        learnt=loaded.card["learnt_from"].get("counts"),
+        rng=np.random.default_rng(resamples[1]),
+        unknown=unknown,
+        groups=groups if all(groups) else None,
+        n_boot=resamples[0],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medbench import metrics, splits, trust
+from medbench import code_metrics, metrics, splits, trust
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
 from medbench.families import Family, FamilyOptions, Fitting, Model, check_relearning
@@ -218,6 +218,24 @@ class _FoldSay(Say):
         """Say progress aloud, keep the rest."""
         if kind == "progress":
             self.outer(kind, **{**fields, "sentence": self.told})
+
+
+def code_figures(judged: Judged, parts: dict[str, Examples], rng: np.random.Generator) -> dict[str, Any]:
+    """Return what the coding field reports of the judged items: see `code_metrics.card_figures`."""
+    outcome = judged.outcome
+    fitted = [parts[split] for split in judged.known_splits if split != "test"]
+    learnt = np.sum([part.truth.sum(axis=0) for part in fitted], axis=0)
+    where = {"test": ["test"], "validation": ["validation"]}.get(outcome.split, ["train", "validation"])
+    groups = tuple(group for split in where for group in parts[split].groups)
+    return code_metrics.card_figures(
+        judged.model.labels,
+        outcome.truth,
+        outcome.probabilities,
+        outcome.decided,
+        learnt=learnt.tolist(),
+        rng=rng,
+        groups=groups or None,
+    )
 
 
 def majority(train: Examples, judged: Examples, rng: np.random.Generator) -> dict[str, Metric]:

@@ -156,8 +156,9 @@ def _paired(left: _Side, right: _Side, lexicon: csr_matrix | None) -> Pairs:
             found.append([])
             continue
         rows, columns = _presence(ours, len(left.words)), _presence(theirs, len(right.words))
-        alike = csr_matrix(_once(rows @ by_key[0]).multiply(idf)) @ _once(columns @ by_key[1]).T
-        score = alike.toarray()
+        weighted = _once(rows @ by_key[0])
+        weighted.data = weighted.data * idf[weighted.indices]
+        score = (weighted @ _once(columns @ by_key[1]).T).toarray()
         if lexicon is not None:
             score = score + 2 * (rows @ lexicon @ columns.T).toarray()
         lengths = np.outer([len(one) for one in ours], [len(one) for one in theirs])

@@ -10,6 +10,9 @@ from medbench.records import AnswerKind, Truth
 Floats = npt.NDArray[np.float64]
 # A label's measured and its expected cut weigh the same when the label has this many positives.
 SHRINK = 5.0
+MANY_LABELS = 200
+"""With more labels than this, one cut serves them all."""
+_HARDLY = 0.01
 _RESAMPLES = 25
 _NEARLY_BEST = 0.01
 # A label is chosen for at most this many times as many items as carry it: beyond that, F1 rewards choosing it always.
@@ -46,7 +49,8 @@ def tune_thresholds(prob: Floats, truth: Truth, rng: np.random.Generator, shrink
     A label's measured cut, the best on the truth, is averaged over 25 bootstrap resamples and then drawn towards its
     expected cut, the best if the calibrated probabilities were the truth: weight n_positive / (n_positive + shrink)
     for the measured one, so that no single item sets it. A label without positives gets the cut that serves all
-    (item, label) pairs best.
+    (item, label) pairs best. With more than 200 labels all get that cut: most are too rare for one of their own, and
+    cuts of their own would choose rare labels far too often.
 
     Args:
         prob: (n, L) calibrated probabilities.
@@ -58,6 +62,9 @@ def tune_thresholds(prob: Floats, truth: Truth, rng: np.random.Generator, shrink
     positives = truth.sum(axis=0)
     if not positives.any():
         return np.full(n_labels, 0.5)
+    if n_labels > MANY_LABELS:
+        near = (prob > _HARDLY) | truth  # no cut lies among the rest, which are nearly all
+        return np.full(n_labels, best_cut(prob[near], truth[near]))
     draws = rng.integers(0, n_items, (_RESAMPLES, n_items))
     weights = np.stack([np.bincount(draw, minlength=n_items) for draw in draws]).astype(np.float64)
     thresholds = np.full(n_labels, best_cut(prob.ravel(), truth.ravel()))

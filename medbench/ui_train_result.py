@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import ui, ui_lesion_judged
+from medbench import ui, ui_code_figures, ui_lesion_judged
 from medbench.ui_train import draw_scores
 from medbench.workspace import Workspace, read_json
 
@@ -42,6 +42,8 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
         if st.button("Classify with it", key="train_classify", type="primary", help="Open the page where it answers."):
             st.switch_page(page, query_params={"model": model_id})
         _downloads(card)
+    if "codes" in card:
+        ui_code_figures.draw(card)
     _per_label(card)
     if card.get("item") == "image":
         ui_lesion_judged.draw_judged(workspace, card)

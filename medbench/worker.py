@@ -124,6 +124,8 @@ def _train(
     say("stage", name="save", sentence="Writing the model and its card.")
     seconds = time.monotonic() - began
     card = _card(folder.name, spec, options.model_dump(mode="json"), dataset, judged, baselines, seconds, device.name)
+    if spec.task == "icd":
+        card["codes"] = judging.code_figures(judged, parts, rng)
     checks = _heat_checks(judged, parts, card, say)
     _save(workspace, folder.name, dataset, judged, card, checks)
     figures = {name: round(metric.value, 4) for name, metric in judged.metrics.items()}
@@ -225,7 +227,11 @@ def _card(
         "options": options,
         "seed": spec.seed,
         "device": device,
-        "learnt_from": {"rows": len(judged.known), "splits": list(judged.known_splits)},
+        "learnt_from": {
+            "rows": len(judged.known),
+            "splits": list(judged.known_splits),
+            "counts": judged.known.truth.sum(axis=0).tolist(),
+        },
         "metrics": {name: _numbers(metric) for name, metric in judged.metrics.items()},
         "judged_on": judged.judged_on,
         "per_label": judged.per_label,

@@ -36,7 +36,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2d", ("drafting", "picture_layouts", "verdict_pictures")),
     ("2e", ("dataset_rows", "drafting_images", "codes")),
     ("2e", ("mimic_tokens",)),
-    ("2f", ("datasets", "codes_spotting")),
+    ("2f", ("code_metrics", "datasets", "codes_spotting")),
     ("2g", ("mimic_dataset",)),
     ("3", ("tasks", "families")),
     ("4a", ("mimic_jobs", "runs", "predicting", "preflight", "history", "uploads", "searching")),
@@ -52,7 +52,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("6b", ("cli_*", "ui_train", "ui_classify", "ui_mapping", "ui_verdict", "ui_plots", "ui_lesion", "ui_pictures")),
     ("6b", ("ui_icd",)),
     ("6c", ("cli", "ui_datasets_images", "ui_icd_note", "ui_lesion_heat", "ui_lesion_history", "ui_lesion_judged")),
-    ("6c", ("ui_datasets_mimic", "ui_train_models")),
+    ("6c", ("ui_datasets_mimic", "ui_train_models", "ui_code_figures")),
     ("6d", ("ui_*",)),
     ("7", ("__main__", "app", "pages")),
 )

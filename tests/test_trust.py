@@ -347,3 +347,12 @@ def test_logit_and_logistic_undo_each_other():
     values = np.array([0.001, 0.3, 0.5, 0.999])
     assert logistic(logit(values)) == pytest.approx(values)
     assert np.isfinite(logistic(np.array([-1e6, 1e6]))).all()
+
+
+def test_with_many_labels_one_cut_serves_all():
+    rng = np.random.default_rng(3)
+    truth = rng.random((60, 250)) < 0.02
+    prob = np.clip(np.where(truth, 0.6, 0.1) + rng.normal(0, 0.15, truth.shape), 0.001, 0.999)
+    tuned = tune_thresholds(prob, truth, rng)
+    assert len(set(tuned.tolist())) == 1
+    assert tuned[0] == pytest.approx(best_cut(prob.ravel(), truth.ravel()))
