@@ -23,11 +23,14 @@ from medbench.records import AnswerKind, Metric, Truth
 
 Floats = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.floating[Any]]
+Sums = Callable[[Floats], Floats]
+Read = Callable[[Floats], dict[str, Floats]]
 AT = (1, 3, 5, 10)
 RANKED_BOOT = 200
 # Cells (resamples x items x labels) that the sorted metrics may touch: about three seconds.
 _RANKED_CELLS = 2e8
 _CHUNK = 100
+_SLICE_CELLS = 4_000_000
 
 
 def evaluate(
@@ -61,10 +64,11 @@ def evaluate(
     if not n_items:
         return {}
     group = np.unique(np.asarray(groups), return_inverse=True)[1] if groups else np.arange(n_items)
-    columns = _Columns(truth, np.asarray(prob, dtype=np.float64), decided, answer)
-    sums: Floats = np.stack([np.bincount(group, weights=column) for column in columns.table.T], axis=1)
-    point = columns.read(sums.sum(axis=0, keepdims=True))
-    spread = _resampled(sums, columns.read, rng, n_boot)
+    columns = _Columns(truth, prob, decided, answer)
+    once = np.ones((1, int(group.max()) + 1))
+    sums = columns.by_group(group)
+    point = columns.read(sums(once))
+    spread = _resampled(sums, once.shape[1], columns.read, rng, n_boot)
     ranked_point, ranked_spread = _ranked(truth, prob, group, rng, n_boot)
     point.update(ranked_point)
     spread.update(ranked_spread)
@@ -83,17 +87,35 @@ def _metric(name: str, value: float, spread: Floats | None, n_items: int) -> Met
 
 
 class _Columns:
-    """Every metric but the sorted ones is a function of column sums: this holds the columns and reads their sums."""
+    """Every metric but the sorted ones is a function of column sums: this holds the columns and reads their sums.
 
-    def __init__(self, truth: Truth, prob: Floats, decided: Truth, answer: AnswerKind) -> None:
+    Counts are sparse and probabilities are read in slices: thousands of labels on thousands of items fit into memory.
+    """
+
+    def __init__(self, truth: Truth, prob: Probabilities, decided: Truth, answer: AnswerKind) -> None:
+        from scipy.sparse import csr_matrix, hstack
+
         self.answer = answer
         self.n_labels = truth.shape[1]
         self.at = [k for k in AT if k < max(self.n_labels, 2)]
-        counts = [truth & decided, ~truth & decided, truth & ~decided]
-        self.table = np.concatenate(
-            [*(part.astype(np.float64) for part in counts), self._items(truth, prob, decided), self._bins(truth, prob)],
-            axis=1,
-        )
+        counts = (truth & decided, ~truth & decided, truth & ~decided)
+        self.counts = hstack([csr_matrix(part, dtype=np.float64) for part in counts], format="csr")
+        size = max(1, _SLICE_CELLS // max(self.n_labels, 1))
+        parts = []
+        for begin in range(0, len(truth), size):
+            true, said = truth[begin : begin + size], decided[begin : begin + size]
+            claimed = np.asarray(prob[begin : begin + size], dtype=np.float64)
+            parts.append(np.concatenate([self._items(true, claimed, said), self._bins(true, claimed)], axis=1))
+        self.rest = np.concatenate(parts)
+
+    def by_group(self, group: npt.NDArray[np.int64]) -> Sums:
+        """Return a function: (B, groups) how often each resample holds each group -> (B, columns) sums."""
+        from scipy.sparse import csr_matrix
+
+        n_items = len(group)
+        member = csr_matrix((np.ones(n_items), (group, np.arange(n_items))), shape=(int(group.max()) + 1, n_items))
+        turned, rest = (member @ self.counts).T.tocsr(), member @ self.rest
+        return lambda weights: np.concatenate([(turned @ weights.T).T, weights @ rest], axis=1)
 
     def _items(self, truth: Truth, prob: Floats, decided: Truth) -> Floats:
         n_true = truth.sum(axis=1)
@@ -177,13 +199,9 @@ def _weights(n_groups: int, rng: np.random.Generator, n_boot: int) -> Floats:
     return np.bincount(draws.ravel(), minlength=n_boot * n_groups).reshape(n_boot, n_groups).astype(np.float64)
 
 
-def _resampled(
-    sums: Floats, read: Callable[[Floats], dict[str, Floats]], rng: np.random.Generator, n_boot: int
-) -> dict[str, Floats]:
-    parts = []
-    for begin in range(0, n_boot, _CHUNK):
-        weights = _weights(len(sums), rng, min(_CHUNK, n_boot - begin))
-        parts.append(read(weights @ sums))
+def _resampled(sums: Sums, n_groups: int, read: Read, rng: np.random.Generator, n_boot: int) -> dict[str, Floats]:
+    sizes = [min(_CHUNK, n_boot - begin) for begin in range(0, n_boot, _CHUNK)]
+    parts = [read(sums(_weights(n_groups, rng, size))) for size in sizes]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
