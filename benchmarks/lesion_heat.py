@@ -3,11 +3,13 @@
     python benchmarks/lesion_heat.py MODEL [MODEL ...] [--pictures 500] [--twins 20]
 
 MODEL is a model's id in the workspace whose dataset is there too; pictures come from its test split, masks from
-$MEDBENCH_SHARED. The same network with random weights must fall to chance. One random network will not show it: its
-few random numbers like either the lesion or the skin around it, on all pictures alike. So many of them share the
-pictures, each explains the labels by turns, and the range of their means is printed too. Lesions lie in the middle of
-their pictures, so a map that always points there is above chance: one column lays each Grad-CAM map over the mask of
-another picture. Prints a Markdown table, a line for each model.
+$MEDBENCH_SHARED. The same network with random weights must fall to chance, and that wants two cares. One random
+network is one draw: it likes either the lesion's colours or the skin's, on all pictures alike; so many share the
+pictures, and each explains the labels by turns. And the mean of shares is no fair judge of coin flips: maps of the
+lesion alone and maps of the skin alone have a mean share of one half, whatever the lesion's area. So heat is also
+pooled (all heat inside masks, divided by all heat), where chance is the area, for the trained network and its
+random twins alike. Lesions lie in the middle, so a map that always points there is above chance: one column lays
+each map over another picture's mask. Prints a Markdown table, a line for each model.
 """
 
 from __future__ import annotations
@@ -30,43 +32,56 @@ from medbench.workspace import Workspace
 
 COLUMNS = ("grad-cam", "grad-cam++", "layer-cam", "eigen-cam", "attention-rollout")
 OTHER = "grad-cam on another picture's mask"
-TWIN = "random weights, grad-cam (range)"
+POOLED = "grad-cam, pooled"
+TWIN, TWIN_POOLED = "random weights, grad-cam", "random weights, grad-cam, pooled"
+PRINTED = (*COLUMNS, OTHER, TWIN, POOLED, TWIN_POOLED)
 Shown = tuple[str, str, "np.ndarray"]
 """A picture's item, its true label and its mask (H, W) bool."""
 Masks = Callable[[str], "np.ndarray | None"]
 
 
-def inside(heat: np.ndarray, mask: np.ndarray) -> float:
-    """Return the share of a map's heat inside a mask (H, W) bool; the mask's own share for an empty map."""
+def inside(heat: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
+    """Return how much heat lies inside a mask (H, W) bool, and how much there is; an empty map is warm all over."""
     large = np.asarray(Image.fromarray(heat).resize(mask.shape[::-1], Image.Resampling.BILINEAR), dtype=np.float64)
-    return float((large * mask).sum() / large.sum()) if large.sum() > 0 else float(mask.mean())
+    large = large if large.sum() > 0 else np.ones(mask.shape)
+    return float((large * mask).mean()), float(large.mean())
 
 
-def shares_of(model: Any, shown: list[Shown]) -> dict[str, list[float]]:
-    """Return each method's share of heat inside the masks, picture by picture, and that of Grad-CAM's on another's."""
-    shares: dict[str, list[float]] = {}
+def mean_share(parts: list[tuple[float, float]]) -> float:
+    """Return the mean of the maps' shares of heat inside the masks."""
+    return float(np.mean([within / whole for within, whole in parts]))
+
+
+def pooled_share(parts: list[tuple[float, float]]) -> float:
+    """Return all maps' heat inside the masks, divided by all heat."""
+    within, whole = np.sum(parts, axis=0)
+    return float(within / whole)
+
+
+def heats_of(model: Any, shown: list[Shown]) -> tuple[dict[str, list[tuple[float, float]]], float]:
+    """Return each method's heat inside the masks picture by picture, and the median ms of a Grad-CAM map."""
+    heats: dict[str, list[tuple[float, float]]] = {}
+    spent = []
     for at, (item, label, mask) in enumerate(shown):
         for method in model.methods():
             began = time.perf_counter()
             heat = model.heat(item, label, method).heat
             if method == "grad-cam":
-                shares.setdefault("ms", []).append(1000 * (time.perf_counter() - began))
-                shares.setdefault(OTHER, []).append(inside(heat, shown[at - 1][2]))
-            shares.setdefault(method, []).append(inside(heat, mask))
-    return shares
+                spent.append(1000 * (time.perf_counter() - began))
+                heats.setdefault(OTHER, []).append(inside(heat, shown[at - 1][2]))
+            heats.setdefault(method, []).append(inside(heat, mask))
+    return heats, float(np.median(spent))
 
 
-def twins_shares(model: Any, shown: list[Shown], labels: tuple[str, ...], twins: int) -> list[float]:
-    """Return the mean share of Grad-CAM's heat inside the masks of each random twin; they divide the pictures."""
+def twins_heats(model: Any, shown: list[Shown], labels: tuple[str, ...], twins: int) -> list[tuple[float, float]]:
+    """Return Grad-CAM's heat inside the masks by random twins, which divide the pictures among them."""
     found = []
-    for seed in range(min(twins, len(shown))):
+    for seed in range(twins):
         twin = model.randomised(seed)
-        part = shown[seed :: min(twins, len(shown))]
-        # To an untrained head the true label is a row of random numbers like any other; all of them are more draws.
-        named = [(item, labels[at % len(labels)], mask) for at, (item, _, mask) in enumerate(part)]
-        found.append(
-            float(np.mean([inside(twin.heat(item, label, "grad-cam").heat, mask) for item, label, mask in named]))
-        )
+        for at, (item, _, mask) in enumerate(shown[seed::twins]):
+            # To an untrained head the true label is a row of random numbers like any other; all of them are more draws.
+            label = labels[(seed + at) % len(labels)]
+            found.append(inside(twin.heat(item, label, "grad-cam").heat, mask))
     return found
 
 
@@ -87,14 +102,13 @@ def measured(workspace: Workspace, name: str, masks: Masks, count: int, twins: i
         mask = masks(Path(part_image(item)[0]).stem)
         if mask is not None:
             shown.append((item, examples.labels[int(truth.argmax())], mask))
-    shares = shares_of(loaded.model, shown)
-    spent = float(np.median(shares.pop("ms")))
-    found = {method: float(np.mean(values)) for method, values in shares.items()}
-    blind = twins_shares(loaded.model, shown, examples.labels, twins)
-    spread = {TWIN: float(np.mean(blind)), "lowest": min(blind), "highest": max(blind)}
+    heats, spent = heats_of(loaded.model, shown)
+    blind = twins_heats(loaded.model, shown, examples.labels, twins)
     return {
-        **found,
-        **spread,
+        **{method: mean_share(parts) for method, parts in heats.items()},
+        POOLED: pooled_share(heats["grad-cam"]),
+        TWIN: mean_share(blind),
+        TWIN_POOLED: pooled_share(blind),
         "area": float(np.mean([mask.mean() for *_, mask in shown])),
         "n": len(shown),
         "ms": spent,
@@ -117,15 +131,12 @@ def main() -> None:
                 return None
             return np.asarray(Image.open(io.BytesIO(packed.read(named[name]))).convert("L")) > 127
 
-        print(
-            "Mean share of heat inside the masks, the true label explained; chance is the masks' share of the area.\n"
-        )
-        print("| model | pictures | chance | " + " | ".join((*COLUMNS, OTHER, TWIN)) + " | grad-cam, median ms |")
-        print("|---|" + "---:|" * (len(COLUMNS) + 5))
+        print("Share of heat inside the masks, the true label explained; chance is the masks' share of the area.\n")
+        print("| model | pictures | chance | " + " | ".join(PRINTED) + " | grad-cam, median ms |")
+        print("|---|" + "---:|" * (len(PRINTED) + 3))
         for model in args.models:
             found = measured(Workspace.here(), model, mask_of, args.pictures, args.twins)
-            cells = [f"{found[name]:.3f}" if name in found else "-" for name in ("area", *COLUMNS, OTHER, TWIN)]
-            cells[-1] += f" ({found['lowest']:.3f}–{found['highest']:.3f})"
+            cells = [f"{found[name]:.3f}" if name in found else "-" for name in ("area", *PRINTED)]
             print(f"| {model} | {found['n']:.0f} | {' | '.join(cells)} | {found['ms']:.0f} |", flush=True)
 
 

@@ -131,6 +131,8 @@ def _rollout(network: Any, pixels: torch.Tensor, facts: torch.Tensor | None) -> 
     for weights in seen:
         mean = 0.5 * weights[0].float().cpu().mean(0) + 0.5 * torch.eye(weights.shape[-1])
         flow = (mean / mean.sum(-1, keepdim=True)) @ flow
-    patches = flow[:, int(network.base.num_prefix_tokens) :].mean(0)
+    # The head reads the mean of the patches; what the class token has gathered has no part in the answer.
+    first = int(network.base.num_prefix_tokens)
+    patches = flow[first:, first:].mean(0)
     side = round(len(patches) ** 0.5)
     return _scaled(patches.reshape(side, -1).double().numpy())
