@@ -109,4 +109,5 @@ def test_a_text_is_never_taken_for_a_path(
     table = tmp_path / "texts.csv"
     table.write_text(f"title,abstract\nA,{tmp_path / 'secret.png'}\n", encoding="utf-8")
     code, told = call(place, monkeypatch, "predict", place[1], str(table), "--out", str(tmp_path / "out.csv"))
-    assert code == 2 and "reads pictures" in told
+    assert code == 2 and "Expected pictures" in told and "found none in 'texts.csv'" in told
+    assert not (tmp_path / "out.csv").exists()
