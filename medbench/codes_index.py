@@ -3,14 +3,16 @@
 Every query word stands for itself and, less, for the words of the index that are spelled like it (trigrams in common).
 A text's score is the cosine between query and text, words weighted by their rarity. Files, written by `Index.save`:
 
-    index.npz      postings (term → texts), rarity and norm, all numbers
+    index.npz      postings (term → texts), rarity, norm, and trigrams → terms, all numbers
     terms.txt      the words, one a line, in the order of their numbers
+    grams.txt      the trigrams, likewise
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,6 +28,37 @@ _ALIKE_KNOWN = 0.7  # the same for a word that the index knows itself: then it i
 _MOST_ALIKE = 6
 
 
+@dataclass(frozen=True)
+class Grams:
+    """Which words have a trigram: to find words that are spelled alike.
+
+    Attributes:
+        grams: The trigrams.
+        starts: (n_grams + 1,) int32, where a trigram's words begin.
+        terms: word numbers, ascending within a trigram.
+        sizes: (V,) float32, how many trigrams a word has.
+    """
+
+    grams: Sequence[str]
+    starts: Ints
+    terms: Ints
+    sizes: Floats
+
+    @classmethod
+    def of(cls, terms: Sequence[str]) -> Grams:
+        """Spell words; the number of a word is its position."""
+        held: dict[str, list[int]] = {}
+        sizes = np.zeros(len(terms), dtype=np.float32)
+        for at, term in enumerate(terms):
+            each = _grams(term)
+            sizes[at] = len(each)
+            for gram in each:
+                held.setdefault(gram, []).append(at)
+        starts = np.cumsum([0, *(len(each) for each in held.values())]).astype(np.int32)
+        flat = np.array([at for each in held.values() for at in each], dtype=np.int32)
+        return cls(list(held), starts, flat, sizes)
+
+
 class Index:
     """Texts, ready to be searched. Read-only, so threads may share it.
 
@@ -35,19 +68,23 @@ class Index:
         postings: text numbers, ascending within a word.
         rarity: (V,) float32, the logarithm of how rare a word is.
         norm: (n_texts,) float32, length of a text's vector.
+        numbers: A word's number.
     """
 
-    def __init__(self, terms: Sequence[str], starts: Ints, postings: Ints, rarity: Floats, norm: Floats) -> None:
-        """Take the arrays; see the class."""
+    def __init__(
+        self,
+        terms: Sequence[str],
+        starts: Ints,
+        postings: Ints,
+        rarity: Floats,
+        norm: Floats,
+        grams: Grams | None = None,
+    ) -> None:
+        """Take the arrays; see the class. `grams` are worked out when they are not given."""
         self.terms, self.starts, self.postings, self.rarity, self.norm = list(terms), starts, postings, rarity, norm
-        self._number = {term: at for at, term in enumerate(self.terms)}
-        grams = [_grams(term) for term in self.terms]
-        self._sizes = np.array([len(each) for each in grams], dtype=np.float32)
-        held: dict[str, list[int]] = {}
-        for at, each in enumerate(grams):
-            for gram in each:
-                held.setdefault(gram, []).append(at)
-        self._by_gram: Mapping[str, Ints] = {gram: np.array(at, dtype=np.int32) for gram, at in held.items()}
+        self.numbers = {term: at for at, term in enumerate(self.terms)}
+        self._grams = Grams.of(self.terms) if grams is None else grams
+        self._gram_number = {gram: at for at, gram in enumerate(self._grams.grams)}
         self.meanings = lru_cache(maxsize=20_000)(self._meanings)
 
     @classmethod
@@ -69,33 +106,39 @@ class Index:
     def save(self, folder: Path) -> None:
         """Write the files into an existing folder."""
         arrays = {name: getattr(self, name) for name in ("starts", "postings", "rarity", "norm")}
-        np.savez(folder / "index.npz", allow_pickle=False, **arrays)
+        spelled = {"gram_starts": self._grams.starts, "gram_terms": self._grams.terms, "gram_sizes": self._grams.sizes}
+        np.savez(folder / "index.npz", allow_pickle=False, **arrays, **spelled)
         (folder / "terms.txt").write_text("\n".join(self.terms), encoding="utf-8")
+        (folder / "grams.txt").write_text("\n".join(self._grams.grams), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Index:
         """Read what `save` wrote."""
+        terms, grams = ((folder / name).read_text(encoding="utf-8").split("\n") for name in ("terms.txt", "grams.txt"))
         with np.load(folder / "index.npz", allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("starts", "postings", "rarity", "norm")}
-        return cls((folder / "terms.txt").read_text(encoding="utf-8").split("\n"), **arrays)
+            spelled = Grams(grams, *(file[f"gram_{name}"] for name in ("starts", "terms", "sizes")))
+        return cls(terms, **arrays, grams=spelled)
 
     def _meanings(self, word: str) -> tuple[tuple[int, float], ...]:
         """Return (word number, likeness 0-1) of the words that a query word may stand for, itself first."""
-        known = self._number.get(word)
+        known = self.numbers.get(word)
         exact = [(known, 1.0)] if known is not None else []
         if len(word) < 4 or word.isdigit():
             return tuple(exact)
         grams = _grams(word)
-        found = [self._by_gram[gram] for gram in grams if gram in self._by_gram]
-        if not found:
+        numbers = [self._gram_number[gram] for gram in grams if gram in self._gram_number]
+        if not numbers:
             return tuple(exact)
+        held = self._grams
+        found = [held.terms[held.starts[at] : held.starts[at + 1]] for at in numbers]
         shared = np.bincount(np.concatenate(found), minlength=len(self.terms)).astype(np.float32)
-        likeness = 2 * shared / (self._sizes + len(grams))
+        likeness = 2 * shared / (held.sizes + len(grams))
         if known is not None:
             likeness[known] = 0
-        best = np.argsort(-likeness, kind="stable")[:_MOST_ALIKE]
-        limit = _ALIKE if known is None else _ALIKE_KNOWN
-        return (*exact, *((int(at), float(likeness[at]) ** 2) for at in best if likeness[at] >= limit))
+        alike = np.flatnonzero(likeness >= (_ALIKE if known is None else _ALIKE_KNOWN))
+        best = alike[np.argsort(-likeness[alike], kind="stable")][:_MOST_ALIKE]
+        return (*exact, *((int(at), float(likeness[at]) ** 2) for at in best))
 
     def weight(self, word: str) -> float:
         """Return a query word's rarity; of an unknown word that of the word most like it, else that of a rare word."""

@@ -2,16 +2,16 @@
 
 A code is known by several texts: its own title, the inclusion terms at it, notes elsewhere that point to it ("plantar
 wart (B07.0)"), the titles of the ICD-9 codes that it succeeded. The best of them speaks for the code. Context (titles
-above it), specificity and "unspecified" or "other" in its title decide between codes that fit alike. The weights were
-learnt by `benchmarks/icd_terms.py` from inclusion terms; its figure is measured with all inclusion terms taken out.
+above it), specificity and "unspecified" or "other" in its title decide between codes that fit alike, and so do words that
+the tables use for words of a title (`codes_translation`). The weights (`codes_ranking`) were learnt by
+`benchmarks/icd_terms.py` from inclusion terms; its figure is measured with all inclusion terms taken out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,18 @@ import numpy.typing as npt
 
 from medbench.codes_index import Floats, Index, Ints
 from medbench.codes_naming import Version, undotted
+from medbench.codes_ranking import shipped
 from medbench.codes_references import references
-from medbench.codes_store import LEVELS, Store, build_once, write_columns
+from medbench.codes_store import LEVELS, Store, Strings, build_once, write_columns
+from medbench.codes_titles import Titles
+from medbench.codes_translation import Translation
 from medbench.codes_words import words
 from medbench.workspace import undamaged, write_json
 
 SOURCES = ("title", "inclusion", "pointed", "includes", "icd9", "bare")
 """Where a text that stands for a code comes from."""
 Rows = npt.NDArray[np.int64]
-_FORMAT = "4"
+_FORMAT = "5"
 _POINTED = re.compile(r"^(.{3,}?)\s*\(([^()]*)\)$")
 # What a title says only to say that nothing more is known: "Pneumonia, unspecified organism" is pneumonia.
 _BARE = re.compile(
@@ -39,9 +42,11 @@ _NOTHING_KNOWN = frozenset({"unspecified", "specified"})
 _UNSPECIFIED = re.compile(r"\bunspecified\b|\bNOS\b", re.IGNORECASE)
 _OTHER = re.compile(r"^other\b|\bother specified\b", re.IGNORECASE)
 CANDIDATES = 150
+SAID = slice(12, 15)
+"""Columns of the features that a translation gives."""
 FEATURES = (
     "best text", "title", "share found", "share with context", "parent", "child", "unspecified", "other", "depth",
-    "has finer", "length", "same length",
+    "has finer", "length", "same length", "said by title", "said with context", "title said",
 )  # fmt: skip
 
 
@@ -130,34 +135,89 @@ def _succeeded(store: Store) -> Iterator[Entry]:
                 yield Entry(store.texts[title], int(store.parent[row]) if store.extended[row] else row, 4)
 
 
+class Entries:
+    """Many entries, sorted by row, made when they are asked for."""
+
+    def __init__(self, texts: Sequence[str] | Strings, rows: Ints, sources: Ints) -> None:
+        """Take the columns: n texts, (n,) ascending rows, (n,) sources."""
+        self.texts, self.rows, self.sources = texts, rows, sources
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Entries:
+        """Sort entries; equal ones count once."""
+        held = sorted(set(entries), key=lambda entry: (entry.row, entry.source, entry.text))
+        rows = np.array([entry.row for entry in held], dtype=np.int32)
+        return cls([entry.text for entry in held], rows, np.array([entry.source for entry in held], dtype=np.int32))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.rows)
+
+    def __getitem__(self, at: int) -> Entry:
+        """Return one entry."""
+        return Entry(self.texts[at], int(self.rows[at]), int(self.sources[at]))
+
+
+def pairs_of(store: Store, version: Version) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Yield (row, words said, words of the title) of what stands for a code in other words, to learn words from."""
+    for entry in entries_of(store, version):
+        if SOURCES[entry.source] in ("inclusion", "pointed", "icd9"):
+            yield entry.row, words(entry.text), words(store.texts[entry.row])
+
+
+def titles_of(store: Store, rows: Ints, index: Index) -> Titles:
+    """Return the titles of a table's categories and codes, by their words.
+
+    The facts are: unspecified, other, depth, has finer codes, number of words of the title.
+    """
+    said: dict[int, list[str]] = {}
+    own, above = [], []
+    has_finer = set(store.parent[rows].tolist())
+    facts = np.zeros((len(rows), 5), dtype=np.float32)
+    for at, row in enumerate(rows.tolist()):
+        title = store.texts[row]
+        own.append(words(title))
+        context: list[str] = []
+        over = row
+        while (over := int(store.parent[over])) >= 0:
+            context += said.setdefault(over, words(store.texts[over]))
+        above.append(context)
+        told = (_UNSPECIFIED.search(title) is not None, _OTHER.search(title) is not None)
+        facts[at] = (*told, len(undotted(store.codes[row])) - 3, row in has_finer, np.log1p(len(title.split())))
+    return Titles.of(own, above, facts, index)
+
+
 class Searcher:
     """One table, ready to be searched by words. Read-only after it is made."""
 
-    def __init__(self, store: Store, entries: Sequence[Entry], index: Index, keys: Sequence[str] = ()) -> None:
-        """Take the tables, the texts that stand for its codes, their index, and their words as `key_of` gives them."""
-        self._store, self.entries, self.index, self.keys = store, entries, index, keys
-        self.rows = np.unique(np.array([entry.row for entry in entries], dtype=np.int32))
-        self._node = np.searchsorted(self.rows, [entry.row for entry in entries]).astype(np.int32)
-        self._is_title = np.array([entry.source == 0 for entry in entries])
+    def __init__(
+        self,
+        store: Store,
+        entries: Entries,
+        index: Index,
+        titles: Titles,
+        translation: Translation,
+        keys: Sequence[str] | Strings = (),
+    ) -> None:
+        """Take a table's parts.
+
+        Args:
+            store: The tables.
+            entries: The texts that stand for the table's codes.
+            index: Of their texts.
+            titles: As `titles_of` gives them for the entries' distinct rows.
+            translation: Which words may be said for words of the titles.
+            keys: The entries' words as `key_of` gives them.
+        """
+        self.entries, self.index, self.titles, self.translation, self.keys = entries, index, titles, translation, keys
+        self.rows, self._begins, node = np.unique(entries.rows, return_index=True, return_inverse=True)
+        self._node: Ints = node.astype(np.int32)
+        is_title = np.flatnonzero(entries.sources == 0)
         self._titles = np.zeros(len(self.rows), dtype=np.int32)
-        self._titles[self._node[self._is_title]] = np.flatnonzero(self._is_title)
+        self._titles[self._node[is_title]] = is_title
         above = store.parent[self.rows]
         at = np.minimum(np.searchsorted(self.rows, above), len(self.rows) - 1)
         self._above: Ints = np.where(self.rows[at] == above, at, -1).astype(np.int32)
-
-    @cached_property
-    def _facts(self) -> Floats:
-        """(n_nodes, 5) float32: unspecified, other, depth, has finer codes, number of words of the title."""
-        titles = [self.entries[at].text for at in self._titles.tolist()]
-        facts = np.zeros((len(titles), 5), dtype=np.float32)
-        facts[:, 0] = [_UNSPECIFIED.search(title) is not None for title in titles]
-        facts[:, 1] = [_OTHER.search(title) is not None for title in titles]
-        facts[:, 2] = [len(undotted(self._store.codes[row])) - 3 for row in self.rows.tolist()]
-        has_finer = np.zeros(len(titles), dtype=bool)
-        has_finer[self._above[self._above >= 0]] = True
-        facts[:, 3] = has_finer
-        facts[:, 4] = [np.log1p(len(title.split())) for title in titles]
-        return facts
 
     def features(self, query: str, limit: int = CANDIDATES) -> tuple[Rows, Floats, Ints, Floats]:
         """Return the nodes that may fit a query and what is known of each.
@@ -168,11 +228,10 @@ class Searcher:
         """
         asked = words(query)
         cosine, share = self.index.match(asked)
-        some = np.flatnonzero(cosine > 0.05)
-        best = np.zeros(len(self.rows), dtype=np.float32)
-        np.maximum.at(best, self._node[some], cosine[some])
-        found = np.zeros(len(self.rows), dtype=np.float32)
-        np.maximum.at(found, self._node[some], share[some])
+        weak = cosine <= 0.05
+        some = np.flatnonzero(~weak)
+        best = np.maximum.reduceat(np.where(weak, 0, cosine), self._begins)
+        found = np.maximum.reduceat(np.where(weak, 0, share), self._begins)
         above = np.where(self._above >= 0, best[self._above], 0)
         # A code whose own words are common may still be right when its heading fits well.
         prior = best + np.float32(0.3) * found + np.float32(0.2) * above
@@ -180,19 +239,21 @@ class Searcher:
         nodes = np.argpartition(-prior, count - 1)[:count] if count else np.zeros(0, dtype=np.int64)
         nodes = nodes[np.lexsort((nodes, -prior[nodes]))]
         child = np.zeros(len(self.rows), dtype=np.float32)
-        has = self._above >= 0
+        has = (self._above >= 0) & (best > 0)
         np.maximum.at(child, self._above[has], best[has])
         texts, cosines = self._spoke(nodes, some, cosine)
+        facts = self.titles.facts[nodes]
         table = np.zeros((len(nodes), len(FEATURES)), dtype=np.float32)
         table[:, 0], table[:, 1] = best[nodes], cosine[self._titles[nodes]]
-        table[:, 2], table[:, 3] = found[nodes], self._with_context(asked, nodes)
+        table[:, 2], table[:, 3] = found[nodes], self.titles.shared(asked, nodes, self.index)
         table[:, 4], table[:, 5] = above[nodes], child[nodes]
-        table[:, 6:11] = self._facts[nodes]
+        table[:, 6:11] = facts
         length = np.log1p(len(query.split()))
-        table[:, 11] = np.abs(self._facts[nodes, 4] - length)
+        table[:, 11] = np.abs(facts[:, 4] - length)
         unspecified, other = _UNSPECIFIED.search(query) is not None, _OTHER.search(query) is not None
         table[:, 6] *= 1.0 + unspecified
         table[:, 7] *= 1.0 + other
+        table[:, SAID] = self.titles.said(asked, nodes, self.index, self.translation)
         return nodes, table, texts, cosines
 
     def _spoke(self, nodes: Rows, some: Rows, cosine: Floats) -> tuple[Ints, Floats]:
@@ -204,30 +265,10 @@ class Searcher:
         texts[place[self._node[order]]] = order  # the last one written is the best
         return texts, cosine[texts]
 
-    def _with_context(self, asked: Sequence[str], nodes: Rows) -> Floats:
-        """Return (n,) share of the query's rarity found in a node's texts or in the titles above it."""
-        out = np.zeros(len(nodes), dtype=np.float32)
-        weights = {word: self.index.weight(word) for word in dict.fromkeys(asked)}
-        total = sum(weights.values()) or 1.0
-        for at, node in enumerate(nodes.tolist()):
-            bag = self._bag(node)
-            out[at] = sum(weight for word, weight in weights.items() if word in bag) / total
-        return out
-
-    def _bag(self, node: int) -> frozenset[str]:
-        bags: dict[int, frozenset[str]] = self.__dict__.setdefault("_bags", {})
-        if node not in bags:
-            row = int(self.rows[node])
-            said = words(self._store.texts[row])
-            while (row := int(self._store.parent[row])) >= 0:
-                said += words(self._store.texts[row])
-            bags[node] = frozenset(said)
-        return bags[node]
-
     def rank(self, query: str, limit: int = 20) -> list[Ranked]:
         """Return the rows that fit a query best, the best first; none when no word is known."""
         nodes, table, texts, cosines = self.features(query)
-        scores = table @ WEIGHTS
+        scores = shipped().score(table)
         order = np.lexsort((nodes, -scores))[:limit]
         out = []
         for at in order.tolist():
@@ -237,30 +278,31 @@ class Searcher:
         return out
 
 
-WEIGHTS: Floats = np.array(
-    [4.95, -1.34, 6.96, 4.09, 2.85, 0.67, -0.13, 0.48, -0.71, -0.96, -1.22, -0.60], dtype=np.float32
-)
-"""(len(FEATURES),) learnt by `benchmarks/icd_terms.py --learn`."""
-
-
 def open_searcher(store: Store, version: Version) -> Searcher:
     """Return the searcher of a table, building its index beside the tables when it is not there yet."""
     folder = store.folder / f"search-{version}-{_FORMAT}"
     build_once(folder, "search.json", lambda place: _write(store, version, place))
     with undamaged(folder, "search index"):
-        texts, rows, sources, keys = store.columns_of(folder / "entries.parquet")
-        entries = [Entry(text, row, source) for text, row, source in zip(texts, rows, sources, strict=True)]
-        return Searcher(store, entries, Index.load(folder), keys)
+        name = f"{folder.name}/entries"
+        numbers = (store.numbers(name, column, np.int32) for column in ("row", "source"))
+        entries = Entries(store.strings(name, "text"), *numbers)
+        parts = Index.load(folder), Titles.load(folder), Translation.load(folder)
+        return Searcher(store, entries, *parts, store.strings(name, "key"))
 
 
 def _write(store: Store, version: Version, place: Path) -> None:
-    entries = sorted(set(entries_of(store, version)), key=lambda entry: (entry.row, entry.source, entry.text))
+    entries = Entries.of(entries_of(store, version))
+    texts = entries.texts[:]
     write_columns(
         place / "entries.parquet",
-        text=[entry.text for entry in entries],
-        row=np.array([entry.row for entry in entries], dtype=np.int32),
-        source=np.array([entry.source for entry in entries], dtype=np.int32),
-        key=[key_of(words(bare_of(entry.text))) for entry in entries],
+        text=texts,
+        row=entries.rows,
+        source=entries.sources,
+        key=[key_of(words(bare_of(text))) for text in texts],
     )
-    Index.of([entry.text for entry in entries]).save(place)
+    index = Index.of(texts)
+    index.save(place)
+    titles_of(store, np.unique(entries.rows), index).save(place)
+    pairs = ((said, title) for _, said, title in pairs_of(store, version))
+    Translation.of(pairs, index.numbers).save(place)
     write_json(place / "search.json", {"entries": len(entries)})

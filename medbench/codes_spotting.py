@@ -162,7 +162,7 @@ def _spotted(text: str, start: int, end: int, version: Version) -> Iterator[tupl
 def _keys(version: Version) -> dict[str, list[int]]:
     """Return key -> numbers of the texts with these words; single words that mean too much alone are left out."""
     held: dict[str, list[int]] = {}
-    for at, key in enumerate(tables().searcher(version).keys):
+    for at, key in enumerate(tables().searcher(version).keys[:]):
         if key and not key.replace(" ", "").isdigit() and not (" " not in key and (key in _NOT_ALONE or len(key) < 3)):
             held.setdefault(key, []).append(at)
     return held

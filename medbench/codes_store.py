@@ -80,17 +80,11 @@ class Store:
             card = read_json(folder / _CARD)
             self.releases: dict[str, str] = card["releases"]
             self.ranges: dict[Version, tuple[int, int]] = {name: tuple(card["ranges"][name]) for name in VERSIONS}
-            self.level: npt.NDArray[np.int8] = self._numbers("codes", "level", np.int8)
-            self.billable: npt.NDArray[np.bool_] = self._numbers("codes", "billable", np.int8).astype(bool)
-            self.extended: npt.NDArray[np.bool_] = self._numbers("codes", "extended", np.int8).astype(bool)
-            self.parent: npt.NDArray[np.int32] = self._numbers("codes", "parent", np.int32)
-            self.end: npt.NDArray[np.int32] = self._numbers("codes", "end", np.int32)
-
-    def columns_of(self, path: Path) -> list[list[Any]]:
-        """Return the columns of a small Parquet file as lists."""
-        from pyarrow import parquet
-
-        return [column.to_pylist() for column in parquet.ParquetFile(path).read().columns]
+            self.level: npt.NDArray[np.int8] = self.numbers("codes", "level", np.int8)
+            self.billable: npt.NDArray[np.bool_] = self.numbers("codes", "billable", np.int8).astype(bool)
+            self.extended: npt.NDArray[np.bool_] = self.numbers("codes", "extended", np.int8).astype(bool)
+            self.parent: npt.NDArray[np.int32] = self.numbers("codes", "parent", np.int32)
+            self.end: npt.NDArray[np.int32] = self.numbers("codes", "end", np.int32)
 
     def _column(self, name: str, column: str) -> Any:
         from pyarrow import parquet
@@ -99,21 +93,23 @@ class Store:
         table = parquet.ParquetFile(self.folder / f"{name}.parquet", memory_map=True).read(columns=[column])
         return table.column(column).combine_chunks()
 
-    def _numbers(self, name: str, column: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    def numbers(self, name: str, column: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
+        """Return a column of the file `<folder>/<name>.parquet`, which holds numbers of this type."""
         found = self._column(name, column)
         return np.frombuffer(found.buffers()[1], dtype=dtype)[found.offset : found.offset + len(found)]
 
     @cached_property
     def codes(self) -> Strings:
         """Every row's code as printed."""
-        return self._strings("codes", "code")
+        return self.strings("codes", "code")
 
     @cached_property
     def texts(self) -> Strings:
         """Every row's text."""
-        return self._strings("codes", "text")
+        return self.strings("codes", "text")
 
-    def _strings(self, name: str, column: str) -> Strings:
+    def strings(self, name: str, column: str) -> Strings:
+        """Return a column of the file `<folder>/<name>.parquet`. Raises MedbenchError when it is damaged."""
         with undamaged(self.folder, "code table"):
             found = self._column(name, column)
             _, places, characters = found.buffers()
@@ -121,11 +117,11 @@ class Store:
             return Strings(characters.to_pybytes(), places)
 
     def _listed(self, name: str, column: str) -> list[str]:
-        return self._strings(name, column)[:]
+        return self.strings(name, column)[:]
 
     @cached_property
     def _notes(self) -> tuple[list[int], list[str], list[str]]:
-        rows: list[int] = self._numbers("notes", "row", np.int32).tolist()
+        rows: list[int] = self.numbers("notes", "row", np.int32).tolist()
         return rows, self._listed("notes", "kind"), self._listed("notes", "note")
 
     def notes_at(self, row: int) -> Iterator[tuple[str, str]]:
