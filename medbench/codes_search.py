@@ -2,8 +2,8 @@
 
 A code is known by several texts: its own title, the inclusion terms at it, notes elsewhere that point to it ("plantar
 wart (B07.0)"), the titles of the ICD-9 codes that it succeeded. The best of them speaks for the code. Context (titles
-above it), specificity and "unspecified" or "other" in its title decide between codes that fit alike, and so do words that
-the tables use for words of a title (`codes_translation`). The weights (`codes_ranking`) were learnt by
+above it), specificity and "unspecified" or "other" in its title decide between codes that fit alike, and so do words
+that the tables use for words of a title (`codes_translation`). The weights (`codes_ranking`) were learnt by
 `benchmarks/icd_terms.py` from inclusion terms; its figure is measured with all inclusion terms taken out.
 """
 
