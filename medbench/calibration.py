@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench.records import AnswerKind, Scores, Truth
+from medbench.slices import slices_of
 
 Floats = npt.NDArray[np.float64]
 Method = Literal["identity", "platt", "isotonic", "temperature", "vector", "platt_normalised"]
@@ -46,11 +47,12 @@ def expected_calibration_error(prob: npt.ArrayLike, truth: Truth, answer: Answer
 
     For answer "many" it runs over all (item, label) pairs; for "one" over the top label of each item.
     """
-    claimed, true = (array.ravel() for array in calibration_pairs(prob, truth, answer))
-    if not claimed.size:
-        return 0.0
-    gaps = np.bincount(bin_of(claimed, bins), weights=claimed - true, minlength=bins)
-    return float(np.abs(gaps).sum() / claimed.size)
+    table, gaps, n_pairs = np.asarray(prob), np.zeros(bins), 0
+    for rows in slices_of(*truth.shape):
+        claimed, true = (array.ravel() for array in calibration_pairs(table[rows], truth[rows], answer))
+        gaps += np.bincount(bin_of(claimed, bins), weights=claimed - true, minlength=bins)
+        n_pairs += claimed.size
+    return float(np.abs(gaps).sum() / n_pairs) if n_pairs else 0.0
 
 
 def log_loss(prob: npt.ArrayLike, truth: Truth, answer: AnswerKind) -> float:
@@ -58,9 +60,13 @@ def log_loss(prob: npt.ArrayLike, truth: Truth, answer: AnswerKind) -> float:
 
     Probabilities are kept inside [1e-6, 1 - 1e-6].
     """
-    values = np.clip(np.asarray(prob, dtype=np.float64), EPSILON, 1 - EPSILON)
-    likelihood = values[truth] if answer == "one" else np.where(truth, values, 1 - values)
-    return float(-np.log(likelihood).mean()) if likelihood.size else 0.0
+    table, nats, n_values = np.asarray(prob), 0.0, 0
+    for rows in slices_of(*truth.shape):
+        values = np.clip(np.asarray(table[rows], dtype=np.float64), EPSILON, 1 - EPSILON)
+        likelihood = values[truth[rows]] if answer == "one" else np.where(truth[rows], values, 1 - values)
+        nats -= float(np.log(likelihood).sum())
+        n_values += likelihood.size
+    return nats / n_values if n_values else 0.0
 
 
 def logit(prob: npt.ArrayLike) -> Floats:
@@ -114,7 +120,9 @@ class LabelLines:
 
     def __call__(self, scores: Scores) -> Floats:
         """Return calibrated probabilities, (n, L) float64."""
-        prob = logistic(self.slope * logit(scores) + self.intercept)
+        prob = np.empty(scores.shape)
+        for rows in slices_of(*scores.shape):
+            prob[rows] = logistic(self.slope * logit(scores[rows]) + self.intercept)
         begin = 0
         for label, end in enumerate(self.steps_end):
             if end > begin:
@@ -171,13 +179,17 @@ def fit_lines(scores: Scores, truth: Truth, isotonic: npt.NDArray[np.bool_], nor
     Targets are smoothed as Platt (1999) does; a label's line is pulled towards the line of all labels pooled, as if
     by four more items, so that a label with two positives does not get a line of its own making.
     """
-    margins = logit(scores)
     positives = truth.sum(axis=0)
     high, low = (positives + 1) / (positives + 2), 1 / (len(truth) - positives + 2)
-    targets = np.where(truth, high, low)
+    # Two numbers need no more pairs than a slice holds: from a larger table, items at even distances.
+    some = np.arange(0, len(truth), len(slices_of(*truth.shape)) or 1)
+    margins, targets = logit(scores[some]), np.where(truth[some], high, low)
     shared = _newton(margins.reshape(-1, 1), targets.reshape(-1, 1), np.array([[1.0], [0.0]]), 1e-3)
-    start = np.repeat(shared, truth.shape[1], axis=1)
-    slope, intercept = _newton(margins, targets, start, _PRIOR)
+    slope, intercept = np.empty(truth.shape[1]), np.empty(truth.shape[1])
+    for columns in slices_of(*truth.shape[::-1]):
+        start = np.repeat(shared, len(high[columns]), axis=1)
+        targets = np.where(truth[:, columns], high[columns], low[columns])
+        slope[columns], intercept[columns] = _newton(logit(scores[:, columns]), targets, start, _PRIOR)
     return LabelLines(slope.clip(0), intercept, *_steps(scores, truth, isotonic), normalise=normalise)
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from medbench.codes import tables
 from medbench.metrics import label_ranking_precision
 from medbench.records import Metric, Truth
+from medbench.slices import slices_of
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -91,7 +92,12 @@ def figures(
 
 
 def _per_item(truth: Truth, prob: npt.NDArray[np.floating[Any]], decided: Truth, missed: Ints) -> Floats:
-    """Return (n, 6 + 2 k) columns whose sums give every figure."""
+    """Return (n, 7 + 2 k) columns whose sums give every figure; items are ranked a slice at a time."""
+    parts = [_columns(truth[rows], prob[rows], decided[rows], missed[rows]) for rows in slices_of(*truth.shape)]
+    return np.concatenate(parts)
+
+
+def _columns(truth: Truth, prob: npt.NDArray[np.floating[Any]], decided: Truth, missed: Ints) -> Floats:
     known = truth.sum(axis=1)
     carried = known + missed
     some = np.maximum(carried, 1)

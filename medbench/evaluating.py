@@ -15,7 +15,7 @@ from medbench import code_metrics, metrics, predicting
 from medbench import mapping as columns
 from medbench.errors import MedbenchError
 from medbench.readers import Account, open_source
-from medbench.records import ColumnMap, Item, Metric, Truth
+from medbench.records import ColumnMap, Item, Metric, Scores, Truth
 from medbench.tasks import get_task
 from medbench.workspace import Workspace
 
@@ -32,13 +32,14 @@ class Evaluation:
         file: Name of the file.
         judged: Rows the figures rest on.
         seen: Rows left out because the model learnt from that very text.
-        unlabelled: Rows left out because they carry no label of the model.
-        unknown_labels: Label -> rows, for labels in the file that the model does not know; they are not judged.
+        unlabelled: Rows left out because they carry no label of the model; for ICD codes, no label at all.
+        unknown_labels: Label -> rows, for labels in the file that the model does not know; they are not judged, but
+            for ICD codes they count as missed.
         refused: Rows the reader could not use.
         metrics: Metrics with 95 % intervals (bootstrap over groups when the file names them, else over rows).
         per_label: One row per label.
         notes: What a reader of the figures must know, one sentence each.
-        codes: For ICD codes, the field's figures (`code_metrics.card_figures`); here unknown codes count as missed.
+        codes: For ICD codes, the field's figures (`code_metrics.card_figures`).
     """
 
     model: str
@@ -110,25 +111,22 @@ def judge_rows(
     unknown = Counter(label for row in rows for label in row.labels if label not in loaded.labels)
     seen = predicting.seen_in_training(loaded, items)
     known = frozenset(loaded.labels)
-    labelled = np.array([not known.isdisjoint(row.labels) for row in rows], dtype=bool)
+    coding = loaded.card["task"] == "icd"
+    labelled = np.array([bool(row.labels if coding else known.intersection(row.labels)) for row in rows], dtype=bool)
     kept = np.flatnonzero(labelled & (keep_seen | ~seen))
     n_seen = int((seen & labelled).sum())
     truth = _truth([rows[index].labels for index in kept], loaded.labels, unknown, n_seen)
     probabilities, decided = _answers(loaded, [items[index] for index in kept])
     groups = [rows[index].group for index in kept]
+    strange = [[label for label in rows[index].labels if label not in known] for index in kept]
     measured = metrics.evaluate(
-        truth,
-        probabilities,
-        decided,
+        *(_with_missed(truth, probabilities, decided, strange) if coding else (truth, probabilities, decided)),
         answer=loaded.model.answer,
         groups=groups if all(groups) else None,
         rng=np.random.default_rng(seed),
         n_boot=n_boot,
     )
-    codes = None
-    if loaded.card["task"] == "icd":
-        unknown_codes = [[label for label in rows[index].labels if label not in known] for index in kept]
-        codes = _codes(loaded, (truth, probabilities, decided), unknown_codes, groups, resamples)
+    codes = _codes(loaded, (truth, probabilities, decided), strange, groups, resamples) if coding else None
     return Evaluation(
         model=loaded.id,
         file=file,
@@ -142,6 +140,18 @@ def judge_rows(
         notes=_notes(n_seen, keep_seen, unknown, loaded.card),
         codes=codes,
     )
+
+
+def _with_missed(
+    truth: Truth, probabilities: Scores, decided: Truth, strange: list[list[str]]
+) -> tuple[Truth, Scores, Truth]:
+    """Add a column for each label that the model does not know: probability 0, never decided, true where it is."""
+    column = {label: at for at, label in enumerate(sorted({label for labels in strange for label in labels}))}
+    more = np.zeros((len(truth), len(column)), dtype=bool)
+    for row, labels in enumerate(strange):
+        more[row, [column[label] for label in labels]] = True
+    never = np.zeros_like(more)
+    return np.hstack([truth, more]), np.hstack([probabilities, never.astype(np.float32)]), np.hstack([decided, never])
 
 
 def _codes(
@@ -208,7 +218,8 @@ def _notes(seen: int, keep_seen: bool, unknown: Counter[str], card: Mapping[str,
         notes.append(f"{seen:,} rows were in the model's training data and were left out.")
     if unknown:
         named = ", ".join(f"{label} ({count:,})" for label, count in unknown.most_common(5))
-        notes.append(f"The model does not know these labels of the file, so they are not judged: {named}.")
+        fate = "they count as missed" if card["task"] == "icd" else "so they are not judged"
+        notes.append(f"The model does not know these labels of the file, {fate}: {named}.")
     baseline = card.get("baselines", {}).get("majority", {}).get("micro_f1", {}).get("value")
     if baseline is not None:
         notes.append(f"For comparison, the majority rule reached micro-F1 {baseline:.3f} on the model's own test rows.")

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from medbench.calibration import BINS, EPSILON, bin_of, calibration_pairs, expected_calibration_error
 from medbench.records import AnswerKind, Metric, Truth
+from medbench.slices import SLICE_CELLS, area_over_pairs, slices_of
 
 Floats = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.floating[Any]]
@@ -30,7 +31,6 @@ RANKED_BOOT = 200
 # Cells (resamples x items x labels) that the sorted metrics may touch: about three seconds.
 _RANKED_CELLS = 2e8
 _CHUNK = 100
-_SLICE_CELLS = 4_000_000
 
 
 def evaluate(
@@ -100,11 +100,9 @@ class _Columns:
         self.at = [k for k in AT if k < max(self.n_labels, 2)]
         counts = (truth & decided, ~truth & decided, truth & ~decided)
         self.counts = hstack([csr_matrix(part, dtype=np.float64) for part in counts], format="csr")
-        size = max(1, _SLICE_CELLS // max(self.n_labels, 1))
         parts = []
-        for begin in range(0, len(truth), size):
-            true, said = truth[begin : begin + size], decided[begin : begin + size]
-            claimed = np.asarray(prob[begin : begin + size], dtype=np.float64)
+        for rows in slices_of(*truth.shape):
+            true, said, claimed = truth[rows], decided[rows], np.asarray(prob[rows], dtype=np.float64)
             parts.append(np.concatenate([self._items(true, claimed, said), self._bins(true, claimed)], axis=1))
         self.rest = np.concatenate(parts)
 
@@ -261,8 +259,10 @@ def _ranked_with(truth: Truth, prob: Probabilities, group: npt.NDArray[np.int64]
         auc, precision = _curve_areas(truth[:, label], prob[:, label], group, weights)
         aucs.append(auc)
         precisions.append(precision)
-    groups_of_pairs = np.tile(group, truth.shape[1])
-    micro, _ = _curve_areas(truth.T.ravel(), prob.T.ravel(), groups_of_pairs, weights)
+    if truth.size > SLICE_CELLS:  # too large for resamples: `weights` is the sample itself
+        micro = np.array([area_over_pairs(truth, prob)])
+    else:
+        micro, _ = _curve_areas(truth.T.ravel(), prob.T.ravel(), np.tile(group, truth.shape[1]), weights)
     return {
         "auc": _mean_over_labels(aucs, len(weights)),
         "auc_micro": np.nan_to_num(micro),

@@ -125,7 +125,7 @@ def conformal_cutoff(prob: Floats, truth: Truth, answer: AnswerKind, coverage: f
     allowed = ((n_items + 1) * (1 - coverage) - 1) / n_items if n_items else -1.0
     if allowed < 0:
         return None
-    missed = (truth / truth.sum(axis=1, keepdims=True) / n_items)[truth]
+    missed = (1 / truth.sum(axis=1) / n_items)[np.nonzero(truth)[0]]
     values = prob[truth]
     if answer == "one":
         # The k-th smallest probability of a true label, k = floor((n + 1)(1 - coverage)).

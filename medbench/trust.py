@@ -24,6 +24,7 @@ from medbench.calibration import (
 )
 from medbench.errors import MedbenchError
 from medbench.records import AnswerKind, Scores, Truth
+from medbench.slices import slices_of
 from medbench.thresholds import balancing_shares, conformal_cutoff, tune_thresholds
 from medbench.workspace import read_json, replacing, write_json
 
@@ -135,6 +136,10 @@ class Trust:
         "one": 1 minus the gap between the two labels that come first. "many": a label's distance is measured from its
         threshold, as a share of the way to 0 or to 1, and the nearest label counts.
         """
+        parts = [self._doubt(prob[rows]) for rows in slices_of(*prob.shape)]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _doubt(self, prob: Scores) -> Floats:
         values = np.asarray(prob, dtype=np.float64)
         if self.answer == "many":
             limit = self.thresholds.clip(1e-6, 1 - 1e-6)
@@ -257,9 +262,9 @@ def fit_trust(
     """
     if not len(truth):
         raise MedbenchError("validation items to calibrate on", "none", "Give the dataset a validation split.")
-    losses, by_method = _cross_fitted(scores, truth, answer, _folds(len(truth), groups, rng))
+    losses, honest = _cross_fitted(scores, truth, answer, _folds(len(truth), groups, rng))
     method = min(losses, key=losses.__getitem__)
-    honest, calibrator = by_method[method], fit_method(method, scores, truth)
+    calibrator = fit_method(method, scores, truth)
     trust = Trust(
         answer=answer,
         method=method,
@@ -310,18 +315,24 @@ def _folds(n_items: int, groups: tuple[str, ...], rng: np.random.Generator) -> n
 
 def _cross_fitted(
     scores: Scores, truth: Truth, answer: AnswerKind, fold: npt.NDArray[np.int64]
-) -> tuple[dict[Method, float], dict[Method, Floats]]:
-    """Return each method's log loss and its probabilities, every item's by a map fitted without its fold."""
-    methods = _METHODS[answer]
-    honest: dict[Method, Floats] = {}
-    for method in methods:
+) -> tuple[dict[Method, float], Floats]:
+    """Return each method's log loss and the best one's probabilities, every item's by a map fitted without its fold.
+
+    One table of probabilities is kept, not one for each method: with thousands of labels each takes gigabytes.
+    """
+    losses: dict[Method, float] = {}
+    best: Floats = np.zeros(scores.shape)
+    for method in _METHODS[answer]:
         prob = np.empty(scores.shape, dtype=np.float64)
         for number in range(int(fold.max()) + 1):
             inside = fold == number
             others = ~inside if (~inside).any() else inside  # a single item can only be fitted on itself
             prob[inside] = fit_method(method, scores[others], truth[others])(scores[inside])
-        honest[method] = prob
-    return {method: log_loss(prob, truth, answer) for method, prob in honest.items()}, honest
+        loss = log_loss(prob, truth, answer)
+        if loss < min(losses.values(), default=np.inf):
+            best = prob
+        losses[method] = loss
+    return losses, best
 
 
 def fit_stranger(train: Vectors, validation: Vectors, rng: np.random.Generator) -> Stranger | None:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Lowest first. Rows of one floor ("2a", "2b") are steps: a room may use the steps below it, never its own.
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("0", ("errors", "records")),
-    ("1", ("workspace", "events", "journal")),
+    ("1", ("workspace", "events", "journal", "slices")),
     ("2a", ("readers", "cleaning", "labelcells", "splits", "calibration", "thresholds", "attribution", "privacy")),
     ("2a", ("notes", "assertion_rules", "assertion_words", "code_sheet")),
     ("2a", ("codes_naming", "codes_references", "codes_words", "codes_ranking", "codes_translation")),
