@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TOKENS_A_WORD = 1.55
 _SAMPLE = 400
 # Seconds per token of MiniLM on two CPU cores, from steps of 16 x 256 tokens; a reading forward and a trained step.
-SECONDS_READ, _SECONDS_STEP = 0.8 / 4096, {"lora": 2.6 / 4096, "full": 4.5 / 4096}
+SECONDS_READ, _SECONDS_STEP = 0.8 / 4096, {"lora": 2.6 / 4096, "full": 4.5 / 4096, "frozen": 0.8 / 4096}
 GPU_FASTER = 40.0
 MINILM_WORK = 12 * 6 * 384**2
 PROCESS_BYTES = 900_000_000
@@ -35,22 +35,25 @@ def estimate(train: Examples, options: EncoderOptions, device: Device) -> Estima
     config = configuration(options.base)
     shape = base_shape(config or BERT_BASE)
     limit = min(options.max_tokens, longest_input(config) if config else 512)
+    # Every chunk spends two of its tokens on its marks of beginning and end.
+    most = options.chunks * (limit - 2) + 2
     lengths = token_lengths(train.items, options.base)
-    read = np.minimum(lengths, limit)
+    read = np.minimum(lengths, most)
     mean = float(read.mean()) if len(read) else 0.0
     tokens = mean * len(train)
-    size = shape["work"] / MINILM_WORK / (1.0 if device.name == "cpu" else GPU_FASTER)
+    head = _head(shape, options, train.truth.shape[1])
+    size = (shape["work"] + head["work"]) / MINILM_WORK / (1.0 if device.name == "cpu" else GPU_FASTER)
     looks = 0.2 * tokens * options.evals_per_epoch
     seconds = size * options.epochs * (tokens * _SECONDS_STEP[options.tuning] + looks * SECONDS_READ)
     seconds += size * tokens * SECONDS_READ * options.head_start + 20
     if options.max_minutes is not None:
         seconds = min(seconds, options.max_minutes * 60 + size * looks * SECONDS_READ + 20)
-    trained = _trained(shape, options)
+    trained = _trained(shape, options) + head["weights"]
     return Estimate(
         seconds=round(seconds, 1),
-        memory=_memory(shape, trained, options, int(read.max(initial=1))),
+        memory=_memory(shape, trained, options, int(read.max(initial=1))) + 4 * options.batch * head["kept"],
         disk=3 * 12 * trained + 4 * (shape["weights"] if options.tuning == "full" else trained),
-        cut=float((lengths > limit).mean()) if len(lengths) else 0.0,
+        cut=float((lengths > most).mean()) if len(lengths) else 0.0,
         problems=tuple(_problems(options, device)),
         notes=tuple(_notes(options, limit, config is None)),
     )
@@ -84,9 +87,20 @@ def base_shape(config: dict[str, Any]) -> dict[str, int]:
     return {"layers": layers, "width": width, "heads": heads, "inner": inner, "work": work, "weights": work + words}
 
 
+def _head(shape: dict[str, int], options: EncoderOptions, labels: int) -> dict[str, int]:
+    """Return what the head adds: products a token (work), weights, and numbers kept of a text for the way back."""
+    width = shape["width"]
+    if options.head == "pooled":
+        return {"work": 0, "weights": width * labels, "kept": labels}
+    # A label's question and its vector meet every token; its vector and what flows back to it are kept.
+    return {"work": width**2 + 2 * width * labels, "weights": width**2 + 2 * width * labels, "kept": 3 * width * labels}
+
+
 def _trained(shape: dict[str, int], options: EncoderOptions) -> int:
     if options.tuning == "full":
         return shape["weights"]
+    if options.tuning == "frozen":
+        return 0
     per_layer = 4 * (2 * shape["width"]) + 2 * (shape["width"] + shape["inner"])
     return options.lora_rank * shape["layers"] * per_layer
 
@@ -94,7 +108,9 @@ def _trained(shape: dict[str, int], options: EncoderOptions) -> int:
 def _memory(shape: dict[str, int], trained: int, options: EncoderOptions, longest: int) -> int:
     """Weights, gradients and two AdamW moments, and what a step keeps for its way back, in float32 bytes."""
     kept = shape["layers"] * (8 * shape["width"] + 3 * shape["inner"])
-    if options.gradient_checkpointing:
+    if options.tuning == "frozen":
+        kept = 8 * shape["width"] + 3 * shape["inner"]
+    elif options.gradient_checkpointing:
         kept = shape["layers"] * shape["width"] + 8 * shape["width"] + 3 * shape["inner"]
     return PROCESS_BYTES + 4 * shape["weights"] + 12 * trained + 4 * kept * options.batch * longest
 
@@ -116,8 +132,9 @@ def _notes(options: EncoderOptions, limit: int, guessed: bool) -> list[str]:
         notes.append(
             "The base is not on this machine yet: it will be downloaded, and the figures assume a BERT of usual size."
         )
-    if options.base != MINILM and options.tuning == "lora":
-        notes.append("Only the adapter is saved: the model can be used where this base is.")
+    if options.base != MINILM and options.tuning != "full":
+        saved = "adapter" if options.tuning == "lora" else "output layer"
+        notes.append(f"Only the {saved} is saved: the model can be used where this base is.")
     return notes
 
 
@@ -143,12 +160,15 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _smaller(options: EncoderOptions) -> tuple[str, dict[str, Any]]:
-    """Return what needs less memory: half the batch, then activations computed twice, then shorter texts."""
+    """Return what needs less memory: half the batch, then activations computed twice, fewer chunks, shorter texts."""
     if options.batch > 1:
         sentence = f"There was not enough memory for batches of {options.batch}; try half of that, added up twice."
         return sentence, {"batch": options.batch // 2, "accumulation": options.accumulation * 2}
     if not options.gradient_checkpointing:
         return "There was not enough memory; try computing activations twice.", {"gradient_checkpointing": True}
+    if options.chunks > 1:
+        fewer = options.chunks // 2
+        return f"There was not enough memory; try reading {fewer} chunks of each text.", {"chunks": fewer}
     shorter = max(options.max_tokens // 2, 8)
     return f"There was not enough memory; try reading {shorter} tokens of each text.", {"max_tokens": shorter}
 

@@ -19,7 +19,7 @@ from medbench.families import Fitting
 from medbench.families import _networks as networks
 from medbench.families._bases import MINILM, obtain, weights_sha256
 from medbench.families._imbalance import make_criterion
-from medbench.families._text_batches import Ids, TextReader, load_reader, padded
+from medbench.families._text_batches import Chunks, TextReader, load_reader, padded_chunks
 from medbench.families._training import Training, resumable, train
 from medbench.records import Examples, Truth
 from medbench.workspace import read_json
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CARD, HEAD, WEIGHTS = "encoder.json", "head.safetensors", "model.safetensors"
 # Base and head rates by tuning; small steps for a whole network, larger ones for few new weights.
-RATES = {"full": (5e-5, 1e-3), "lora": (1e-3, 1e-3)}
+RATES = {"full": (5e-5, 1e-3), "lora": (1e-3, 1e-3), "frozen": (1e-3, 1e-3)}
 _SLICE, _SHOWN_ROWS, _SHOWN = 256, 4, 220
 Fitted = tuple[Any, TextReader, dict[str, Any], Any]
 """Network in evaluation mode, reader, card, and the unmerged adapter (tensors, configuration) or None."""
@@ -48,8 +48,8 @@ def fit_encoder(examples: Examples, validation: Examples, options: EncoderOption
     torch.manual_seed(int(fitting.rng.integers(2**31 - 1)))
     folder = obtain(options.base)
     network, reader = _build(folder, examples, options)
-    ids = reader.ids(examples.items)
-    _say_first_batch(examples, reader, fitting)
+    ids = reader.chunks(examples.items, options.chunks)
+    _say_first_batch(examples, reader, options.chunks, fitting)
     device = fitting.device.name
     job = _job(network, reader, ids, examples, validation, options)
     if options.head_start and resumable(fitting, job.identity) is None:
@@ -66,7 +66,9 @@ def fit_encoder(examples: Examples, validation: Examples, options: EncoderOption
         "base": options.base,
         "base_sha256": weights_sha256(folder),
         "tuning": options.tuning,
+        "head": options.head,
         "pooling": options.pooling,
+        "chunks": options.chunks,
         "max_tokens": reader.max_tokens,
         "pad_id": reader.pad_id,
         "tokens_per_batch": options.tokens_per_batch,
@@ -81,10 +83,15 @@ def _build(folder: Path, examples: Examples, options: EncoderOptions) -> tuple[A
     reader = load_reader(folder, max_tokens, int(config.get("pad_token_id") or 0))
     if options.tuning == "lora":
         backbone = networks.with_adapters(backbone, lora_of(options), options.base)
+    elif options.tuning == "frozen":
+        backbone.requires_grad_(False)
     if options.gradient_checkpointing:
         backbone.activation_checkpointing_enable({"use_reentrant": False})
     criterion = make_criterion(options, examples.truth, examples.answer)
-    return networks.text_network(backbone, len(examples.labels), options.pooling, options.dropout, criterion), reader
+    network = networks.text_network(
+        backbone, len(examples.labels), options.pooling, options.dropout, criterion, options.head
+    )
+    return network, reader
 
 
 def lora_of(options: EncoderOptions) -> networks.Lora:
@@ -96,16 +103,21 @@ def lora_of(options: EncoderOptions) -> networks.Lora:
 
 
 def _job(
-    network: Any, reader: TextReader, ids: list[Ids], examples: Examples, validation: Examples, options: EncoderOptions
+    network: Any,
+    reader: TextReader,
+    ids: list[Chunks],
+    examples: Examples,
+    validation: Examples,
+    options: EncoderOptions,
 ) -> Training:
-    looked = reader.ids(validation.items)
-    order = sorted(range(len(looked)), key=lambda row: -len(looked[row]))
+    looked = reader.chunks(validation.items, options.chunks)
+    order = sorted(range(len(looked)), key=lambda row: -_tokens(looked[row]))
     usual = RATES[options.tuning]
 
     def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         import torch
 
-        matrix, mask = padded([item["input_ids"] for item in items], reader.pad_id)
+        matrix, mask = padded_chunks([item["input_ids"] for item in items], reader.pad_id)
         truth = np.stack([item["labels"] for item in items]).astype(np.float32)
         return {
             "input_ids": torch.from_numpy(matrix),
@@ -117,7 +129,7 @@ def _job(
         network=network,
         collate=collate,
         train=[{"input_ids": row, "labels": truth} for row, truth in zip(ids, examples.truth, strict=True)],
-        lengths=[len(row) for row in ids],
+        lengths=[_tokens(row) for row in ids],
         train_truth=examples.truth,
         validation=[{"input_ids": looked[row], "labels": validation.truth[row]} for row in order],
         rows=order,
@@ -131,22 +143,28 @@ def _job(
     )
 
 
-def _identity(ids: Sequence[Ids], examples: Examples, options: EncoderOptions) -> str:
+def _tokens(chunks: Chunks) -> int:
+    return sum(map(len, chunks))
+
+
+def _identity(ids: Sequence[Chunks], examples: Examples, options: EncoderOptions) -> str:
     """Return a digest of the training texts, their labels and the shape of what is trained."""
     digest = hashlib.blake2b(np.packbits(examples.truth).tobytes(), digest_size=16)
     for row in ids:
-        digest.update(np.asarray(row, dtype=np.int64).tobytes() + b"|")
+        digest.update(b"/".join(np.asarray(chunk, dtype=np.int64).tobytes() for chunk in row) + b"|")
     shape = [options.base, options.tuning, options.pooling, examples.answer, *examples.labels]
     shape += [str(options.lora_rank), options.lora_targets] if options.tuning == "lora" else []
+    # Said only where it is not as it always was, so that runs begun before can still be gone on with.
+    shape += [options.head] if options.head != "pooled" else []
     digest.update(json.dumps(shape).encode())
     return digest.hexdigest()
 
 
-def _say_first_batch(examples: Examples, reader: TextReader, fitting: Fitting) -> None:
+def _say_first_batch(examples: Examples, reader: TextReader, chunks: int, fitting: Fitting) -> None:
     """Say the first texts as the network reads them: their beginning, the end of what is read, and what is cut."""
     shown = [str(item) for item in examples.items[:_SHOWN_ROWS]]
     rows = []
-    for row, (text, end) in enumerate(zip(shown, reader.read_until(shown), strict=True)):
+    for row, (text, end) in enumerate(zip(shown, reader.read_until(shown, chunks), strict=True)):
         read = text[:end] if end <= 2 * _SHOWN else f"{text[:_SHOWN]} … {text[end - _SHOWN : end]}"
         labels = [name for name, true in zip(examples.labels, examples.truth[row], strict=True) if true]
         rows.append({"read": read, "cut": text[end:][:_SHOWN], "labels": labels[:8]})
@@ -154,21 +172,21 @@ def _say_first_batch(examples: Examples, reader: TextReader, fitting: Fitting) -
 
 
 def _start_head(
-    network: Any, ids: Sequence[Ids], truth: Truth, pad_id: int, options: EncoderOptions, fitting: Fitting
+    network: Any, ids: Sequence[Chunks], truth: Truth, pad_id: int, options: EncoderOptions, fitting: Fitting
 ) -> None:
     """Fit the head on the vectors of the unchanged base, so that training does not begin by spoiling it.
 
-    Linear probing, then fine-tuning (Kumar et al. 2022).
+    Linear probing, then fine-tuning (Kumar et al. 2022). Label attention begins almost even, so the same fit serves it.
     """
     sentence = f"Reading {len(ids):,} texts once with the unchanged base to start the output layer."
     fitting.say("stage", name="head_start", sentence=sentence)
     network.eval()
-    parts = []
+    parts, width = [], network.head.in_features
     for at in range(0, len(ids), _SLICE):
         if fitting.say.stopping:
             raise Stopped
-        device = fitting.device.name
-        parts.append(networks.pool_texts(network, ids[at : at + _SLICE], pad_id, device, options.tokens_per_batch))
+        texts, device = ids[at : at + _SLICE], fitting.device.name
+        parts.append(networks.read_texts(network.pooled, width, texts, pad_id, device, options.tokens_per_batch))
     _fit_head(network, np.concatenate(parts), truth)
 
 
@@ -219,13 +237,16 @@ def load_encoder(folder: Path, device: str) -> Fitted:
     if card["tuning"] == "lora":
         base = _checked_base(card)
         backbone, adapter = _adapted(networks.load_backbone(base), folder)
+    elif card["tuning"] == "frozen":
+        base = _checked_base(card)
+        backbone = networks.load_backbone(base)
     else:
         base = obtain(MINILM) if card["base"] == MINILM else folder
         backbone = networks.empty_backbone(_existing(folder / "config.json").parent)
         _fill(backbone, _tensors(folder / WEIGHTS), folder / WEIGHTS)
     tokenizer = base if card["base"] == MINILM else _existing(folder / "tokenizer.json").parent
     reader = load_reader(tokenizer, card["max_tokens"], card["pad_id"])
-    network = networks.text_network(backbone, len(card["labels"]), card["pooling"])
+    network = networks.text_network(backbone, len(card["labels"]), card["pooling"], head=card["head"])
     _fill(network.head, head, folder / HEAD)
     return network.to(device).eval().requires_grad_(False), reader, card, adapter
 
@@ -235,7 +256,8 @@ def _read_card(folder: Path) -> dict[str, Any]:
     known = {"labels", "answer", "base", "base_sha256", "tuning", "pooling", "max_tokens", "pad_id", "tokens_per_batch"}
     if missing := known - set(card):
         raise _damaged(folder / CARD, f"one without {', '.join(sorted(missing))}")
-    return card
+    # Cards written before there was a choice of heads do not name theirs.
+    return {"head": "pooled", "chunks": 1, **card}
 
 
 def _checked_base(card: dict[str, Any]) -> Path:

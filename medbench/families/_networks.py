@@ -1,4 +1,4 @@
-"""Text networks: a base encoder, its pooling and a linear head; adapters on it; what of it is saved."""
+"""Text networks: a base encoder, its pooling and its head; adapters on it; what of it is saved."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench.errors import MedbenchError
-from medbench.families._text_batches import Ids, padded, sorted_batches
+from medbench.families._label_attention import label_attention
+from medbench.families._text_batches import Chunks, padded_chunks, sorted_batches
 
 if TYPE_CHECKING:
     import torch
 
 Pooling = Literal["mean", "cls"]
+Head = Literal["pooled", "label_attention"]
 Criterion = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 ADAPTER_FILE, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 # Configuration names of the architectures: BERT, RoBERTa and ELECTRA; DistilBERT; ModernBERT.
@@ -173,37 +175,78 @@ class _Forward:
     drop: Any
     pooling: Pooling
     criterion: Criterion | None
+    attends: bool
+
+    def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return (n, chunks, tokens, d) token states of (n, chunks, tokens) ids; each chunk is read by itself.
+
+        Chunks that a text does not have cost nothing; their states are 0.
+        """
+        n, chunks, tokens = input_ids.shape
+        mask = attention_mask.reshape(n * chunks, tokens)
+        there = mask.any(dim=1).nonzero()[:, 0]
+        ids = input_ids.reshape(n * chunks, tokens)[there]
+        found: torch.Tensor = self.backbone(input_ids=ids, attention_mask=mask[there]).last_hidden_state
+        if len(there) < n * chunks:
+            found = found.new_zeros((n * chunks, *found.shape[1:])).index_copy(0, there, found)
+        return found.reshape(n, chunks, tokens, -1)
+
+    def pool(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return (n, d): the mean over all tokens that are not padding, or over the first tokens of the chunks."""
+        if self.pooling == "cls":
+            states, attention_mask = states[:, :, :1], attention_mask[:, :, :1]
+        weight = attention_mask.unsqueeze(-1).to(states.dtype)
+        return (states * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1)
 
     def pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return (n, d) sentence vectors: the mean over the tokens that are not padding, or the first token's."""
-        states: torch.Tensor = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        if self.pooling == "cls":
-            return states[:, 0]
-        weight = attention_mask.unsqueeze(-1).to(states.dtype)
-        return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
+        """Return (n, d) text vectors of (n, chunks, tokens) ids."""
+        return self.pool(self.states(input_ids, attention_mask), attention_mask)
+
+    def judge(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return (n, n_labels) logits of (n, chunks, tokens, d) states."""
+        if self.attends:
+            logits: torch.Tensor = self.head(self.drop(states.flatten(1, 2)), attention_mask.flatten(1))
+        else:
+            logits = self.head(self.drop(self.pool(states, attention_mask)))
+        return logits
+
+    def answers(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return (n, d + n_labels): the text vectors and beside them the logits, of one reading."""
+        import torch
+
+        states = self.states(input_ids, attention_mask)
+        return torch.cat([self.pool(states, attention_mask), self.judge(states, attention_mask)], dim=1)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor | None = None
     ) -> dict[str, torch.Tensor]:
         """Return "logits" (n, n_labels) and, given (n, n_labels) float truth, "loss"."""
-        logits = self.head(self.drop(self.pooled(input_ids, attention_mask)))
+        logits = self.judge(self.states(input_ids, attention_mask), attention_mask)
         if labels is None or self.criterion is None:
             return {"logits": logits}
         return {"loss": self.criterion(logits.float(), labels), "logits": logits}
 
 
 def text_network(
-    backbone: Any, n_labels: int, pooling: Pooling, dropout: float = 0.0, criterion: Criterion | None = None
+    backbone: Any,
+    n_labels: int,
+    pooling: Pooling,
+    dropout: float = 0.0,
+    criterion: Criterion | None = None,
+    head: Head = "pooled",
 ) -> Any:
-    """Return a torch module: backbone, pooling, dropout, linear head (`head`), with `pooled` and `forward`."""
+    """Return a torch module: backbone, pooling, dropout, `head` (linear, or label attention), and what they compute."""
     from torch import nn
+
+    width = int(backbone.config.hidden_size)
+    top = label_attention(width, n_labels) if head == "label_attention" else nn.Linear(width, n_labels)
 
     class TextNetwork(_Forward, nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.backbone, self.pooling, self.criterion = backbone, pooling, criterion
             self.drop = nn.Dropout(dropout)
-            self.head = nn.Linear(backbone.config.hidden_size, n_labels)
+            self.head, self.attends = top, head == "label_attention"
 
     return TextNetwork()
 
@@ -222,25 +265,44 @@ def whole_state(network: Any) -> dict[str, torch.Tensor]:
     return {name: value.detach().to("cpu").contiguous() for name, value in network.state_dict().items()}
 
 
-def pool_texts(network: Any, ids: Sequence[Ids], pad_id: int, device: str, tokens: int) -> npt.NDArray[np.float32]:
-    """Return (n, d) float32 pooled vectors of token ids, in their order, computed in sorted batches.
+def read_texts(
+    compute: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    width: int,
+    texts: Sequence[Chunks],
+    pad_id: int,
+    device: str,
+    tokens: int,
+) -> npt.NDArray[np.float32]:
+    """Return (n, width) float32 of what a network computes of texts, in their order, computed in sorted batches.
 
     Args:
-        network: A text network in evaluation mode on `device`.
-        ids: Token ids of each text.
+        compute: `pooled` or `answers` of a text network in evaluation mode on `device`.
+        width: Columns of what it returns.
+        texts: Token ids of each text, chunk by chunk.
         pad_id: The token that fills.
         device: Torch device name.
         tokens: At most this many padded tokens a batch on a CPU.
     """
     import torch
 
-    out = np.zeros((len(ids), network.head.in_features), dtype=np.float32)
+    out = np.zeros((len(texts), width), dtype=np.float32)
     with torch.inference_mode():
-        for rows in sorted_batches([len(row) for row in ids], tokens, device):
-            matrix, mask = padded([ids[row] for row in rows], pad_id)
-            pooled = network.pooled(torch.from_numpy(matrix).to(device), torch.from_numpy(mask).to(device))
-            out[rows] = pooled.float().cpu().numpy()
+        for rows in sorted_batches([len(text) * max(map(len, text)) for text in texts], tokens, device):
+            matrix, mask = padded_chunks([texts[row] for row in rows], pad_id)
+            found = compute(torch.from_numpy(matrix).to(device), torch.from_numpy(mask).to(device))
+            out[rows] = found.float().cpu().numpy()
     return out
+
+
+def label_shares(network: Any, chunks: Chunks, pad_id: int, device: str, column: int) -> npt.NDArray[np.float32]:
+    """Return (tokens,) float32 what each token of a text, chunks in a row, adds to a label's logit by its attention."""
+    import torch
+
+    matrix, mask = (torch.from_numpy(part).to(device) for part in padded_chunks([chunks], pad_id))
+    with torch.inference_mode():
+        states = network.states(matrix, mask)[mask.bool()]
+        shares: npt.NDArray[np.float32] = network.head.shares(states, column).float().cpu().numpy()
+    return shares
 
 
 def probabilities(logits: npt.NDArray[np.float32], answer: str) -> npt.NDArray[np.float32]:

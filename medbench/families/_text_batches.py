@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from medbench.attribution import word_spans
 from medbench.errors import MedbenchError
 
 Ids = list[int]
+Chunks = list[Ids]
+"""The token ids of one text, window by window."""
 _GPU_TIMES = 32
 Vectors = npt.NDArray[np.float32]
 
@@ -48,18 +51,30 @@ class TextReader:
         """Return the token ids of each text, cut at `max_tokens`; never empty."""
         return [encoding.ids or [self.pad_id] for encoding in self._cutting.encode_batch(list(texts))]
 
-    def read_until(self, texts: Sequence[str]) -> list[int]:
+    def read_until(self, texts: Sequence[str], windows: int = 1) -> list[int]:
         """Return for each text the character up to which it is read (its length when all of it is)."""
         kept = self._cutting.encode_batch(list(texts))
         return [
-            len(text) if not encoding.overflowing else max((end for _, end in encoding.offsets), default=0)
+            len(text) if len(encoding.overflowing) < windows else _end([encoding, *encoding.overflowing][windows - 1])
             for text, encoding in zip(texts, kept, strict=True)
         ]
 
     def windows(self, text: str, most: int) -> list[Ids]:
         """Return the token ids of a text in up to `most` windows of `max_tokens` without overlap."""
+        return self.chunks([text], most)[0]
+
+    def chunks(self, texts: Sequence[str], most: int) -> list[Chunks]:
+        """Return the token ids of each text in up to `most` windows of `max_tokens` without overlap; never empty."""
+        return [
+            [part.ids or [self.pad_id] for part in [encoding, *encoding.overflowing][:most]]
+            for encoding in self._cutting.encode_batch(list(texts))
+        ]
+
+    def places(self, text: str, most: int) -> list[tuple[int, int]]:
+        """Return [start, end) in the text of the tokens of `chunks([text], most)`, in a row; special ones: empty."""
         encoding = self._cutting.encode(text)
-        return [part.ids or [self.pad_id] for part in [encoding, *encoding.overflowing][:most]]
+        parts = [encoding, *encoding.overflowing][:most]
+        return [place for part in parts for place in (part.offsets or [(0, 0)])]
 
     def cut(self, texts: Sequence[str], windows: int = 1) -> Vectors:
         """Return (n,) float32, the share of each text's words that `windows` windows do not hold, 0-1."""
@@ -68,11 +83,15 @@ class TextReader:
             encoding = self._cutting.encode(text)
             if len(encoding.overflowing) < windows:
                 continue
-            last = [encoding, *encoding.overflowing][windows - 1]
-            end = max((stop for _, stop in last.offsets), default=0)
+            end = _end([encoding, *encoding.overflowing][windows - 1])
             words = word_spans(text)
             shares[row] = sum(start >= end for start, _ in words) / max(len(words), 1)
         return shares
+
+
+def _end(encoding: Any) -> int:
+    """Return the character at which a window ends."""
+    return max((end for _, end in encoding.offsets), default=0)
 
 
 def load_reader(folder: Path, max_tokens: int, pad_id: int) -> TextReader:
@@ -119,6 +138,18 @@ def padded(ids: Sequence[Ids], pad_id: int) -> tuple[npt.NDArray[np.int64], npt.
     for at, row in enumerate(ids):
         matrix[at, : len(row)] = row
         mask[at, : len(row)] = 1
+    return matrix, mask
+
+
+def padded_chunks(texts: Sequence[Chunks], pad_id: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return token ids and attention mask, each (n, chunks, tokens) int64; absent chunks are all padding."""
+    shape = (len(texts), max(len(chunks) for chunks in texts), max(len(row) for chunks in texts for row in chunks))
+    matrix = np.full(shape, pad_id, dtype=np.int64)
+    mask = np.zeros(shape, dtype=np.int64)
+    for at, chunks in enumerate(texts):
+        for part, row in enumerate(chunks):
+            matrix[at, part, : len(row)] = row
+            mask[at, part, : len(row)] = 1
     return matrix, mask
 
 

@@ -1,4 +1,4 @@
-"""A fine-tuned transformer encoder: the whole network, or low-rank adapters (LoRA) on it."""
+"""A fine-tuned transformer encoder: the whole network, low-rank adapters (LoRA) on it, or its head alone."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from medbench.attribution import explain
+from medbench.attribution import explain, faithfulness
 from medbench.errors import MedbenchError
 from medbench.families import Estimate, Family, Fitting, Model
 from medbench.families import _encoder_cost as cost
 from medbench.families._bases import MINILM, SUGGESTIONS
 from medbench.families._text_batches import TextReader, VectorMemory
 from medbench.families._training_options import EXPERT, TrainingOptions
-from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores
+from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores, Span
 from medbench.workspace import write_json
 
 _CARD, _HEAD, _WEIGHTS = "encoder.json", "head.safetensors", "model.safetensors"
@@ -35,15 +35,32 @@ class EncoderOptions(TrainingOptions):
         description="The encoder to start from: minilm, a hub name, or the path of a folder on this machine.",
         json_schema_extra={"suggestions": {**SUGGESTIONS}},
     )
-    tuning: Literal["full", "lora"] = Field(
+    tuning: Literal["full", "lora", "frozen"] = Field(
         "lora",
-        description="Train all weights (full), or small adapters beside frozen ones (lora): less time and memory.",
+        description="Train all weights (full), small adapters beside frozen ones (lora: less time and memory), "
+        "or only the output layer (frozen).",
+    )
+    head: Literal["pooled", "label_attention"] = Field(
+        "pooled",
+        description="How tokens become answers: one vector of the whole text (pooled), or every label picks the words "
+        "it needs (label_attention): for many labels and long texts.",
     )
     max_tokens: int = Field(
-        256, ge=8, le=8192, description="Most tokens read of a text; English medical text has about 1.5 tokens a word."
+        256,
+        ge=8,
+        le=8192,
+        description="Most tokens read of a text, or of each of its chunks; English medical text has about 1.5 a word.",
+    )
+    chunks: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Most chunks of max_tokens that a long text is read in, a count; 1 reads its beginning only.",
     )
     pooling: Literal["mean", "cls"] = Field(
-        "mean", description="How tokens become one vector: their mean, or the first token's.", json_schema_extra=EXPERT
+        "mean",
+        description="How tokens become one vector: their mean, or the first token's of each chunk.",
+        json_schema_extra=EXPERT,
     )
     dropout: float = Field(
         0.1, ge=0, lt=1, description="Share of values silenced while training, 0-1.", json_schema_extra=EXPERT
@@ -93,7 +110,7 @@ class EncoderModel(Model):
     ) -> None:
         """Take a text network in evaluation mode on `device`, its reader, its card and its unmerged adapter.
 
-        The adapter is (tensors by name, peft configuration), or None for a fully tuned network.
+        The adapter is (tensors by name, peft configuration), or None for a fully tuned network or a frozen base.
         """
         self.labels: tuple[str, ...] = tuple(card["labels"])
         self.answer: AnswerKind = card["answer"]
@@ -101,54 +118,68 @@ class EncoderModel(Model):
         self._memory = VectorMemory(_MEMORY_BYTES)
         self._lock = threading.Lock()
 
-    def _encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        from medbench.families._networks import pool_texts
+        self._width: int = network.head.in_features
 
-        ids = self._reader.ids(texts)
+    def _read(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return (n, d + n_labels): text vectors and logits of one reading."""
+        from medbench.families._networks import read_texts
+
+        ids, width = self._reader.chunks(texts, self._card["chunks"]), self._width + len(self.labels)
+        batch = self._card["tokens_per_batch"]
         with self._lock:
-            return pool_texts(self._network, ids, self._reader.pad_id, self._device, self._card["tokens_per_batch"])
+            return read_texts(self._network.answers, width, ids, self._reader.pad_id, self._device, batch)
 
-    def _pooled(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
-        return self._memory.get(items, self._network.head.in_features, self._encode)
+    def _remembered(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
+        return self._memory.get(items, self._width + len(self.labels), self._read)
 
-    def _score(self, vectors: npt.NDArray[np.float32]) -> Scores:
+    def _score(self, found: npt.NDArray[np.float32]) -> Scores:
         from medbench.families._networks import probabilities
 
-        weight, bias = (
-            part.detach().float().cpu().numpy() for part in (self._network.head.weight, self._network.head.bias)
-        )
-        return probabilities((vectors @ weight.T + bias).astype(np.float32), self.answer)
+        return probabilities(found[:, self._width :], self.answer)
 
     def scores(self, items: Sequence[str]) -> Scores:
         """Return (n, n_labels) float32 scores in [0, 1]."""
-        return self._score(self._pooled(items))
+        return self._score(self._remembered(items))
 
     def embed(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return (n, d) float32 sentence vectors of length 1."""
-        pooled = self._pooled(items)
+        pooled = self._remembered(items)[:, : self._width]
         unit: npt.NDArray[np.float32] = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
         return unit
 
     def cut(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return (n,) float32, the share of each text's words beyond `max_tokens`, 0-1."""
-        return self._reader.cut(items)
+        """Return (n,) float32, the share of each text's words beyond the `chunks` of `max_tokens`, 0-1."""
+        return self._reader.cut(items, self._card["chunks"])
 
     def reasons(self, item: str, label: str) -> Explanation:
-        """Explain a label by leaving out sentences, then words; costs about 50 readings of the text."""
+        """Explain a label: what it picked ("label attention", 10 readings), or by leaving words out (about 50)."""
         if label not in self.labels:
             raise MedbenchError("a label of this model", repr(label), f"Choose one of: {', '.join(self.labels)}.")
         column = self.labels.index(label)
 
         def score(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-            found: npt.NDArray[np.float32] = self._score(self._encode(texts))[:, column]
+            found: npt.NDArray[np.float32] = self._score(self._read(texts))[:, column]
             return found
 
-        return explain(score, item, label)
+        if self._card["head"] != "label_attention":
+            return explain(score, item, label)
+        spans = self._picked(item, column)
+        trusted = faithfulness(score, item, spans, np.random.default_rng(0))
+        return Explanation(label, "label attention", spans, faithfulness=trusted)
+
+    def _picked(self, item: str, column: int) -> tuple[Span, ...]:
+        from medbench.families._label_attention import word_marks
+        from medbench.families._networks import label_shares
+
+        ids = self._reader.chunks([item], self._card["chunks"])[0]
+        with self._lock:
+            shares = label_shares(self._network, ids, self._reader.pad_id, self._device, column)
+        return word_marks(item, self._reader.places(item, self._card["chunks"]), shares)
 
     def save(self, folder: Path) -> None:
         """Write encoder.json, head.safetensors and the adapter, or all weights with config.json.
 
-        A base that is not MiniLM brings its tokenizer.json; a base under an adapter is not copied.
+        A base that is not MiniLM brings its tokenizer.json; a base under an adapter, or frozen, is not copied.
         """
         from safetensors.torch import save_file
 
@@ -160,7 +191,7 @@ class EncoderModel(Model):
             tensors, config = self._adapter
             save_file(tensors, folder / networks.ADAPTER_FILE)
             write_json(folder / networks.ADAPTER_CONFIG, config)
-        else:
+        elif self._card["tuning"] == "full":
             state = self._network.backbone.state_dict()
             save_file({name: part.detach().cpu().contiguous() for name, part in state.items()}, folder / _WEIGHTS)
             write_json(folder / "config.json", json.loads(self._network.backbone.config.to_json_string()))
