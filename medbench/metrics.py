@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from medbench.calibration import BINS, EPSILON, bin_of, calibration_pairs, expected_calibration_error
 from medbench.records import AnswerKind, Metric, Truth
-from medbench.slices import SLICE_CELLS, area_over_pairs, slices_of
+from medbench.slices import SLICE_CELLS, area_over_pairs, slices_of, sums_before
 
 Floats = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.floating[Any]]
@@ -242,10 +242,8 @@ def _ranked(
     resamples = int(min(n_boot, RANKED_BOOT, _RANKED_CELLS / truth.size))
     if resamples < 50:
         return point, {}
-    spread = [
-        _ranked_with(truth, prob, group, _weights(once.shape[1], rng, size)) for size in _parts(resamples, truth.size)
-    ]
-    return point, {name: np.concatenate([part[name] for part in spread]) for name in point}
+    drawn = [_weights(once.shape[1], rng, size) for size in _parts(resamples, truth.size)]
+    return point, _ranked_with(truth, prob, group, np.concatenate(drawn))
 
 
 def _parts(resamples: int, cells: int) -> list[int]:
@@ -292,18 +290,26 @@ def _curve_areas(
         group: (n,) group of each item.
         weights: (B, n_groups) how often each resample holds each group.
     """
-    order = np.argsort(-prob, kind="stable")
-    ranked, hits = prob[order], np.flatnonzero(truth[order])
+    order = np.argsort(-prob, kind="stable")  # once for all resamples, which are then taken a few at a time
+    ends = np.cumsum(_parts(len(weights), len(prob)))[:-1]
+    parts = [_areas(truth[order], prob[order], group[order], part) for part in np.split(weights, ends)]
+    return np.concatenate([auc for auc, _ in parts]), np.concatenate([area for _, area in parts])
+
+
+def _areas(
+    true_at: npt.NDArray[np.bool_], ranked: Probabilities, group: npt.NDArray[np.int64], weights: Floats
+) -> tuple[Floats, Floats]:
+    hits = np.flatnonzero(true_at)
     # For every true item: where its tie begins and ends, among all items and among the true ones.
     begin = np.searchsorted(-ranked, -ranked[hits], side="left")
     end = np.searchsorted(-ranked, -ranked[hits], side="right")
-    above = weights.take(group[order], axis=1)
+    above = weights.take(group, axis=1)
     mine = above.take(hits, axis=1)
     np.cumsum(above, axis=1, out=above)
     true = np.cumsum(mine, axis=1)
-    all_end, all_begin = above.take(end - 1, axis=1), _before(above, begin)
+    all_end, all_begin = above.take(end - 1, axis=1), sums_before(above, begin)
     true_end = true.take(np.searchsorted(hits, end) - 1, axis=1)
-    true_begin = _before(true, np.searchsorted(hits, begin))
+    true_begin = sums_before(true, np.searchsorted(hits, begin))
     false_end, false_begin = all_end - true_end, all_begin - true_begin
     n_true = true[:, -1] if len(hits) else np.zeros(len(weights))
     n_false = above[:, -1] - n_true
@@ -312,13 +318,6 @@ def _curve_areas(
     nothing = np.full(len(weights), np.nan)
     auc = np.divide(won, n_true * n_false, out=nothing.copy(), where=n_true * n_false > 0)
     return auc, np.divide(area, n_true, out=nothing, where=n_true > 0)
-
-
-def _before(cumulated: Floats, index: npt.NDArray[np.int64]) -> Floats:
-    """Return the cumulated sums just before these positions, 0 before the first."""
-    return (
-        np.where(index > 0, cumulated.take(np.maximum(index - 1, 0), axis=1), 0.0) if len(index) else cumulated[:, :0]
-    )
 
 
 def per_label(truth: Truth, prob: Probabilities, decided: Truth, labels: Sequence[str]) -> list[dict[str, Any]]:

@@ -44,3 +44,10 @@ def area_over_pairs(truth: Truth, prob: npt.NDArray[np.floating[Any]]) -> float:
         return float("nan")
     below = np.cumsum(counts)[:-1:2]
     return float((hits * (below + 0.5 * counts[1::2])).sum() / (n_true * n_false))
+
+
+def sums_before(cumulated: npt.NDArray[np.float64], index: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the sums, cumulated along each row of (B, n), just before these positions; 0 before the first."""
+    return (
+        np.where(index > 0, cumulated.take(np.maximum(index - 1, 0), axis=1), 0.0) if len(index) else cumulated[:, :0]
+    )
