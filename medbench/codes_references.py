@@ -58,13 +58,13 @@ class Conflict:
 
     Attributes:
         kind: "excludes1": the two may not stand together; "code_first": another code has to stand before this one;
-            "use_additional": another code is wanted beside this one; "finer": the code is not billable.
+            "finer": the code is not billable.
         labels: The chosen codes concerned; the one that carries the note first.
         sentence: What is wrong, for the user.
         note: The tabular list's words.
     """
 
-    kind: Literal["excludes1", "code_first", "use_additional", "finer"]
+    kind: Literal["excludes1", "code_first", "finer"]
     labels: tuple[str, ...]
     sentence: str
     note: str

@@ -26,7 +26,9 @@ LONGEST = 1_000_000
 SURE = 0.5
 """A match from which the dictionary proposes a code as decided; no probability."""
 _PROBABLE = 0.05
-_EXPLAINED = 12
+_EXPLAINED = 12  # codes whose words the model is asked for in a long note; that takes half a second each
+_LONG = 20_000  # characters
+_ALL = 10_000  # the dictionary's codes; what is set apart stands behind them and may not be cut off
 _FAINT = 0.25  # marks weaker than this share of the strongest are no evidence
 DICTIONARY = ""
 """The id that stands for "no model": the dictionary alone."""
@@ -54,6 +56,8 @@ class Proposal:
         seen: Training notes that carry it; None when no model was asked.
         evidence: Its words in the note; empty when nothing in the note supports it.
         source: "model", "dictionary" or "both".
+        match: The dictionary's match, 0-1; None when only the model proposes it.
+        sought: False when the model was not asked for its words, because the note is long.
     """
 
     code: Code
@@ -63,6 +67,8 @@ class Proposal:
     seen: int | None
     evidence: tuple[Evidence, ...]
     source: str
+    match: float | None = None
+    sought: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,8 @@ def _code_json(code: Code) -> dict[str, Any]:
 
 
 def _proposal_json(text: str, one: Proposal) -> dict[str, Any]:
-    facts = {"probability": one.probability, "match": round(one.share, 4), "decided": one.decided, "seen": one.seen}
+    match = None if one.match is None else round(one.match, 4)
+    facts = {"probability": one.probability, "match": match, "decided": one.decided, "seen": one.seen}
     return {**facts, "source": one.source, "evidence": [_evidence_json(text, each) for each in one.evidence]}
 
 
@@ -153,23 +160,51 @@ def code_note(workspace: Workspace, text: str, model_id: str = DICTIONARY, most:
     return CodedNote(text, model_id, proposals, apart, tuple(remarks), releases, needs_human, round(spent, 3))
 
 
-def _read(text: str, scopes: Sequence[Assertion], spans: Iterable[Span]) -> tuple[tuple[Evidence, ...], bool]:
-    """Return a code's mentions with how each is meant, and whether any may be coded."""
-    mentions, codable = [], False
+def _read(text: str, scopes: Sequence[Assertion], spans: Iterable[Span]) -> tuple[Evidence, ...]:
+    """Return a code's mentions with how each is meant."""
+    mentions = []
     for span in spans:
         reading = read_mention(text, scopes, span.start, span.end)
         cause = reading.cause.trigger if reading.cause and not reading.codable else ""
-        status = "present" if reading.codable else reading.status
-        mentions.append(Evidence(span.start, span.end, status, cause))
-        codable = codable or reading.codable
-    return tuple(mentions), codable
+        mentions.append(Evidence(span.start, span.end, "present" if reading.codable else reading.status, cause))
+    return tuple(mentions)
+
+
+def _models_words(text: str, scopes: Sequence[Assertion], code: Code, spans: Sequence[Span]) -> tuple[Evidence, ...]:
+    """Return the words that drove the model with how they are meant; none of them is present unless the strongest is.
+
+    A model may mark "no lymphadenopathy" whole, or "aorta" and "aneurysm" of "the aorta shows no signs of aneurysm".
+    """
+    floor = _FAINT * max((span.weight for span in spans), default=0.0)
+    bare = [_without_triggers(text, scopes, code, span) for span in spans if span.weight > max(floor, 0.0)]
+    kept = sorted((span for span in bare if span.start < span.end), key=lambda span: -span.weight)
+    read = _read(text, scopes, kept)
+    strongest = [one for one, span in zip(read, kept, strict=True) if span.weight == kept[0].weight]
+    if strongest and all(one.status != "present" for one in strongest):
+        read = tuple(one for one in read if one.status != "present")
+    return read
+
+
+def _without_triggers(text: str, scopes: Sequence[Assertion], code: Code, span: Span) -> Span:
+    """Return a span without the "no" or "denies" in it: its longest rest; a code that says the same keeps its words."""
+    start, end = span.start, span.end
+    for one in scopes:
+        inside = start <= one.trigger_start and one.trigger_end <= end
+        if inside and f" {one.trigger.lower()} " not in f" {code.text.lower()} ":
+            if one.trigger_start - start > end - one.trigger_end:
+                end = one.trigger_start
+            else:
+                start = one.trigger_end
+    words = text[start:end]
+    return Span(start + len(words) - len(words.lstrip()), end - len(words) + len(words.rstrip()), span.weight)
 
 
 def _from_dictionary(text: str, scopes: Sequence[Assertion]) -> dict[str, Proposal]:
     found = {}
-    for one in suggest(text, limit=2 * MOST):
-        evidence, _ = _read(text, scopes, one.spans)
-        found[one.code.label] = Proposal(one.code, one.score, None, one.score >= SURE, None, evidence, "dictionary")
+    for one in suggest(text, limit=_ALL):
+        evidence = _read(text, scopes, one.spans)
+        sure = one.score >= SURE
+        found[one.code.label] = Proposal(one.code, one.score, None, sure, None, evidence, "dictionary", one.score)
     return found
 
 
@@ -190,6 +225,7 @@ def _add_model(
     answer = predicting.predict(loaded, [item])[0]
     seen = loaded.seen()
     gone = 0
+    explained = _EXPLAINED if len(text) > _LONG else MOST
     kept = [score for score in answer.labels if score.chosen or score.probability >= _PROBABLE]
     for at, score in enumerate(kept):
         code = held.get(score.label)
@@ -197,16 +233,15 @@ def _add_model(
             gone += score.chosen
             continue
         before = found.get(score.label)
-        evidence = before.evidence if before else ()
-        if at < _EXPLAINED and not evidence:
-            spans = predicting.explain(loaded, item, score.label).spans
-            floor = _FAINT * max((span.weight for span in spans), default=0.0)
-            evidence, _ = _read(text, scopes, [span for span in spans if span.weight > max(floor, 0.0)])
-        source = "both" if before else "model"
-        number = seen.get(score.label, 0)
-        found[score.label] = Proposal(
-            code, score.probability, score.probability, score.chosen, number, evidence, source
-        )
+        evidence, sought = (before.evidence, True) if before else ((), at < explained)
+        if sought and not evidence:
+            evidence = _models_words(text, scopes, code, predicting.explain(loaded, item, score.label).spans)
+        if not (score.chosen or evidence):
+            continue  # neither the model nor the note is for it
+        match = before.match if before else None
+        decided = score.chosen or (before is not None and before.decided)
+        facts = (seen.get(score.label, 0), evidence, "both" if before else "model", match, sought)
+        found[score.label] = Proposal(code, score.probability, score.probability, decided, *facts)
     if gone:
         remarks.append(f"Left out, because no present code table has them: {gone} codes that the model decided for.")
     if answer.unlike:
@@ -218,11 +253,17 @@ def _add_model(
 
 def _parted(found: Iterable[Proposal], most: int) -> tuple[tuple[Proposal, ...], tuple[Apart, ...]]:
     """Return what may be coded, best first, and what is only denied, a relative's, past or uncertain."""
-    proposals, apart = [], []
+    found = list(found)
+    present = [one for one in found if any(each.status == "present" for each in one.evidence)]
+    apart = [Apart(one.code, one.evidence[0]) for one in found if one.evidence and one not in present]
+    named = {one.code.category for one in present}
+    denied = {one.code.category: one.evidence for one in apart if one.code.category not in named}
+    proposals = present
     for one in found:
-        if one.evidence and all(each.status != "present" for each in one.evidence):
-            apart.append(Apart(one.code, one.evidence[0]))
-        else:
+        if not one.evidence and one.code.category in denied:
+            # "Chest pain" is denied, and the model decides for another pain of the chest without any words for it.
+            apart.append(Apart(one.code, denied[one.code.category]))
+        elif not one.evidence:
             proposals.append(one)
     # What the model has a probability for comes before what only the dictionary found.
     proposals.sort(key=lambda one: (not one.decided, one.probability is None, -one.share, one.code.label))

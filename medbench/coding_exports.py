@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from medbench import fhir
 from medbench.code_sheet import CodeSheet
 from medbench.codes import tables
-from medbench.coding import CodedNote
+from medbench.coding import CodedNote, Proposal
 from medbench.coding_history import digest
 from medbench.records import Span
 from medbench.report_sheet import Sheet
@@ -83,8 +83,8 @@ def as_pdf(coded: CodedNote, sheet: CodeSheet) -> bytes:
     open_ones = [one for one in coded.proposals if sheet.standing(one.code.label) == "open"]
     if open_ones:
         paper.heading("Proposed, not decided")
-        cells = [[one.code.code, one.code.text, f"{one.share:.2f}"] for one in open_ones]
-        paper.table(["code", "description", "score"], cells, [1.1, 6, 0.8])
+        cells = [[one.code.code, one.code.text, _score(one)] for one in open_ones]
+        paper.table(["code", "description", "probability or match"], cells, [1.1, 5, 2.4])
     if coded.apart:
         paper.heading("Set apart, not coded")
         cells = [[one.code.code, one.code.text, one.evidence.status, one.evidence.trigger] for one in coded.apart]
@@ -101,3 +101,9 @@ def as_pdf(coded: CodedNote, sheet: CodeSheet) -> bytes:
     if len(coded.text) > _SHOWN:
         paper.text(f"… the first {_SHOWN:,} of {len(coded.text):,} characters.")
     return paper.done()
+
+
+def _score(one: Proposal) -> str:
+    if one.probability is None:
+        return f"dictionary match {one.share:.2f}"
+    return f"probability {one.probability:.2f}"

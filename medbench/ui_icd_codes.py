@@ -29,6 +29,7 @@ def draw_codes() -> None:
             key="icd_search",
             help="Words (typos are forgiven), a code, or the beginning of one. Press Enter.",
             placeholder="e.g. type 2 diabetes, hart failure, E11",
+            on_change=_close,
             persist_state="session",
         )
         version = st.selectbox(
@@ -42,18 +43,24 @@ def draw_codes() -> None:
     held = codes.tables()
     st.caption(f"{codes.TITLES[version]}, {held.release(version)}; {len(held.labels(version)):,} codes and categories.")
     opened = st.session_state.get("icd_opened")
-    if words.strip():
-        hits = ui_icd.find(words, version, 12)
-        if not hits:
-            st.info("No code found for these words. Try fewer or other words.")
-        for hit in hits:
-            _line(hit, "hit")
-    elif opened is None:
-        ui.empty("Type what you are looking for. A code opens with its place in the tree, its notes and its mappings.")
     code = held.get(opened) if opened else None
     if code is not None:
-        st.divider()
-        _opened(held, code)
+        # Above the list: below it, a click would seem to do nothing.
+        with st.container(border=True):
+            _opened(held, code)
+    if words.strip():
+        _found(words, version)
+    elif code is None:
+        ui.empty("Type what you are looking for. A code opens with its place in the tree, its notes and its mappings.")
+
+
+def _found(words: str, version: codes.Version) -> None:
+    hits = ui_icd.find(words, version, 12)
+    if not hits:
+        st.info("No code found for these words. Try fewer or other words.")
+    with st.container(gap="xxsmall"):
+        for hit in hits:
+            _line(hit, "hit")
 
 
 def _line(code: Code, place: str) -> None:
@@ -72,8 +79,14 @@ def _open(label: str) -> None:
     st.session_state["icd_opened"] = label
 
 
+def _close() -> None:
+    st.session_state.pop("icd_opened", None)
+
+
 def _opened(held: codes.Tables, code: Code) -> None:
-    st.subheader(f"{code.code} {ui.plain(code.text)}", anchor=False)
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        st.subheader(f"{code.code} {ui.plain(code.text)}", anchor=False, width="content")
+        st.button("Close", key="icd_close", on_click=_close, help="Back to the list.")
     kind = "billable" if code.billable else "not billable: choose a finer code"
     st.caption(f"{codes.TITLES[code.version]}, {code.kind}, {kind}.")
     left, right = st.columns(2, gap="large")

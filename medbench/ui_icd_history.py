@@ -41,7 +41,7 @@ def draw_history(workspace: Workspace) -> None:
             key="icd_reopen",
             disabled=one is None or not one.text,
             on_click=_reopen,
-            args=(one.text if one else "",),
+            args=(one.text if one else "", one.model if one else ""),
             help="Puts the note back; its decisions come with it." if history.keeps_text() else "Texts are not kept.",
         )
         ui.download(
@@ -53,8 +53,9 @@ def _codes(one: Coding) -> str:
     return ", ".join(label.partition(":")[2] for label in one.sheet.chosen) or "none"
 
 
-def _reopen(text: str) -> None:
+def _reopen(text: str, coder: str) -> None:
     st.session_state["icd_text"] = text
+    st.session_state["icd_coder"] = coder
     st.session_state["icd_tab"] = "A note"
     st.session_state["icd_again"] = True
 

@@ -22,6 +22,8 @@ _note_and_codes = st.components.v2.component(
     js=(_ASSETS / "icd_note.js").read_text(encoding="utf-8"),
 )
 NOTHING = "No code was found in this note. Add codes below."
+UNSUPPORTED = "⚠️ No words of the note support it."
+UNSOUGHT = "Its words were not looked for: the note is long."
 
 
 def draw_note(
@@ -121,7 +123,7 @@ def _card(one: Proposal, sheet: CodeSheet) -> dict[str, Any]:
         "text": code.text,
         "share": one.share,
         "facts": facts_of(one) + (f" · replaced by {replaced.partition(':')[2]}" if replaced else ""),
-        "warning": "" if one.evidence else "No words of the note support it.",
+        "warning": "" if one.evidence else UNSUPPORTED if one.sought else UNSOUGHT,
         "standing": sheet.standing(code.label),
         "category": category if category and category != code.code else "",
     }
@@ -131,10 +133,11 @@ def facts_of(one: Proposal) -> str:
     """Return what is known of a proposal in one line: probability, billable or not, how often it was seen."""
     parts = []
     if one.probability is not None:
-        parts.append(f"probability {one.probability:.2f}{'' if one.decided else ', below its threshold'}")
-    else:
-        parts.append(f"dictionary match {one.share:.2f}")
+        shown = "over 0.99" if one.probability > 0.99 else f"{one.probability:.2f}"
+        parts.append(f"probability {shown}")
+    if one.match is not None:
+        parts.append(f"dictionary match {one.match:.2f}")
     parts.append("billable" if one.code.billable else "not billable: a finer code exists")
     if one.seen is not None:
-        parts.append("never seen in training" if one.seen == 0 else f"seen {ui.number(one.seen)} times in training")
+        parts.append("never seen in training" if one.seen == 0 else f"seen {ui.count_of(one.seen, 'time')} in training")
     return " · ".join(parts)

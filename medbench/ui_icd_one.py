@@ -10,12 +10,13 @@ import streamlit as st
 
 from medbench import codes, ui, ui_icd, ui_icd_note
 from medbench.code_sheet import CodeSheet
+from medbench.codes_references import Conflict, named
 from medbench.coding import CodedNote
 from medbench.coding_exports import as_csv, as_fhir, as_json, as_pdf
 from medbench.workspace import Workspace
 
 _KEYS = "Keys: ↑ ↓ move · A accept · X reject · E replace · B back off to the category · F first · U undo"
-_CONFLICT = {"excludes1": "⛔", "code_first": "↕️", "use_additional": "➕", "finer": "🔎"}
+_CONFLICT = {"excludes1": "⛔", "code_first": "↕️", "finer": "🔎"}
 
 
 def draw_one(workspace: Workspace, coder: str) -> None:
@@ -54,7 +55,7 @@ def _take(workspace: Workspace, coder: str) -> None:
         st.session_state["icd_read"] = ui_icd.read_file(uploaded.name, uploaded.getvalue())
         st.session_state["icd_files"] = st.session_state.get("icd_files", 0) + 1
         st.rerun()
-    if pressed:
+    if pressed or st.session_state.pop("icd_again", False):
         ui_icd.begin(workspace, st.session_state["icd_text"], coder)
 
 
@@ -103,8 +104,18 @@ def _chosen(workspace: Workspace, coded: CodedNote, sheet: CodeSheet) -> None:
     for conflict in held.conflicts(sheet.chosen):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(
-                f"{_CONFLICT.get(conflict.kind, '⚠️')} {ui.plain(conflict.sentence)}", help=conflict.note or None
+                f"{_CONFLICT.get(conflict.kind, '⚠️')} {ui.plain(conflict.sentence)}",
+                help=ui.plain(conflict.note) or None,
+                width="content",
             )
+            for label, *act in _ways_out(held, conflict):
+                st.button(
+                    label,
+                    key="_".join(("icd_fix", conflict.kind, *act)),
+                    on_click=ui_icd.decide,
+                    args=(workspace, *act),
+                    help="Settles it; Undo takes it back.",
+                )
     rows = _rows(coded, sheet)
     if rows:
         import pandas as pd
@@ -112,6 +123,7 @@ def _chosen(workspace: Workspace, coded: CodedNote, sheet: CodeSheet) -> None:
         st.dataframe(pd.DataFrame(rows), hide_index=True, key="icd_chosen")
     else:
         st.caption("None yet: accept codes above, or add one here.")
+    _wanted(held, sheet)
     _add(workspace)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input(
@@ -136,6 +148,35 @@ def _chosen(workspace: Workspace, coded: CodedNote, sheet: CodeSheet) -> None:
             "PDF report", lambda: as_pdf(*whole), "codes.pdf", "icd_pdf", "application/pdf",
             help="The note with its evidence, and the codes.",
         )  # fmt: skip
+
+
+def _ways_out(held: codes.Tables, conflict: Conflict) -> list[tuple[str, str, str, str]]:
+    """Return (words of the button, act, label, new label) of what would settle a conflict."""
+    labels = conflict.labels
+    printed = [label.partition(":")[2] for label in labels]
+    if conflict.kind == "excludes1":
+        return [(f"Remove {code}", "reject", label, "") for code, label in zip(printed, labels, strict=True)]
+    if conflict.kind == "code_first" and len(labels) > 1:
+        return [(f"Put {printed[1]} first", "first", labels[1], "")]
+    usual = held.usual(labels[0]) if conflict.kind == "finer" else None
+    return [(f"Use {usual.code} {ui.plain(usual.text)}", "replace", labels[0], usual.label)] if usual else []
+
+
+def _wanted(held: codes.Tables, sheet: CodeSheet) -> None:
+    """Draw the notes "use additional code" and "code also" of the chosen codes that no chosen code answers."""
+    told = []
+    for label in sheet.chosen:
+        notes, others = held.notes(label), [other.partition(":")[2] for other in sheet.chosen if other != label]
+        lines = [
+            line
+            for line in (*notes.use_additional, *notes.code_also)
+            if not any(named(line, other) for other in others)
+        ]
+        told += [f"- **{label.partition(':')[2]}**: {ui.plain(line)}" for line in lines]
+    if told:
+        with st.expander(f"➕ {ui.count_of(len(told), 'note')} on additional codes", key="icd_wanted"):
+            st.caption("Add a code only if the note of the patient says so.")
+            st.markdown("\n".join(told))
 
 
 def _rows(coded: CodedNote, sheet: CodeSheet) -> list[dict[str, Any]]:

@@ -85,3 +85,34 @@ def test_the_history_lists_and_opens_again(home: Workspace) -> None:
     frame = app.dataframe[0].value
     assert list(frame["codes"]) == ["I10"]
     assert list(frame["by"]) == ["AB"]
+
+
+def test_a_conflict_is_shown_with_a_button_that_settles_it(home: Workspace) -> None:
+    sheet = CodeSheet().act(Act("accept", "icd10cm:R05", "", "AB", 1.0)).act(Act("add", "icd10cm:E11.9", "", "AB", 2.0))
+    coding_history.keep(home, EXAMPLE, "", sheet, "AB")
+    app = coded(opened(PAGE))
+    assert "R05 is not billable" in words_on(app)
+    assert "additional codes" in words_on(app) or any("additional codes" in one.label for one in app.expander)
+    app.button(key="icd_fix_finer_replace_icd10cm:R05_icd10cm:R05.9").click().run()
+    assert not app.exception
+    assert coding_history.newest(home)[0].sheet.chosen == ("icd10cm:R05.9", "icd10cm:E11.9")
+    assert "R05 is not billable" not in words_on(app)
+
+
+def test_of_two_codes_that_exclude_each_other_one_can_be_removed(home: Workspace) -> None:
+    sheet = CodeSheet().act(Act("add", "icd10cm:E11.9", "", "AB", 1.0)).act(Act("add", "icd10cm:E10.9", "", "AB", 2.0))
+    coding_history.keep(home, EXAMPLE, "", sheet, "AB")
+    app = coded(opened(PAGE))
+    assert "may not be coded together" in words_on(app)
+    app.button(key="icd_fix_excludes1_reject_icd10cm:E10.9_").click().run()
+    assert coding_history.newest(home)[0].sheet.chosen == ("icd10cm:E11.9",)
+    assert "may not be coded together" not in words_on(app)
+
+
+def test_a_note_of_the_history_is_coded_again_at_once(home: Workspace) -> None:
+    app = opened(PAGE)
+    app.session_state["icd_text"] = EXAMPLE
+    app.session_state["icd_again"] = True
+    app.run()
+    assert not app.exception
+    assert app.session_state["icd_coded"][0].text == EXAMPLE
