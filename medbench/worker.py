@@ -120,6 +120,8 @@ def _train(
     fitting = Fitting(rng, device, say, folder / "checkpoints", resume, around)
     keep_learning = family.cheap if spec.keep_learning is None else spec.keep_learning
     balanced = headline == "balanced_accuracy"
+    if before := judging.before_tuning(family, options, parts, fitting, balanced=balanced):
+        baselines["before tuning"] = {key: _numbers(metric) for key, metric in before.items()}
     judged = judging.judge(family, options, parts, fitting=fitting, keep_learning=keep_learning, balanced=balanced)
     say("stage", name="save", sentence="Writing the model and its card.")
     seconds = time.monotonic() - began

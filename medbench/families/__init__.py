@@ -174,6 +174,10 @@ class Family(ABC, Generic[OptionsT]):
         """Say the same, knowing the models that are there; for families that build on them."""
         return self.estimate(train, options, device)
 
+    def untuned(self, train: Examples, options: OptionsT, fitting: Fitting) -> Model | None:
+        """Return what the fit starts from, when that can already answer: a card shows it beside the tuned model."""
+        return None
+
     def remedy(self, error: BaseException, options: OptionsT) -> tuple[str, dict[str, Any]] | None:
         """For a failed fit: a sentence that names the cause and the options to change; None when there is no remedy."""
         return None
