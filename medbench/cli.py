@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from medbench import __version__, cli_mimic
+from medbench import __version__, cli_mimic, cli_predict
 from medbench.cli_codes import codes_app
 from medbench.cli_lesion import explain
-from medbench.cli_runs import Json, follow, give, note, runs_app, told
+from medbench.cli_runs import Column, Json, follow, give, note, picked, runs_app, told
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
 
@@ -36,24 +36,19 @@ app.command("prepare")(cli_mimic.prepare)
 app.command("tokens")(cli_mimic.tokens)
 app.command()(explain)
 app.add_typer(codes_app, name="codes")
+app.command()(cli_predict.predict)
+app.command("test-export")(cli_predict.test_export)
 
-Column = Annotated[str | None, typer.Option(metavar="COL", help="Column (or tag) of the file that plays this part.")]
 Group = Annotated[str | None, typer.Option(metavar="COL", help="Column of what must stay together, e.g. the patient.")]
 Codes = Annotated[str, typer.Option(help="Version of bare ICD codes (icd10cm, icd9cm, ...); found out when empty.")]
 Torn = Annotated[
     bool, typer.Option("--split-by-image", help="Tear lesions and patients apart; scores come out too good.")
 ]
 
-REFUSED_SHOWN = 20
-
 
 def main() -> None:
     """Run the command line."""
     app()
-
-
-def _chosen(**roles: str | None) -> dict[str, str]:
-    return {role: column for role, column in roles.items() if column}
 
 
 def _version(shown: bool) -> None:
@@ -111,7 +106,7 @@ def import_files(
     with told(as_json):
         job = get_task(task)
         plan = SplitPlan("file" if own_split else "stratified", _shares(shares), seed, part_groups=split_by_image)
-        chosen = _chosen(title=title, abstract=abstract, text=text, labels=labels, id=id_, group=group, split=split)
+        chosen = picked(title=title, abstract=abstract, text=text, labels=labels, id=id_, group=group, split=split)
         workspace = Workspace.here()
         workspace.datasets.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=workspace.datasets, prefix=".import-") as keep:
@@ -185,7 +180,7 @@ def train(
     with told(as_json):
         words = list(spec or [])
         path = Path(words.pop(0)) if words and "=" not in words[0] else None
-        named = _chosen(family=family, dataset=dataset)
+        named = picked(family=family, dataset=dataset)
         overrides = [*([] if path else [f"task={task}"]), *(f"{key}={value}" for key, value in named.items()), *words]
         wanted = runs.read_spec(path, overrides) if path else runs.parse_spec("", overrides, "the command line")
         outlook = preflight.check(workspace, wanted)
@@ -223,62 +218,6 @@ def _model_line(card: dict[str, Any]) -> str:
 
 
 @app.command()
-def predict(
-    model: Annotated[str, typer.Argument(help="Model id; see: medbench models.")],
-    file: Annotated[Path, typer.Argument(help="The file to label; a zip or folder of pictures for lesion models.")],
-    out: Annotated[Path, typer.Option(help="Where the labelled file goes; its ending may ask for another format.")],
-    title: Column = None,
-    abstract: Column = None,
-    text: Column = None,
-    id_: Annotated[str | None, typer.Option("--id", metavar="COL", help="Column of the item's own id.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Label a file and write it back with labels, probabilities, flags and the model's id.
-
-    A second call after a kill goes on where the first one stopped.
-
-    For example:
-
-      medbench predict starter-literature-domains search.nbib --out labelled.nbib
-
-      medbench predict starter-literature-domains search.ris --out labelled.csv --json
-
-      medbench predict starter-lesion photographs.zip --out answers.csv
-    """
-    from medbench import batches, picture_batches
-
-    with told(as_json):
-        chosen = _chosen(title=title, abstract=abstract, text=text, id=id_)
-        if picture_batches.is_pictures(Workspace.here(), model, file):
-            given = picture_batches.predict_pictures(Workspace.here(), model, file, out, None if as_json else _pictures)
-            pictures = {"out": str(out), "model": model, "answered": given.answered, "refused": given.refused}
-            pictures["resumed_from"] = given.resumed
-            words = f"{given.answered:,} pictures answered, {len(given.refused):,} refused: {out}"
-            why = [f"{name}: {reason}" for name, reason in given.refused[:REFUSED_SHOWN]]
-            why += ["… and more; the column “problem” says it of each."] * (len(given.refused) > REFUSED_SHOWN)
-            give(pictures, as_json, lambda: "\n".join([words, *why]))
-            return
-        tell = None if as_json else lambda done, total: note(f"{done:,} records answered")
-        with batches.folder_beside(out, file) as folder:
-            batch = batches.open_batch(Workspace.here(), model, file, chosen=chosen, folder=folder)
-            asked = batches.format_for(out, batch)
-            batch.run(tell)
-            batch.write(folder / out.name, format=asked).replace(out)
-            facts = {
-                "out": str(out),
-                "model": model,
-                "answered": batch.done,
-                "refused": batch.account.refused,
-                "resumed_from": batch.resumed * batches.CHUNK,
-            }
-    give(facts, as_json, lambda: f"{facts['answered']:,} records labelled, {facts['refused']:,} refused: {out}")
-
-
-def _pictures(done: int, total: int) -> None:
-    note(f"{done:,} of {total:,} pictures done")
-
-
-@app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model id; see: medbench models.")],
     file: Annotated[Path, typer.Argument(help="A labelled file the model never saw.")],
@@ -300,7 +239,7 @@ def evaluate(
     from medbench.tasks import get_task
 
     with told(as_json):
-        chosen = _chosen(title=title, abstract=abstract, text=text, labels=labels, group=group)
+        chosen = picked(title=title, abstract=abstract, text=text, labels=labels, group=group)
         pictures = picture_batches.is_pictures(Workspace.here(), model, file)
         judge = picture_batches.evaluate_pictures if pictures else evaluating.evaluate_file
         found = judge(Workspace.here(), model, file, chosen=chosen, keep_seen=keep_seen)
@@ -331,7 +270,12 @@ def _interval(metric: Any) -> str:
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="Model id; see: medbench models.")],
-    to: Annotated[str, typer.Option(help="starter, safetensors, onnx or openvino-int8.")] = "starter",
+    to: Annotated[
+        str,
+        typer.Option(
+            help="starter, safetensors, onnx, openvino-int8; language models: adapter, merged, gguf, gguf-q8_0."
+        ),
+    ] = "starter",
     out: Annotated[Path | None, typer.Option(help="Folder for the exported files; empty means exports/MODEL.")] = None,
     name: Annotated[str, typer.Option(help="Short name of a starter, lower-case.")] = "",
     title: Annotated[str, typer.Option(help="What users read of a starter.")] = "",
@@ -344,6 +288,8 @@ def export(
       medbench export MODEL --to starter --name domains --title "Medical domains"
 
       medbench export starter-lesion --to onnx --out /tmp/lesion
+
+      medbench export MODEL --to gguf --out exports/mine
     """
     from medbench import exporting
 

@@ -17,6 +17,12 @@ from medbench.workspace import Workspace
 
 runs_app = typer.Typer(rich_markup_mode=None, help="List, show, follow, cancel and resume runs.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Column = Annotated[str | None, typer.Option(metavar="COL", help="Column (or tag) of the file that plays this part.")]
+
+
+def picked(**roles: str | None) -> dict[str, str]:
+    """Return the parts that the user named a column for."""
+    return {role: column for role, column in roles.items() if column}
 
 
 @contextmanager

@@ -1,0 +1,228 @@
+"""The part of the command line that answers: for a file of records, for one text or document, and for an export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medbench.cli_runs import Column, Json, give, note, picked, told
+from medbench.errors import MedbenchError
+from medbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from medbench.coding import CodedNote
+    from medbench.note_files import NoteFile
+    from medbench.records import Prediction
+
+SHOWN_LABELS = 15
+REFUSED_SHOWN = 20
+DICTIONARY = "dictionary"
+"""What stands in the place of a model's id when the code tables alone are to answer."""
+
+
+def predict(
+    model: Annotated[
+        str, typer.Argument(help="Model id (see: medbench models), or dictionary: codes without a model.")
+    ],
+    file: Annotated[
+        Path | None, typer.Argument(help="The file to label; a zip or folder of pictures for lesion models.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "--output", help="Where the labelled file goes; its ending may ask for another format."),
+    ] = None,
+    title: Column = None,
+    abstract: Column = None,
+    text: Annotated[str | None, typer.Option(help="Column of the full text; without a FILE, the text itself.")] = None,
+    pdf: Annotated[Path | None, typer.Option(help="One document, PDF or text, instead of a file of records.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", metavar="COL", help="Column of the item's own id.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Label a file and write it back with labels, probabilities, flags and the model's id.
+
+    A second call after a kill goes on where the first one stopped.
+
+    For example:
+
+      medbench predict starter-literature-domains search.nbib --out labelled.nbib
+
+      medbench predict starter-literature-domains search.ris --out labelled.csv --json
+
+      medbench predict starter-lesion photographs.zip --out answers.csv
+
+      medbench predict starter-literature-domains --text "Statins after myocardial infarction ..."
+
+      medbench predict dictionary --pdf letter.pdf --output codes.json
+    """
+    from medbench import picture_batches
+
+    with told(as_json):
+        if file is None:
+            predict_one(model, text, pdf, out, as_json)
+            return
+        if out is None:
+            raise MedbenchError("a place for the labelled file", "none", "Name it with --out FILE.")
+        chosen = picked(title=title, abstract=abstract, text=text, id=id_)
+        if picture_batches.is_pictures(Workspace.here(), model, file):
+            facts, words = _pictured(model, file, out, as_json)
+        else:
+            facts = _labelled(model, file, out, chosen, as_json)
+            words = f"{facts['answered']:,} records labelled, {facts['refused']:,} refused: {out}"
+    give(facts, as_json, lambda: words)
+
+
+def _pictured(model: str, file: Path, out: Path, as_json: bool) -> tuple[dict[str, Any], str]:
+    """Answer for pictures; return the facts and their wording."""
+    from medbench import picture_batches
+
+    given = picture_batches.predict_pictures(Workspace.here(), model, file, out, None if as_json else _pictures)
+    facts = {"out": str(out), "model": model, "answered": given.answered, "refused": given.refused}
+    facts["resumed_from"] = given.resumed
+    words = f"{given.answered:,} pictures answered, {len(given.refused):,} refused: {out}"
+    why = [f"{name}: {reason}" for name, reason in given.refused[:REFUSED_SHOWN]]
+    why += ["… and more; the column “problem” says it of each."] * (len(given.refused) > REFUSED_SHOWN)
+    return facts, "\n".join([words, *why])
+
+
+def _labelled(model: str, file: Path, out: Path, chosen: dict[str, str], as_json: bool) -> dict[str, Any]:
+    """Label a file of records, going on where an earlier call was killed."""
+    from medbench import batches
+
+    tell = None if as_json else lambda done, total: note(f"{done:,} records answered")
+    with batches.folder_beside(out, file) as folder:
+        batch = batches.open_batch(Workspace.here(), model, file, chosen=chosen, folder=folder)
+        asked = batches.format_for(out, batch)
+        batch.run(tell)
+        batch.write(folder / out.name, format=asked).replace(out)
+        return {
+            "out": str(out),
+            "model": model,
+            "answered": batch.done,
+            "refused": batch.account.refused,
+            "resumed_from": batch.resumed * batches.CHUNK,
+        }
+
+
+def _pictures(done: int, total: int) -> None:
+    note(f"{done:,} of {total:,} pictures done")
+
+
+def predict_one(model: str, text: str | None, pdf: Path | None, out: Path | None, as_json: bool) -> None:
+    """Answer for a text or a document and print it, or write it as JSON to `out`.
+
+    A model for ICD codes, and the dictionary, give codes with their words in the note; any other model gives labels.
+
+    Raises:
+        MedbenchError: Text and document are both given or both lacking, or cannot be read, or the model is unfit.
+    """
+    from medbench import coding, predicting
+
+    given, name = _given(text, pdf)
+    workspace = Workspace.here()
+    if model == DICTIONARY or predicting.load_for(workspace, model, "text").card["task"] == "icd":
+        note_said = coding.code_note(workspace, given.text, "" if model == DICTIONARY else model)
+        found = note_said.as_json()
+        lines = _code_lines(note_said)
+    else:
+        answer = _labels(workspace, model, name, given.text)
+        found = answer.as_json()
+        lines = _label_lines(answer)
+    found = {**found, "remarks": [*given.remarks, *found.get("remarks", ())]}
+    if out is not None:
+        out.write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
+        note(f"Written to {out}.")
+    if out is None or as_json:
+        give(found, as_json, lambda: "\n".join([*lines, *given.remarks]))
+
+
+def _given(text: str | None, pdf: Path | None) -> tuple[NoteFile, str]:
+    """Return what is to be answered, and what to call it."""
+    from medbench.note_files import NoteFile, note_of
+
+    if text is not None and pdf is None:
+        return NoteFile(text), "text"
+    if pdf is None or text is not None:
+        found = "neither" if text is None else "both"
+        raise MedbenchError('--text "WORDS" or --pdf FILE', found, 'Give one: medbench predict MODEL --text "..."')
+    if not pdf.is_file():
+        raise MedbenchError("a PDF or text file", f"no file {str(pdf)!r}", "Check the path.")
+    return note_of(pdf.name, pdf.read_bytes()), pdf.name
+
+
+def _labels(workspace: Workspace, model: str, name: str, text: str) -> Prediction:
+    from medbench import predicting
+    from medbench.records import Item
+
+    answer = predicting.predict(predicting.load_for(workspace, model, "text"), [Item(name, "", text)])[0]
+    if answer.problem:
+        raise MedbenchError("a text with words", answer.problem, "Give another.")
+    return answer
+
+
+def _label_lines(answer: Prediction) -> list[str]:
+    chosen = [score for score in answer.labels if score.chosen]
+    lines = [f"{score.label}  {score.probability:.2f}  {score.name}" for score in chosen[:SHOWN_LABELS]]
+    lines += [] if chosen else ["No label is probable enough. The likeliest:"]
+    lines += [] if chosen else [f"{s.label}  {s.probability:.2f}  {s.name}" for s in answer.labels[:3]]
+    lines += [f"{answer.cut:.0%} of the text was beyond what the model reads."] if answer.cut else []
+    lines += ["The text is unlike what the model learnt from."] if answer.unlike else []
+    return lines
+
+
+def _code_lines(found: CodedNote) -> list[str]:
+    """Word the codes with what supports them, then those set apart, then what has to be known."""
+    lines = []
+    for one in found.proposals[:SHOWN_LABELS]:
+        sure = "" if one.decided else ", below the threshold"
+        kind = "match" if one.probability is None else "probability"
+        billable = "" if one.code.billable else ", not billable"
+        lines.append(f"{one.code.label}  {one.code.text}  ({kind} {one.share:.2f}{sure}{billable})")
+        lines.append(f"    {_words(found.text, one.evidence)}")
+    hidden = len(found.proposals) - SHOWN_LABELS
+    lines += [f"and {hidden} more; --json or --output FILE gives all of them."] if hidden > 0 else []
+    lines += [] if found.proposals else ["No code fits this note."]
+    if found.apart:
+        lines += ["", "Set apart, not to be coded:"]
+        for away in found.apart:
+            words = found.text[away.evidence.start : away.evidence.end]
+            cause = f", because of “{away.evidence.trigger}”" if away.evidence.trigger else ""
+            lines.append(f"{away.code.label}  {away.code.text}  ({away.evidence.status}: “{words}”{cause})")
+    released = ", ".join(f"{table} {release}" for table, release in found.releases.items())
+    human = ["A person has to code this note: the model is not sure enough."] if found.needs_human else []
+    return [*lines, "", *human, *found.remarks, f"Codes of {released}."]
+
+
+def _words(text: str, evidence: tuple[Any, ...]) -> str:
+    said = dict.fromkeys(" ".join(text[each.start : each.end].split()) for each in evidence)
+    return "; ".join(f"“{each}”" for each in said) or "nothing in the note supports it"
+
+
+def test_export(
+    model: Annotated[str, typer.Argument(help="Model id; see: medbench models.")],
+    folder: Annotated[Path, typer.Argument(help="The folder that medbench export wrote.")],
+    file: Annotated[Path | None, typer.Option(help="Texts, one a line; empty takes 20 of the model's dataset.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Read an exported language model again and compare what it writes with what the model writes.
+
+    For example:
+
+      medbench export MODEL --to gguf --out exports/mine
+
+      medbench test-export MODEL exports/mine
+    """
+    from medbench import exporting
+
+    with told(as_json):
+        lines = file.read_text(encoding="utf-8").splitlines() if file else []
+        texts = [line for line in lines if line.strip()]
+        found = exporting.try_export(Workspace.here(), model, folder, texts)
+    words = f"{found['program']} writes the same on {found['same']} of {found['texts']} texts"
+    words += f" and cuts {found['tokens_same']} prompts into the same tokens ({found['format']})."
+    differing = [f"  it writes {theirs!r}, the model {ours!r}" for theirs, ours in found["different"]]
+    give(found, as_json, lambda: "\n".join([words, *differing]))
+    if found["same"] < found["texts"]:
+        raise typer.Exit(1)
