@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import codes, ui, ui_icd, ui_icd_note
+from medbench import codes, coding, ui, ui_icd, ui_icd_note
 from medbench.code_sheet import CodeSheet
 from medbench.codes_references import Conflict, named
 from medbench.coding import CodedNote
@@ -95,7 +95,9 @@ def _say(coded: CodedNote, coder: str) -> None:
     for sentence in told:
         st.markdown(sentence)
     held = " · ".join(f"{table}, {release}" for table, release in coded.releases.items())
-    st.caption(f"{len(coded.proposals)} codes in {coded.seconds:.1f} s. {held}.")
+    count = ui.count_of(len(coded.proposals), "code")
+    shown = f"The first {count}; there may be more" if len(coded.proposals) == coding.MOST else count
+    st.caption(f"{shown}. {coded.seconds:.1f} s. {held}.")
 
 
 def _chosen(workspace: Workspace, coded: CodedNote, sheet: CodeSheet) -> None:

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from medbench import coding_history
 from medbench.code_sheet import Act, CodeSheet
+from medbench.codes import tables
 from medbench.ui_icd import EXAMPLE
 from medbench.workspace import Workspace
 
@@ -116,3 +117,8 @@ def test_a_note_of_the_history_is_coded_again_at_once(home: Workspace) -> None:
     app.run()
     assert not app.exception
     assert app.session_state["icd_coded"][0].text == EXAMPLE
+
+
+def test_a_list_that_was_cut_says_so(home: Workspace) -> None:
+    many = [code.text for code in tables().descendants("icd10cm:M10")[:90]]
+    assert "The first 30 codes; there may be more" in words_on(coded(opened(PAGE), ". ".join(many)))
