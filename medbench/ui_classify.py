@@ -36,6 +36,7 @@ _STYLE = f"""<style>
 def choose_model(workspace: Workspace) -> str | None:
     """Let the user choose a model and show what it is; say what to do when there is none. Loads nothing."""
     cards = [card for card in predicting.list_models(workspace) if card.get("item", "text") == "text"]
+    cards.sort(key=lambda card: card.get("task") == "icd")  # these have a page of their own
     if not cards:
         ui.empty("There is no model yet. Train one first.", "Train a model", "pages/train.py")
         return None
@@ -70,7 +71,7 @@ def load_model(workspace: Workspace, model: str) -> Loaded:
 def _model_words(card: dict[str, Any]) -> str:
     name = "micro_f1" if card["answer"] == "many" else "balanced_accuracy"
     words = {"micro_f1": "micro-F1", "balanced_accuracy": "balanced accuracy"}[name]
-    return f"{card['name']} · {len(card['labels'])} labels · {words} {ui.with_interval(card['metrics'].get(name))}"
+    return f"{card['name']} · {len(card['labels']):,} labels · {words} {ui.with_interval(card['metrics'].get(name))}"
 
 
 def _draw_card(card: dict[str, Any]) -> None:
