@@ -33,7 +33,7 @@ from starlette.routing import Mount, Route
 
 from medbench import __version__, batches, gathering, predicting, runs
 from medbench.api_guard import Guard, RefusedError, TooLargeError, problem
-from medbench.api_jobs import add_jobs
+from medbench.api_jobs import add_jobs, as_response
 from medbench.api_page import page
 from medbench.batches import Batch
 from medbench.errors import MedbenchError
@@ -260,7 +260,7 @@ def _predicted(workspace: Workspace, question: PredictIn) -> Response:
         if question.evidence:
             answer["evidence"] = [_reasons(loaded, item, label) for label in prediction.chosen]
         told.append(answer)
-    return _json({"model": loaded.id, "predictions": told})
+    return as_response({"model": loaded.id, "predictions": told})
 
 
 def _explained(workspace: Workspace, question: ExplainIn) -> Response:
@@ -271,7 +271,7 @@ def _explained(workspace: Workspace, question: ExplainIn) -> Response:
     label = question.label
     if label is None:
         label = max(predicting.predict(loaded, [item])[0].labels, key=lambda score: score.probability).label
-    return _json(_reasons(loaded, item, label))
+    return as_response(_reasons(loaded, item, label))
 
 
 def _reasons(loaded: Loaded, item: Item, label: str) -> dict[str, Any]:
@@ -344,11 +344,6 @@ def _json_parts(batch: Batch) -> Iterator[str]:
     for number, (_, prediction) in enumerate(batch.predictions()):
         yield (",\n" if number else "\n") + json.dumps(prediction.as_json(), ensure_ascii=False)
     yield "]}\n"
-
-
-def _json(value: Any) -> Response:
-    """Encode in the thread that did the work, not on the event loop."""
-    return Response(json.dumps(value, ensure_ascii=False), media_type="application/json")
 
 
 def _add_refusals(app: FastAPI) -> None:

@@ -35,13 +35,13 @@ def add_jobs(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimiter)
     """Add the routes to the API; their work runs in `threads`."""
 
     async def work(act: Callable[[], Any]) -> Response:
-        return await anyio.to_thread.run_sync(lambda: _json(act()), limiter=threads)
+        return await anyio.to_thread.run_sync(lambda: as_response(act()), limiter=threads)
 
     _add_lesions(app, workspace, work)
     _add_codes(app, workspace, work)
 
 
-def _json(value: Any) -> Response:
+def as_response(value: Any) -> Response:
     """Encode in the thread that did the work, not on the event loop."""
     return Response(json.dumps(value, ensure_ascii=False), media_type="application/json")
 

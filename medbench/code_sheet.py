@@ -72,6 +72,10 @@ class CodeSheet:
         last = next((act for act in reversed(self.acts) if act.label == label), None)
         return last.to if last is not None and last.kind == "replace" else ""
 
+    def settled_by(self, label: str) -> Act:
+        """Return the newest act that a chosen code rests on. Raises StopIteration for a code that no act names."""
+        return next(act for act in reversed(self.acts) if label in (act.label, act.to))
+
     def act(self, act: Act) -> CodeSheet:
         """Return the sheet with one more act.
 

@@ -24,7 +24,7 @@ def chosen(coded: CodedNote, sheet: CodeSheet) -> list[fhir.DecidedCode]:
         code, one = held.get(label), known.get(label)
         if code is None:
             continue
-        act = next(act for act in reversed(sheet.acts) if label in (act.label, act.to))
+        act = sheet.settled_by(label)
         evidence = tuple(
             fhir.Evidence(each.start, each.end, coded.text[each.start : each.end])
             for each in (one.evidence if one else ())

@@ -189,7 +189,7 @@ def _rows(coded: CodedNote, sheet: CodeSheet) -> list[dict[str, Any]]:
         code, one = held.get(label), known.get(label)
         if code is None:
             continue
-        last = next(act for act in reversed(sheet.acts) if label in (act.label, act.to))
+        last = sheet.settled_by(label)
         words = "; ".join(coded.text[each.start : each.end] for each in one.evidence) if one else ""
         rows.append(
             {
