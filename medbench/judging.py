@@ -18,6 +18,30 @@ from medbench.trust import Stranger, Trust
 
 FOLDS = 5
 _SAMPLE_FOR_STRANGERS = 4000
+NEIGHBOURS = 20_000
+"""So many training items at most are kept to show the most similar ones."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where training items lie in a model's own space. Embedding them costs as much as scoring them: done once a model.
+
+    Attributes:
+        rows: (n,) int64, their positions among the examples that the model learnt from, ascending.
+        vectors: (n, d) float32 of length 1.
+    """
+
+    rows: npt.NDArray[np.int64]
+    vectors: npt.NDArray[np.float32]
+
+    def sample(self, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        """Return the vectors of some of them, drawn at random."""
+        return self.vectors[rng.permutation(len(self.vectors))[:_SAMPLE_FOR_STRANGERS]]
+
+
+def _placed(model: Model, known: Examples, rng: np.random.Generator) -> Placed:
+    rows = np.sort(rng.permutation(len(known))[:NEIGHBOURS])
+    return Placed(rows, _vectors(model, known, rows))
 
 
 @dataclass(frozen=True)
@@ -51,6 +75,7 @@ class Judged:
         known: Everything the kept weights learnt from.
         known_splits: The splits that `known` is made of, in its order.
         notes: Facts the card must state.
+        placed: Where items of `known` lie, for the most similar ones.
     """
 
     model: Model
@@ -62,6 +87,7 @@ class Judged:
     known: Examples
     known_splits: tuple[SplitName, ...]
     notes: list[str]
+    placed: Placed
 
 
 def judge(
@@ -89,7 +115,7 @@ def judge(
     train, validation, test = parts["train"], parts["validation"], parts["test"]
     say = fitting.say
     check_relearning(family, keep_learning)
-    known, held, held_scores, model, scale = _fitted(family, options, train, validation, fitting)
+    known, held, held_scores, model, scale, placed = _fitted(family, options, train, validation, fitting)
     confidence = trust.fit_trust(
         held_scores, held.truth, known.answer, None, None, fitting.rng, groups=held.groups, balanced=balanced
     )
@@ -107,10 +133,11 @@ def judge(
         model = family.fit(everything, _nothing(known) if family.cheap else validation, options, fitting)
         known, known_splits = everything, (*known_splits, "test")
         notes.append(_KEPT_LEARNING)
-    confidence = replace(confidence, stranger=_strangers(model, known, scale, fitting.rng))
+        placed = _placed(model, known, fitting.rng)
+    confidence = replace(confidence, stranger=_strangers(placed, scale, fitting.rng))
     per_label = _label_rows(judged, probabilities, decided, confidence)
     outcome = Outcome(which, probabilities, judged.truth, decided)
-    return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes)
+    return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes, placed)
 
 
 def before_tuning(
@@ -147,8 +174,11 @@ def _label_rows(judged: Examples, probabilities: Scores, decided: Truth, confide
 
 def _fitted(
     family: Family[Any], options: FamilyOptions, train: Examples, validation: Examples, fitting: Fitting
-) -> tuple[Examples, Examples, Scores, Model, Stranger | None]:
-    """Return what was learnt from, what trust is fitted on, its scores, the model, and how far held-out items lie."""
+) -> tuple[Examples, Examples, Scores, Model, Stranger | None, Placed]:
+    """Return what was learnt from, what trust is fitted on, its scores, the model, how far held-out items lie.
+
+    And where the items that it learnt from lie.
+    """
     if len(train) == 0:
         raise MedbenchError(
             "labelled rows to learn from", "an empty train split", "Save the dataset with a train share."
@@ -157,16 +187,18 @@ def _fitted(
         known = _together(train, validation)
         scores, scale = _out_of_fold(family, options, known, fitting)
         fitting.say("stage", name="fit", sentence=f"Fitting on {len(known):,} rows.")
-        return known, known, scores, family.fit(known, _nothing(known), options, fitting), scale
+        model = family.fit(known, _nothing(known), options, fitting)
+        return known, known, scores, model, scale, _placed(model, known, fitting.rng)
     if len(validation) == 0:
         raise MedbenchError(
             f"a validation split for {family.title}", "none", "Save the dataset with a validation share, e.g. 70/15/15."
         )
     model = family.fit(train, validation, options, fitting)
     fitting.say("stage", name="calibrate", sentence="Calibrating on the validation split.")
-    sample = fitting.rng.permutation(len(train))[:_SAMPLE_FOR_STRANGERS]
-    scale = trust.fit_stranger(_vectors(model, train, sample), model.embed(validation.items), fitting.rng)
-    return train, validation, model.held_out(validation.items), model, scale
+    placed = _placed(model, train, fitting.rng)
+    held = model.held_out(validation.items)
+    scale = trust.fit_stranger(placed.sample(fitting.rng), model.embed(validation.items), fitting.rng)
+    return train, validation, held, model, scale, placed
 
 
 _NO_TEST = (
@@ -190,13 +222,13 @@ def _what_to_judge(
     return held, held_scores, which, f"{which} scores of {len(held):,} rows (the dataset has no test split)"
 
 
-def _strangers(model: Model, known: Examples, scale: Stranger | None, rng: np.random.Generator) -> Stranger | None:
+def _strangers(placed: Placed, scale: Stranger | None, rng: np.random.Generator) -> Stranger | None:
     """Fit "unlike the training data": centres from the kept model, the scale of distances from held-out items.
 
     A refitted model may span another space, so its centres are its own; how far items lie that a fit did not see is
     taken from the fit that did not see them.
     """
-    sample = _vectors(model, known, rng.permutation(len(known))[:_SAMPLE_FOR_STRANGERS])
+    sample = placed.sample(rng)
     kept = trust.fit_stranger(sample, sample, rng)
     return None if kept is None or scale is None else replace(scale, centroids=kept.centroids)
 

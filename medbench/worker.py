@@ -34,7 +34,6 @@ VERSION = 1
 FITTED_RIVALS = 1_000
 """With more labels, simpler families are quoted when they were trained, not fitted along the way."""
 RIVALS = ("keywords", "linear")
-NEIGHBOURS = 20_000
 INTENDED_USE = {
     "text": "Research use: a second look at texts that a person also reads. Not a medical device.",
     "image": "Research use: a second look at photographs that a dermatology reader also judges. Not a medical device.",
@@ -309,8 +308,8 @@ def _save(
     judged.trust.save(folder)
     marks = np.unique(np.array([fingerprint(item, dataset.item) for item in judged.known.items], dtype=np.uint64))
     np.savez_compressed(folder / "known.npz", fingerprints=marks, counts=judged.known.truth.sum(axis=0))
-    positions = np.concatenate([dataset.positions(split) for split in judged.known_splits])[:NEIGHBOURS]
-    vectors = judged.model.embed(judged.known.items[:NEIGHBOURS]).astype(np.float16)
+    positions = np.concatenate([dataset.positions(split) for split in judged.known_splits])[judged.placed.rows]
+    vectors = judged.placed.vectors.astype(np.float16)
     np.savez_compressed(folder / "neighbours.npz", vectors=vectors, positions=positions)
     outcome = judged.outcome
     splits = ("test",) if outcome.split == "test" else ("validation",) if outcome.split == "validation" else SPLITS[:2]

@@ -18,6 +18,7 @@ from medbench.errors import MedbenchError, Stopped
 from medbench.families import Fitting
 from medbench.families._averaging import Average
 from medbench.families._imbalance import rarity_weights
+from medbench.families._memory import keep_freed_memory
 from medbench.families._narration import Narrator, agreement, last_checkpoint
 from medbench.families._training_options import TrainingOptions
 from medbench.records import AnswerKind, Scores, Truth
@@ -175,6 +176,8 @@ def train(job: Training, options: TrainingOptions, fitting: Fitting) -> None:
     """
     if fitting.say.stopping:
         raise Stopped
+    if fitting.device.name == "cpu":
+        keep_freed_memory()
     with ExitStack() as stack:
         folder = fitting.checkpoints or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)

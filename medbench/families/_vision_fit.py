@@ -151,8 +151,7 @@ def _job(
         if not training:
             batch = as_tensor(looked[rows])
         else:
-            whole = torch.from_numpy(np.ascontiguousarray(pixels[rows])).permute(0, 3, 1, 2)
-            batch = torch.stack([change(picture) for picture in whole]).float().div_(255)
+            batch = change(torch.from_numpy(np.ascontiguousarray(pixels[rows])).permute(0, 3, 1, 2))
         truth = np.stack([item["labels"] for item in items]).astype(np.float32)
         made = {"pixels": batch, "labels": torch.from_numpy(truth)}
         if shape.n_facts:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -114,25 +115,54 @@ def as_tensor(pixels: Pixels) -> torch.Tensor:
 
 
 def changing(options: VisionOptions) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the random change of a training picture: (3, H, W) uint8 -> (3, size, size) uint8."""
-    from torchvision.transforms import InterpolationMode, v2
+    """Return the random change of training pictures: (n, 3, H, W) uint8 -> (n, 3, size, size) float32 in [0, 1].
 
-    smooth: Any = InterpolationMode.BILINEAR
-    steps: list[Any] = []
-    if options.rotation:
-        steps.append(v2.RandomRotation(options.rotation, interpolation=smooth))
-    stretch = (1 / (1 + options.stretch), 1 + options.stretch)
-    scale = ((1 - options.zoom) ** 2, 1.0)
-    steps.append(v2.RandomResizedCrop(options.size, scale=scale, ratio=stretch, interpolation=smooth, antialias=False))
-    if options.flips:
-        steps += [v2.RandomHorizontalFlip(0.5), v2.RandomVerticalFlip(0.5)]
-    if options.colour:
-        strong = options.colour
-        steps.append(v2.ColorJitter(brightness=strong, contrast=strong, saturation=strong))
-    change = v2.Compose(steps)
+    Every picture is turned, cropped, stretched and mirrored by an affine map of its own, all of it in one resampling,
+    so that it is blurred once; what a turn brings in from outside is the picture mirrored at its edge.
+    """
+    import torch
+    from torch.nn import functional
 
-    def changed(picture: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = change(picture)
-        return result
+    def changed(pictures: torch.Tensor) -> torch.Tensor:
+        whole = pictures.float().div_(255)
+        shape = [len(whole), 3, options.size, options.size]
+        grid = functional.affine_grid(_maps(len(whole), options), shape, align_corners=False)
+        seen = functional.grid_sample(whole, grid, "bilinear", "reflection", align_corners=False)
+        if options.colour:
+            _recolour(seen, options.colour)
+        return seen.contiguous(memory_format=torch.channels_last)
 
     return changed
+
+
+def _maps(n: int, options: VisionOptions) -> torch.Tensor:
+    """Return (n, 2, 3) random affine maps from places of the changed picture to those of the picture, in [-1, 1]."""
+    import torch
+
+    def between(low: float, high: float) -> torch.Tensor:
+        return torch.empty(n).uniform_(low, high)
+
+    area = between((1 - options.zoom) ** 2, 1.0)
+    most = math.log(1 + options.stretch)
+    ratio = between(-most, most).exp()
+    half = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], dim=1).clamp(max=1.0)  # of the crop's sides
+    centre = (1 - half) * torch.empty(n, 2).uniform_(-1, 1)
+    turn = torch.deg2rad(between(-options.rotation, options.rotation))
+    if options.flips:
+        half = half * (torch.randint(0, 2, (n, 2)) * 2 - 1)
+    cos, sin = turn.cos(), turn.sin()
+    turned = torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
+    return torch.cat([turned * half[:, None, :], turned @ centre[:, :, None]], dim=2)
+
+
+def _recolour(pictures: torch.Tensor, strength: float) -> None:
+    """Change brightness, contrast and saturation of (n, 3, H, W) pictures in [0, 1] in place, each at random."""
+    import torch
+
+    grey = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R BT.601
+    factors = torch.empty(3, len(pictures), 1, 1, 1).uniform_(max(0.0, 1 - strength), 1 + strength)
+    pictures.mul_(factors[0]).clamp_(max=1)
+    middle = (pictures.mean((2, 3), keepdim=True) * grey).sum(1, keepdim=True)
+    pictures.sub_(middle).mul_(factors[1]).add_(middle).clamp_(0, 1)
+    shade = (pictures * grey).sum(1, keepdim=True)
+    pictures.sub_(shade).mul_(factors[2]).add_(shade).clamp_(0, 1)
