@@ -36,7 +36,7 @@ from medbench.api_guard import Guard, RefusedError, TooLargeError, problem
 from medbench.api_jobs import add_jobs, as_response
 from medbench.api_page import page
 from medbench.batches import Batch
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, OversizedError
 from medbench.mapping import guess
 from medbench.predicting import Loaded
 from medbench.readers import open_source
@@ -48,6 +48,8 @@ EVIDENCE_LIMIT = 50  # items; explaining one asks the model some hundred times
 TEXT_LIMIT = 1_000_000  # bytes of UTF-8, title and text together
 _STEM_LIMIT, _SUFFIX_LIMIT = 120, 12  # characters of a file name and of its ending that are kept
 _HALVES = re.compile("[\ud800-\udfff]")  # JSON can say them, UTF-8 cannot
+# What starlette's parser of forms says, under status 400, of a form that is sound but too large.
+_TOO_MUCH = re.compile(r"Too many (files|fields)\.|Part exceeded maximum size")
 _THREADS = 4
 _WATCH_EVERY = 0.5  # seconds between looks whether the client is still there
 ResultT = TypeVar("ResultT")
@@ -351,7 +353,8 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(MedbenchError)
     async def tellproblem(_: Request, error: MedbenchError) -> Response:
-        return problem(error.status if isinstance(error, RefusedError) else 400, **error.parts())
+        usual = 413 if isinstance(error, OversizedError) else 400
+        return problem(error.status if isinstance(error, RefusedError) else usual, **error.parts())
 
     @app.exception_handler(RequestValidationError)
     async def tell_invalid(_: Request, error: RequestValidationError) -> Response:
@@ -364,4 +367,6 @@ def _add_refusals(app: FastAPI) -> None:
         if isinstance(error, TooLargeError):
             return error.answer()
         found = f"{request.method} {request.url.path}: {error.detail}"
+        if _TOO_MUCH.match(str(error.detail)):
+            return problem(413, "a form within the limits", found, "Send it in parts.")
         return problem(error.status_code, described, found, "Look at /docs for what there is.")

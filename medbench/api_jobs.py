@@ -26,7 +26,7 @@ class NoteIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: str = Field(description="The note.", max_length=coding.LONGEST)
+    text: str = Field(description=f"The note, at most {coding.LONGEST:,} characters.")
     model: str = Field(default="", description=_MODEL)
     most: int = _MOST
 

@@ -16,7 +16,7 @@ from medbench import codes, predicting
 from medbench.assertions import Assertion, assertions, read_mention
 from medbench.codes import Code, Tables
 from medbench.codes_spotting import suggest
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, OversizedError
 from medbench.records import Item, Span
 from medbench.workspace import Workspace
 
@@ -73,10 +73,24 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """A code whose only mentions are denied, of a relative, past or uncertain."""
+    """A mention that is denied, of a relative, past or uncertain, with the code it would have.
+
+    Attributes:
+        code: The code that fits the words best.
+        evidence: Where it is mentioned first, and how that is meant.
+        again: Its other mentions.
+        also: Other codes that were found in the same words, likeliest first.
+    """
 
     code: Code
     evidence: Evidence
+    again: tuple[Evidence, ...] = ()
+    also: tuple[Code, ...] = ()
+
+    @property
+    def mentions(self) -> tuple[Evidence, ...]:
+        """All its mentions, in the order of the note."""
+        return (self.evidence, *self.again)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +120,7 @@ class CodedNote:
     def as_json(self) -> dict[str, Any]:
         """Return it JSON-ready; evidence carries its words."""
         rows = [{**_code_json(one.code), **_proposal_json(self.text, one)} for one in self.proposals]
-        apart = [{**_code_json(one.code), "evidence": _evidence_json(self.text, one.evidence)} for one in self.apart]
+        apart = [_apart_json(self.text, one) for one in self.apart]
         facts = {"model": self.model or None, "releases": self.releases, "needs_human": self.needs_human}
         return {**facts, "codes": rows, "set_apart": apart, "remarks": list(self.remarks)}
 
@@ -120,6 +134,12 @@ def _proposal_json(text: str, one: Proposal) -> dict[str, Any]:
     match = None if one.match is None else round(one.match, 4)
     facts = {"probability": one.probability, "match": match, "decided": one.decided, "seen": one.seen}
     return {**facts, "source": one.source, "evidence": [_evidence_json(text, each) for each in one.evidence]}
+
+
+def _apart_json(text: str, one: Apart) -> dict[str, Any]:
+    again = [_evidence_json(text, each) for each in one.again]
+    also = [_code_json(code) for code in one.also]
+    return {**_code_json(one.code), "evidence": _evidence_json(text, one.evidence), "again": again, "also": also}
 
 
 def _evidence_json(text: str, one: Evidence) -> dict[str, Any]:
@@ -136,13 +156,14 @@ def code_note(workspace: Workspace, text: str, model_id: str = DICTIONARY, most:
         most: At most so many proposals.
 
     Raises:
-        MedbenchError: The note is empty or longer than `LONGEST` characters, or the model is none for ICD codes.
+        MedbenchError: The note is empty, or the model is none for ICD codes.
+        OversizedError: The note is longer than `LONGEST` characters.
     """
     began = time.monotonic()
     if not text.strip():
         raise MedbenchError("a clinical note", "an empty text", "Paste a note, or drop a PDF with text in it.")
     if len(text) > LONGEST:
-        raise MedbenchError(
+        raise OversizedError(
             f"a note of at most {LONGEST:,} characters", f"one of {len(text):,}", "Split it, one document at a time."
         )
     held = codes.tables()
@@ -255,17 +276,42 @@ def _parted(found: Iterable[Proposal], most: int) -> tuple[tuple[Proposal, ...],
     """Return what may be coded, best first, and what is only denied, a relative's, past or uncertain."""
     found = list(found)
     present = [one for one in found if any(each.status == "present" for each in one.evidence)]
-    apart = [Apart(one.code, one.evidence[0]) for one in found if one.evidence and one not in present]
+    apart = [(one, one.evidence) for one in found if one.evidence and one not in present]
     named = {one.code.category for one in present}
-    denied = {one.code.category: one.evidence for one in apart if one.code.category not in named}
+    denied = {one.code.category: evidence for one, evidence in apart if one.code.category not in named}
     proposals = present
     for one in found:
         if not one.evidence and one.code.category in denied:
             # "Chest pain" is denied, and the model decides for another pain of the chest without any words for it.
-            apart.append(Apart(one.code, denied[one.code.category]))
+            apart.append((one, denied[one.code.category]))
         elif not one.evidence:
             proposals.append(one)
     # What the model has a probability for comes before what only the dictionary found.
     proposals.sort(key=lambda one: (not one.decided, one.probability is None, -one.share, one.code.label))
-    apart.sort(key=lambda one: one.evidence.start)
-    return tuple(proposals[:most]), tuple(apart)
+    return tuple(proposals[:most]), _one_a_mention(apart)
+
+
+def _one_a_mention(apart: Sequence[tuple[Proposal, tuple[Evidence, ...]]]) -> tuple[Apart, ...]:
+    """Return one entry for all codes that were found in the same words: a model may offer six for one "breast cancer".
+
+    The code that the dictionary holds for the words stands first, then the likeliest.
+    """
+    order = sorted(apart, key=lambda pair: (pair[0].match is None, -pair[0].share, pair[0].code.label))
+    held: list[tuple[Proposal, tuple[Evidence, ...], list[Code]]] = []
+    for one, evidence in order:
+        also = next((codes for _, mentions, codes in held if _same_words(mentions, evidence)), None)
+        if also is None:
+            held.append((one, tuple(sorted(evidence, key=lambda each: each.start)), []))
+        else:
+            also.append(one.code)
+    entries = [Apart(one.code, mentions[0], mentions[1:], tuple(also)) for one, mentions, also in held]
+    return tuple(sorted(entries, key=lambda entry: entry.evidence.start))
+
+
+def _same_words(ours: Iterable[Evidence], theirs: Sequence[Evidence]) -> bool:
+    """Return whether two codes rest on overlapping words that are meant alike."""
+    return any(
+        one.status == other.status and one.start < other.end and other.start < one.end
+        for one in ours
+        for other in theirs
+    )

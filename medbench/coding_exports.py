@@ -18,18 +18,19 @@ _SHOWN = 30_000  # characters of the note in the report
 
 
 def chosen(coded: CodedNote, sheet: CodeSheet) -> list[fhir.DecidedCode]:
-    """Return the codes that were settled on, in their order, with the words that support them."""
+    """Return the codes that were settled on, in their order, with the words that support them.
+
+    Words that are denied, a relative's, past or uncertain support nothing, unless a person coded just that mention.
+    """
     held, known, found = tables(), {one.code.label: one for one in coded.proposals}, []
+    mentions = {one.code.label: one.mentions for one in coded.apart}
     for label in sheet.chosen:
         code, one = held.get(label), known.get(label)
         if code is None:
             continue
         act = sheet.settled_by(label)
-        evidence = tuple(
-            fhir.Evidence(each.start, each.end, coded.text[each.start : each.end])
-            for each in (one.evidence if one else ())
-            if each.status == "present"
-        )
+        present = [each for each in one.evidence if each.status == "present"] if one else mentions.get(label, ())
+        evidence = tuple(fhir.Evidence(each.start, each.end, coded.text[each.start : each.end]) for each in present)
         probability = one.probability if one else None
         decided = (code.billable, probability, evidence, act.who, when(act.at))
         found.append(fhir.DecidedCode(label, code.text, "accepted", *decided))
@@ -85,9 +86,10 @@ def as_pdf(coded: CodedNote, sheet: CodeSheet) -> bytes:
         paper.heading("Proposed, not decided")
         cells = [[one.code.code, one.code.text, _score(one)] for one in open_ones]
         paper.table(["code", "description", "probability or match"], cells, [1.1, 5, 2.4])
-    if coded.apart:
+    apart = [one for one in coded.apart if one.code.label not in sheet.chosen]
+    if apart:
         paper.heading("Set apart, not coded")
-        cells = [[one.code.code, one.code.text, one.evidence.status, one.evidence.trigger] for one in coded.apart]
+        cells = [[one.code.code, one.code.text, one.evidence.status, one.evidence.trigger] for one in apart]
         paper.table(["code", "description", "status", "because of"], cells, [1.1, 5, 1.2, 1.6])
     paper.heading("The note")
     marks = [

@@ -27,5 +27,9 @@ class MedbenchError(Exception):
         return {"expected": self.expected, "found": self.found, "todo": self.todo}
 
 
+class OversizedError(MedbenchError):
+    """What was given is sound but too large or too much at once; over HTTP that has a status of its own (413)."""
+
+
 class Stopped(Exception):  # noqa: N818 - it is an outcome, not an error
     """Raised inside a fit when the user cancelled and nothing usable exists yet."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, OversizedError
 from medbench.lesion_reading import Picture
 from medbench.picture_facts import fact_columns, facts_of
 from medbench.picture_layouts import lay_out
@@ -58,7 +58,8 @@ def receive_pictures(
         most: Pictures at most.
 
     Raises:
-        MedbenchError: There is no picture among them, there are too many, or a zip is damaged or hostile.
+        MedbenchError: There is no picture among them, or a zip is damaged or hostile.
+        OversizedError: There are too many.
     """
     folder = folder_for(workspace)
     try:
@@ -83,7 +84,7 @@ def _received(
     with open_sources(dropped, raw / "tables", LIMITS) as sources:
         if len(sources.pictures) > most:
             todo = "Use the command line: medbench predict MODEL FOLDER --out answers.csv."
-            raise MedbenchError(f"at most {most:,} pictures at once", f"{len(sources.pictures):,}", todo)
+            raise OversizedError(f"at most {most:,} pictures at once", f"{len(sources.pictures):,}", todo)
         layout = lay_out(sources, get_task("lesion").clean_label)
         columns = fact_columns(dict.fromkeys(name for row in layout.rows for name in row.extra))
         for number, row in enumerate(layout.rows):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, OversizedError
 from medbench.pictures import ENDINGS, FOREIGN, MAX_BYTES
 
 TABLES = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".json", ".jsonl", ".csv.gz", ".tsv.gz")
@@ -203,7 +203,7 @@ def _walk(root: Path, limits: PictureLimits) -> Iterator[str]:
 
 
 def _too_many(name: str, limits: PictureLimits) -> None:
-    raise MedbenchError(f"at most {limits.max_files:,} files", f"more in {name!r}", "Import it in parts.")
+    raise OversizedError(f"at most {limits.max_files:,} files", f"more in {name!r}", "Import it in parts.")
 
 
 def _add_zip(sources: Sources, path: Path, name: str, work: Path, limits: PictureLimits) -> None:
@@ -236,7 +236,7 @@ def _sane(members: Sequence[zipfile.ZipInfo], name: str, packed: int, limits: Pi
     if total > limits.max_unpacked or total > max(_ALWAYS_FINE, packed * limits.max_ratio):
         found = f"{packed / 1e6:,.1f} MB that unpack to {total / 1e6:,.0f} MB in {name!r}"
         most = min(limits.max_unpacked, max(_ALWAYS_FINE, packed * limits.max_ratio))
-        raise MedbenchError(f"a zip that unpacks to at most {most / 1e6:,.0f} MB", found, "Import it in parts.")
+        raise OversizedError(f"a zip that unpacks to at most {most / 1e6:,.0f} MB", found, "Import it in parts.")
 
 
 def _sort(sources: Sources, found: PictureFile, work: Path | None = None) -> None:
@@ -268,4 +268,4 @@ def _copied(sources: Sources, found: PictureFile, work: Path) -> Path:
 def _small_enough(size: int, name: str) -> None:
     if size > MAX_BYTES:
         expected = f"files of at most {MAX_BYTES / 1e6:,.0f} MB"
-        raise MedbenchError(expected, f"{size / 1e6:,.0f} MB in {name!r}", "Make it smaller.")
+        raise OversizedError(expected, f"{size / 1e6:,.0f} MB in {name!r}", "Make it smaller.")

@@ -14,7 +14,7 @@ from medbench import codes, codes_spotting, coding, coding_history, predicting, 
 from medbench.code_sheet import Act, CodeSheet
 from medbench.codes import Code
 from medbench.coding import CodedNote
-from medbench.note_files import note_of
+from medbench.note_files import NoteFile
 from medbench.workspace import Workspace
 
 EXAMPLE = """DISCHARGE SUMMARY
@@ -106,19 +106,32 @@ def moment(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) if at else ""
 
 
-def read_file(name: str, data: bytes) -> str:
-    """Return the text of a PDF or a text file. Raises MedbenchError when there is none."""
-    return note_of(name, data).text
-
-
 def current(workspace: Workspace) -> tuple[CodedNote, CodeSheet] | None:
     """Return the note that is being coded and what was decided on it, None before the first."""
     kept: tuple[CodedNote, CodeSheet] | None = st.session_state.get("icd_coded")
     return kept
 
 
-def begin(workspace: Workspace, text: str, coder: str) -> None:
-    """Propose codes for a note; what was decided on this very note before counts again."""
+def file_remarks(coded: CodedNote) -> tuple[str, ...]:
+    """Return what there is to know of the file that the note came from."""
+    read: NoteFile | None = st.session_state.get("icd_from_file")
+    return read.remarks if read is not None and read.text == coded.text else ()
+
+
+def begin(workspace: Workspace, text: str, coder: str, read: NoteFile | None = None) -> None:
+    """Propose codes for a note; what was decided on this very note before counts again.
+
+    Args:
+        workspace: Where models and decisions lie.
+        text: The note.
+        coder: Id of a model, or of the dictionary.
+        read: The file it came from, when it came from one.
+
+    Raises:
+        MedbenchError: The note is empty or too long, or the model is gone.
+    """
+    if read is not None:
+        st.session_state["icd_from_file"] = read
     with st.spinner("Looking for codes…"):
         coded = coding.code_note(workspace, text, coder)
         before = coding_history.sheet_of(workspace, text)

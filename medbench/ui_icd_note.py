@@ -11,7 +11,7 @@ import streamlit as st
 from medbench import ui
 from medbench.code_sheet import CodeSheet
 from medbench.codes import Code
-from medbench.coding import CodedNote, Evidence, Proposal
+from medbench.coding import Apart, CodedNote, Evidence, Proposal
 from medbench.coding_history import digest
 
 _ASSETS = files("medbench") / "assets"
@@ -70,23 +70,15 @@ def as_data(coded: CodedNote, sheet: CodeSheet) -> dict[str, Any]:
         for one in coded.proposals
         for each in one.evidence
     ]
-    marks += [_mark(units, one.code, one.evidence, f"{one.code.code}: {_why(one.evidence)}") for one in coded.apart]
-    apart = [
-        {
-            "label": one.code.label,
-            "code": one.code.code,
-            "text": one.code.text,
-            "status": one.evidence.status,
-            "trigger": one.evidence.trigger,
-        }
-        for one in coded.apart
+    marks += [
+        _mark(units, one.code, each, f"{one.code.code}: {_why(each)}") for one in coded.apart for each in one.mentions
     ]
     return {
         "note": f"{digest(coded.text)} {coded.model}",
         "text": coded.text,
         "marks": marks,
         "codes": [_card(one, sheet) for one in coded.proposals],
-        "apart": apart,
+        "apart": [_apart_card(one, sheet) for one in coded.apart],
         "nothing": NOTHING,
     }
 
@@ -126,6 +118,17 @@ def _card(one: Proposal, sheet: CodeSheet) -> dict[str, Any]:
         "warning": "" if one.evidence else UNSUPPORTED if one.sought else UNSOUGHT,
         "standing": sheet.standing(code.label),
         "category": category if category and category != code.code else "",
+    }
+
+
+def _apart_card(one: Apart, sheet: CodeSheet) -> dict[str, Any]:
+    return {
+        "label": one.code.label,
+        "code": one.code.code,
+        "text": one.code.text,
+        "why": _why(one.evidence),
+        "standing": "accepted" if one.code.label in sheet.chosen else "open",
+        "also": [{"code": code.code, "text": code.text} for code in one.also],
     }
 
 

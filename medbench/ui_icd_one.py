@@ -8,11 +8,13 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import codes, coding, ui, ui_icd, ui_icd_note
+from medbench import codes, coding, fhir, ui, ui_icd, ui_icd_note
 from medbench.code_sheet import CodeSheet
 from medbench.codes_references import Conflict, named
 from medbench.coding import CodedNote
-from medbench.coding_exports import as_csv, as_fhir, as_json, as_pdf
+from medbench.coding_exports import as_csv, as_fhir, as_json, as_pdf, chosen
+from medbench.errors import MedbenchError
+from medbench.note_files import LARGEST, NoteFile, note_of
 from medbench.workspace import Workspace
 
 _KEYS = "Keys: ↑ ↓ move · A accept · X reject · E replace · B back off to the category · F first · U undo"
@@ -23,40 +25,60 @@ def draw_one(workspace: Workspace, coder: str) -> None:
     """Draw the boxes for a note, and its codes once there is one."""
     _take(workspace, coder)
     if ui_icd.current(workspace) is None:
-        ui.empty("Paste a note or drop a PDF. The codes come out beside it, each with the words that support it.")
+        ui.empty("Paste a note or drop a file. The codes come out beside it, each with the words that support it.")
         return
     _worked_on(workspace, coder)
 
 
 def _take(workspace: Workspace, coder: str) -> None:
+    """Draw the boxes, and find codes when asked to; a problem is told and leaves what stands below as it is."""
     st.session_state.setdefault("icd_text", "")
-    st.text_area(
+    read: NoteFile | None = st.session_state.pop("icd_read", None)
+    if read is not None:
+        # The box is drawn after this: a text that came from a file has to be put there before.
+        st.session_state["icd_text"] = read.text
+    paste, drop = st.columns([3, 1])
+    paste.text_area(
         "Clinical note",
         key="icd_text",
-        height=150,
+        height=170,
         help="What is coded. It stays on this machine.",
         placeholder="Paste a discharge summary, a letter or a report here.",
         persist_state="session",
+    )
+    uploaded = drop.file_uploader(
+        "Or a file",
+        type=["pdf", "txt"],
+        max_upload_size=LARGEST // 1_000_000,
+        key=f"icd_file_{st.session_state.get('icd_files', 0)}",
+        help="A PDF or a text file with one document in it. Read on this machine; a scan has no text and says so.",
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(
             "Find codes", key="icd_go", type="primary", shortcut="ctrl+enter", help="Propose codes (Ctrl + Enter)."
         )
         st.button("Use an example", key="icd_example", on_click=_example, help="An invented discharge summary.")
-        with st.popover("From a file", help="A PDF or a text file with one document in it."):
-            uploaded = st.file_uploader(
-                "PDF or text file",
-                type=["pdf", "txt"],
-                key=f"icd_file_{st.session_state.get('icd_files', 0)}",
-                help="Read on this machine. A scanned PDF has no text and says so.",
-            )
     if uploaded is not None:
-        # The box is drawn already: its new words go in before the next run draws it.
-        st.session_state["icd_read"] = ui_icd.read_file(uploaded.name, uploaded.getvalue())
-        st.session_state["icd_files"] = st.session_state.get("icd_files", 0) + 1
-        st.rerun()
-    if pressed or st.session_state.pop("icd_again", False):
-        ui_icd.begin(workspace, st.session_state["icd_text"], coder)
+        _read(uploaded.name, uploaded.getvalue())
+    try:
+        if problem := st.session_state.pop("icd_problem", None):
+            raise problem
+        if pressed or st.session_state.pop("icd_again", False):
+            ui_icd.begin(workspace, st.session_state["icd_text"], coder, read)
+    except MedbenchError as error:
+        ui.show_error(error)
+
+
+def _read(name: str, data: bytes) -> None:
+    """Read a dropped file and draw the page again with its text and its codes, or with what is wrong with it."""
+    bar = st.progress(0.0, f"Reading {ui.plain(name)}")
+    try:
+        st.session_state["icd_read"] = note_of(name, data, ui.teller(bar))
+        st.session_state["icd_again"] = True
+    except MedbenchError as error:
+        st.session_state["icd_problem"] = error
+    st.session_state["icd_files"] = st.session_state.get("icd_files", 0) + 1  # empties the box for files
+    st.rerun()
 
 
 def _example() -> None:
@@ -91,7 +113,7 @@ def _say(coded: CodedNote, coder: str) -> None:
         told.append("The codes below belong to the note, or to the coder, as it was before your last change.")
     if coded.needs_human:
         told.append("👤 **A person should code this note:** the model is in doubt.")
-    told += [ui.plain(remark) for remark in coded.remarks]
+    told += [ui.plain(remark) for remark in (*ui_icd.file_remarks(coded), *coded.remarks)]
     for sentence in told:
         st.markdown(sentence)
     held = " · ".join(f"{table}, {release}" for table, release in coded.releases.items())
@@ -118,7 +140,7 @@ def _chosen(workspace: Workspace, coded: CodedNote, sheet: CodeSheet) -> None:
                     args=(workspace, *act),
                     help="Settles it; Undo takes it back.",
                 )
-    rows = _rows(coded, sheet)
+    rows = chosen_rows(coded, sheet)
     if rows:
         import pandas as pd
 
@@ -181,28 +203,21 @@ def _wanted(held: codes.Tables, sheet: CodeSheet) -> None:
             st.markdown("\n".join(told))
 
 
-def _rows(coded: CodedNote, sheet: CodeSheet) -> list[dict[str, Any]]:
-    held = codes.tables()
-    known = {one.code.label: one for one in coded.proposals}
-    rows = []
-    for label in sheet.chosen:
-        code, one = held.get(label), known.get(label)
-        if code is None:
-            continue
-        last = sheet.settled_by(label)
-        words = "; ".join(coded.text[each.start : each.end] for each in one.evidence) if one else ""
-        rows.append(
-            {
-                "code": code.code,
-                "description": code.text,
-                "table": codes.TITLES[code.version],
-                "billable": "yes" if code.billable else "no",
-                "words in the note": words or "none",
-                "by": last.who or "–",
-                "when": ui_icd.moment(last.at),
-            }
-        )
-    return rows
+def chosen_rows(coded: CodedNote, sheet: CodeSheet) -> list[dict[str, Any]]:
+    """Return what the exports carry, in the words of the page."""
+    return [
+        {
+            "code": row["code"],
+            "description": row["text"],
+            "table": codes.TITLES[row["version"]],
+            "billable": "yes" if row["billable"] else "no",
+            "words in the note": row["evidence"] or "none",
+            "by": row["who"] or "–",
+            "when": ui_icd.moment(sheet.settled_by(one.label).at),
+        }
+        for one in chosen(coded, sheet)
+        for row in fhir.rows([one])
+    ]
 
 
 def _add(workspace: Workspace) -> None:

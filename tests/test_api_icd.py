@@ -9,6 +9,7 @@ import pytest
 from fpdf import FPDF
 from starlette.testclient import TestClient
 
+from medbench import coding
 from medbench.api import mounted
 from medbench.workspace import Workspace
 
@@ -50,6 +51,21 @@ def test_refusals(client: TestClient, body: dict[str, str], status: int, found: 
     assert answer.status_code == status
     assert found in answer.json()["found"]
     assert answer.json()["todo"]
+
+
+def test_what_is_sound_but_too_much_has_a_status_of_its_own(client: TestClient) -> None:
+    """413 for a long note, as JSON or as a file, and for a form of too many or too large parts."""
+    long = "word " * (coding.LONGEST // 5 + 1)
+    pictures = [("files", (f"{number}.png", b"\x89PNG")) for number in range(1001)]
+    answers = [
+        client.post("/api/icd/predict", json={"text": long}),
+        client.post("/api/icd/predict/file", files={"file": ("note.txt", long.encode())}),
+        client.post("/api/icd/predict/file", data={"model": "x" * 2_000_000}, files={"file": ("note.txt", b"word")}),
+        client.post("/api/lesion/predict", data={"model": "starter-lesion"}, files=pictures),
+    ]
+    assert [answer.status_code for answer in answers] == [413] * 4
+    assert all(set(answer.json()) == {"expected", "found", "todo"} for answer in answers)
+    assert answers[0].json()["found"] == "one of 1,000,005"
 
 
 def test_no_document_no_codes(client: TestClient) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from medbench import coding, coding_history
 from medbench.code_sheet import Act, CodeSheet
 from medbench.codes import tables
-from medbench.coding import CodedNote
+from medbench.coding import CodedNote, Evidence
 from medbench.coding_exports import as_csv, as_fhir, as_json, as_pdf
 from medbench.errors import MedbenchError
 from medbench.note_files import note_of
 from medbench.ui_icd import EXAMPLE
 from medbench.ui_icd_note import as_data
+from medbench.ui_icd_one import chosen_rows
 from medbench.workspace import Workspace
 
 PNEUMONIA, PRESSURE = "icd10cm:J18.1", "icd10cm:I10"
@@ -74,6 +76,29 @@ def test_every_way_out_carries_the_codes_that_were_settled_on(coded: CodedNote) 
     assert as_pdf(coded, sheet).startswith(b"%PDF")
 
 
+def test_words_that_are_denied_support_no_code_on_the_page_nor_in_the_exports(workspace: Workspace) -> None:
+    text = "No pneumonia on Monday. On Friday he had pneumonia."
+    coded = coding.code_note(workspace, text)
+    (one,) = coded.proposals
+    both = replace(one, evidence=(Evidence(3, 12, "negated", "No"), Evidence(39 + 2, 39 + 11)))
+    coded = replace(coded, proposals=(both,))
+    sheet = CodeSheet().act(Act("accept", one.code.label, at=1.0))
+    (row,) = csv.DictReader(io.StringIO(as_csv(coded, sheet).decode("utf-8-sig")))
+    (shown,) = chosen_rows(coded, sheet)
+    assert row["evidence"] == shown["words in the note"] == text[41:50] == "pneumonia"
+
+
+def test_a_person_may_code_what_was_set_apart_and_its_words_go_along(coded: CodedNote) -> None:
+    (pain,) = [one for one in coded.apart if one.code.code == "R07.9"]
+    sheet = CodeSheet().act(Act("add", pain.code.label, who="AB", at=1.0))
+    (shown,) = chosen_rows(coded, sheet)
+    assert (shown["code"], shown["words in the note"], shown["by"]) == ("R07.9", "chest pain", "AB")
+    assert json.loads(as_json(coded, sheet))["chosen"][0]["evidence"] == "chest pain"
+    standing = {one["code"]: one["standing"] for one in as_data(coded, sheet)["apart"]}
+    assert standing["R07.9"] == "accepted"
+    assert set(standing.values()) == {"accepted", "open"}
+
+
 def test_decisions_outlive_the_process_and_a_torn_line_loses_one(workspace: Workspace) -> None:
     sheet = CodeSheet(proposed=(PNEUMONIA,)).act(Act("accept", PNEUMONIA, who="AB", at=1.0))
     coding_history.keep(workspace, EXAMPLE, "", sheet, "AB")
@@ -107,3 +132,7 @@ def test_files_that_are_no_notes(data: bytes, sentence: str) -> None:
 
 def test_old_encodings_are_read() -> None:
     assert note_of("note.txt", "Fièvre à 39 °C, œdème".encode("cp1252")).text.startswith("Fièvre")
+    assert note_of("note.txt", "Fièvre".encode("utf-16")).text == "Fièvre"
+    odd = note_of("note.txt", "高血圧 and gout".encode("shift_jis"))
+    assert "could not be read" in odd.remarks[0]
+    assert note_of("note.txt", b"gout").remarks == ()

@@ -62,6 +62,19 @@ def test_a_code_beside_a_relatives_disease_is_set_apart_with_it(starter: Workspa
     assert {one.evidence.status for one in coded.apart if one.code.code.startswith("C50")} == {"family"}
 
 
+def test_one_mention_is_set_apart_once_with_all_that_a_model_offers_for_it(starter: Workspace) -> None:
+    text = "FAMILY HISTORY: His mother died of breast cancer.\n\nHe denies chest pain. There is no chest pain at all."
+    coded = coding.code_note(starter, text, STARTER.name)
+    places = [(one.evidence.start, one.evidence.end) for one in coded.apart]
+    assert len(places) == len(set(places))
+    (cancer,) = [one for one in coded.apart if one.code.code.startswith("C50")]
+    assert cancer.also
+    assert cancer.code not in cancer.also
+    (pain,) = [one for one in coded.apart if one.code.code == "R07.9"]
+    assert [text[each.start : each.end] for each in pain.mentions] == ["chest pain", "chest pain"]
+    assert [one["code"] for one in coded.as_json()["set_apart"]] == [one.code.code for one in coded.apart]
+
+
 def test_what_is_set_apart_is_not_cut_off_by_many_present_codes(workspace: Workspace) -> None:
     from medbench.codes import tables
 

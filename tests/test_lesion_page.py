@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 from tiny_lesions import LABELS, lesion
 
 from medbench import api, lesion_uploads, predicting, ui_lesion, ui_lesion_many, ui_lesion_one
+from medbench.api_lesion import PICTURES_LIMIT
 from medbench.errors import MedbenchError
 from medbench.lesion_reading import NOT_HERE, LesionReading, read_pictures
 from medbench.records import LabelScore, Prediction
@@ -275,6 +276,7 @@ def test_the_api_refuses_in_three_fields(client: TestClient, model: str, photo: 
     assert "which reads texts" in refused(400, ("mole.jpg", photo), name="starter-specialties")
     eleven = [(f"{number}.jpg", photo) for number in range(11)]
     assert refused(413, *eleven, heat=True) == "11"
+    assert refused(413, *[("mole.jpg", b"")] * (PICTURES_LIMIT + 1)) == f"{PICTURES_LIMIT + 1}"
     mixed = sent(client, model, ("mole.jpg", photo), ("note.jpg", b"only words")).json()["predictions"]
     assert [bool(one["problem"]) for one in mixed] == [False, True]
 

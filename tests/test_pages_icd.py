@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fpdf import FPDF
 from pages_at_work import opened, words_on
 from streamlit.testing.v1 import AppTest
 
@@ -32,13 +33,46 @@ def coded(app: AppTest, text: str = EXAMPLE) -> AppTest:
 
 def test_an_empty_page_says_what_to_do(started: AppTest) -> None:
     told = words_on(started)
-    assert "Paste a note or drop a PDF" in told
+    assert "Paste a note or drop a file" in told
     assert "Not a medical device" in told
     assert "Something went wrong" not in told
 
 
 def test_an_empty_note_is_refused_in_one_sentence(started: AppTest) -> None:
     assert "Paste a note, or drop a PDF with text in it." in words_on(coded(started, "  "))
+
+
+def dropped(app: AppTest, name: str, data: bytes) -> AppTest:
+    app.get("file_uploader")[0].set_value([(name, data, "application/octet-stream")]).run()
+    assert not app.exception
+    return app
+
+
+def test_a_dropped_file_is_read_and_coded_at_once(home: Workspace, started: AppTest) -> None:
+    paper = FPDF()
+    paper.set_font("helvetica", size=12)
+    paper.add_page()
+    paper.multi_cell(0, 8, "Assessment: essential hypertension is well controlled.")
+    paper.add_page()
+    app = dropped(started, "letter.pdf", bytes(paper.output()))
+    assert "essential hypertension" in app.text_area(key="icd_text").value
+    assert app.session_state["icd_coded"][0].proposals[0].code.label == PRESSURE
+    assert "Pages without text" in words_on(app)
+
+
+def test_a_file_that_cannot_be_read_leaves_the_note_and_its_codes(home: Workspace, started: AppTest) -> None:
+    app = dropped(coded(started), "note.pdf", b"PK\x03\x04\0\0 a zip")
+    assert "found 'note.pdf', which is neither" in words_on(app)
+    assert app.text_area(key="icd_text").value == EXAMPLE
+    assert "Codes you settled on" in words_on(app)
+    app.run()
+    assert "which is neither" not in words_on(app)
+
+
+def test_an_empty_note_leaves_the_codes_of_the_last_one(home: Workspace, started: AppTest) -> None:
+    app = coded(coded(started), " ")
+    assert "Paste a note" in words_on(app)
+    assert "Codes you settled on" in words_on(app)
 
 
 def test_a_note_is_coded_and_a_code_is_added_and_taken_back(home: Workspace, started: AppTest) -> None:

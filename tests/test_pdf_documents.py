@@ -98,11 +98,15 @@ def locked() -> bytes:
     [
         (locked(), "Expected a PDF that can be opened, found 'a.pdf' locked with a password. Save an unlocked copy."),
         (scan(), "Expected a PDF that holds text, found 'a.pdf', which holds pictures of pages (a scan). Run text"),
+        (
+            bytes(blank().output()),
+            "Expected a PDF that holds text, found 'a.pdf', whose pages are blank. Choose another",
+        ),
         (b"%PDF-1.4\n" + b"junk" * 90, "Expected a PDF that can be read, found 'a.pdf', which is damaged"),
         (b"", "Expected a PDF that can be read, found 'a.pdf', which is damaged"),
         (bytes(note(1).output())[:600], "Expected a PDF"),
     ],
-    ids=["locked", "scan", "junk", "empty", "cut"],
+    ids=["locked", "scan", "blank", "junk", "empty", "cut"],
 )
 def test_what_cannot_be_read_says_why(content: bytes, sentence: str) -> None:
     with pytest.raises(MedbenchError) as caught:
@@ -114,6 +118,19 @@ def test_a_file_locked_against_printing_only_is_read() -> None:
     document = note(1)
     document.set_encryption(owner_password="owner")
     assert "Finding number 1" in read_document(bytes(document.output())).text
+
+
+def test_a_note_of_few_words_is_no_scan() -> None:
+    document = blank()
+    document.cell(0, 8, "Gout.")
+    assert read_document(bytes(document.output())).text.strip() == "Gout."
+
+
+def test_every_page_is_told() -> None:
+    told: list[tuple[float, str]] = []
+    read_document(bytes(note(4).output()), "a.pdf", lambda share, sentence: told.append((share, sentence)))
+    assert told[0] == (0.0, "Reading page 1 of 4")
+    assert [share for share, _ in told] == [0.0, 0.25, 0.5, 0.75]
 
 
 def test_pages_without_text_are_told() -> None:

@@ -1,7 +1,6 @@
 // A note beside its codes: a code clicked lights up its words, a word clicked lights up its codes.
 // Everything is put on the page with textContent, so that nothing in a note can be HTML.
 
-const STATUS = { negated: "denied", family: "a relative's", historical: "past", uncertain: "uncertain" };
 const KEYS = { a: "accept", x: "reject", b: "back_off", f: "first" };
 const memory = new WeakMap(); // what is lit and typed, for each place the component stands in
 
@@ -42,12 +41,8 @@ function element(tag, name, text) {
 function drawNote(place, data, kept, light) {
   const scrolled = place.scrollTop;
   place.replaceChildren();
-  const edges = [...new Set([0, data.text.length, ...data.marks.flatMap((mark) => [mark.start, mark.end])])];
-  edges.sort((one, two) => one - two);
-  for (let at = 0; at + 1 < edges.length; at += 1) {
-    const [start, end] = [edges[at], edges[at + 1]];
+  for (const [start, end, over] of pieces(data)) {
     const words = data.text.slice(start, end);
-    const over = data.marks.filter((mark) => mark.start <= start && mark.end >= end);
     if (!over.length) {
       place.append(words);
       continue;
@@ -67,6 +62,22 @@ function drawNote(place, data, kept, light) {
   place.scrollTop = scrolled;
 }
 
+// Yields [start, end, marks over it] from the beginning to the end of the text. The marks come in the order of their
+// beginnings and only those that are still open are looked at: a record of 500 pages has tens of thousands of them.
+function* pieces(data) {
+  const marks = [...data.marks].sort((one, two) => one.start - two.start);
+  const edges = [...new Set([0, data.text.length, ...marks.flatMap((mark) => [mark.start, mark.end])])];
+  edges.sort((one, two) => one - two);
+  let open = [];
+  let next = 0;
+  for (let at = 0; at + 1 < edges.length; at += 1) {
+    const [start, end] = [edges[at], edges[at + 1]];
+    open = open.filter((mark) => mark.end > start);
+    for (; next < marks.length && marks[next].start <= start; next += 1) open.push(marks[next]);
+    yield [start, end, open];
+  }
+}
+
 function drawCodes(place, data, kept, light, act, setStateValue, draw) {
   const scrolled = place.scrollTop;
   place.replaceChildren();
@@ -74,7 +85,7 @@ function drawCodes(place, data, kept, light, act, setStateValue, draw) {
   for (const code of data.codes) place.append(card(code, data, kept, light, act, setStateValue, draw));
   if (data.apart.length) {
     place.append(element("h4", "", "Set apart, not coded"));
-    for (const one of data.apart) place.append(apartCard(one, kept, light));
+    for (const one of data.apart) place.append(apartCard(one, kept, light, act));
   }
   place.scrollTop = scrolled;
   const active = place.querySelector(".mb-icd-card.mb-lit");
@@ -155,16 +166,28 @@ function typeAhead(code, data, act, setStateValue) {
   return box;
 }
 
-function apartCard(one, kept, light) {
-  const made = element("div", "mb-icd-card mb-apart-card");
+function apartCard(one, kept, light, act) {
+  const made = element("div", "mb-icd-card mb-apart-card mb-" + one.standing);
   made.tabIndex = 0;
   made.dataset.label = one.label;
   if (kept.label === one.label) made.classList.add("mb-lit");
   const head = element("div", "mb-icd-head");
   head.append(element("span", "mb-code", one.code), element("span", "mb-words", one.text));
-  const why = one.trigger ? `${STATUS[one.status]}: “${one.trigger}”` : STATUS[one.status];
-  made.append(head, element("div", "mb-quiet", why));
-  made.onclick = () => light(one.label, "codes");
+  made.append(head, element("div", "mb-quiet", one.why));
+  if (one.also.length) {
+    const also = element("div", "mb-quiet", "The same words: " + one.also.map((other) => other.code).join(", "));
+    also.title = one.also.map((other) => `${other.code} ${other.text}`).join("\n");
+    made.append(also);
+  }
+  const row = element("div", "mb-icd-buttons");
+  const button = element("button", "", one.standing === "accepted" ? "✗ Take it out" : "✓ Code it anyway");
+  button.type = "button";
+  button.onclick = () => act(one.standing === "accepted" ? "reject" : "add", one.label);
+  row.append(button);
+  made.append(row);
+  made.onclick = (event) => {
+    if (!event.target.closest("button")) light(one.label, "codes");
+  };
   return made;
 }
 

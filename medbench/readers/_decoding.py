@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, OversizedError
 
 HEAD_BYTES = 1 << 19
 _SCAN_BYTES = 1 << 28
@@ -65,7 +65,7 @@ class Unpacked(io.RawIOBase):
             ) from error
         self._given += len(data)
         if self._given > self._limit:
-            raise MedbenchError(
+            raise OversizedError(
                 f"a file that unpacks to at most {self._limit:,} bytes",
                 f"{self._name!r}, which unpacks to more",
                 "Unpack it yourself, look whether it is what you expect, and import it in parts.",

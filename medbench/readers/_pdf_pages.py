@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -11,6 +12,7 @@ from typing import Any
 
 from medbench.errors import MedbenchError
 
+Tell = Callable[[float, str], None]
 SCAN_LIMIT = 40  # characters; less text than this means pictures of text
 _SAME_LINE = 3.0  # points; pieces whose baselines differ by less stand on one line
 _LETTER = 0.5  # mean width of a letter in units of its height
@@ -58,28 +60,55 @@ def failures() -> tuple[type[Exception], ...]:
     )
 
 
-def whole_text(document: Any, name: str) -> PdfText:
+def whole_text(document: Any, name: str, tell: Tell | None = None) -> PdfText:
     """Return the text of all pages of an opened `pypdf.PdfReader`.
 
+    Args:
+        document: The opened reader.
+        name: What the user calls the file.
+        tell: Told (share done 0-1, sentence) before each page.
+
     Raises:
-        MedbenchError: When the document is locked, has no pages, or holds pictures of text only.
+        MedbenchError: When the document is locked, has no pages, is blank, or holds pictures of text only.
     """
     if document.is_encrypted and not document.decrypt(""):
         raise MedbenchError("a PDF that can be opened", f"{name!r} locked with a password", "Save an unlocked copy.")
     if not document.pages:
         raise MedbenchError("a PDF with pages", f"none in {name!r}", "Export the document again.")
-    texts = [page_text(page) for page in document.pages]
-    if sum(len("".join(text.split())) for text in texts) < SCAN_LIMIT:
-        raise MedbenchError(
-            "a PDF that holds text",
-            f"{name!r}, which holds pictures of pages (a scan)",
-            "Run text recognition (OCR) on it, or paste the text.",
-        )
+    texts, count = [], len(document.pages)
+    for number, page in enumerate(document.pages):
+        if tell is not None:
+            tell(number / count, f"Reading page {number + 1:,} of {count:,}")
+        texts.append(page_text(page))
+    _refuse_pictures(document, name, sum(len("".join(text.split())) for text in texts))
     starts = [0]
     for text in texts[:-1]:
         starts.append(starts[-1] + len(text) + 1)
     empty = tuple(number for number, text in enumerate(texts, start=1) if not text.strip())
     return PdfText("\n".join(texts), tuple(starts), empty)
+
+
+def _refuse_pictures(document: Any, name: str, letters: int) -> None:
+    """Raise MedbenchError for a scan, and for blank pages; a few words without any picture are a short note."""
+    if letters >= SCAN_LIMIT:
+        return
+    if any(_has_picture(page) for page in document.pages):
+        raise MedbenchError(
+            "a PDF that holds text",
+            f"{name!r}, which holds pictures of pages (a scan)",
+            "Run text recognition (OCR) on it, or paste the text.",
+        )
+    if not letters:
+        raise MedbenchError(
+            "a PDF that holds text", f"{name!r}, whose pages are blank", "Choose another file, or paste the text."
+        )
+
+
+def _has_picture(page: Any) -> bool:
+    """Return whether a page draws pictures, or forms that may hold some; nothing is decoded."""
+    resources = page.get("/Resources")
+    objects = resources.get_object().get("/XObject") if resources is not None else None
+    return bool(objects is not None and objects.get_object())
 
 
 def page_text(page: Any) -> str:

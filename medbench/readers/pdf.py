@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from medbench.errors import MedbenchError
 from medbench.readers import Reader, Source
-from medbench.readers._pdf_pages import SCAN_LIMIT, PdfText, failures, whole_text
+from medbench.readers._pdf_pages import SCAN_LIMIT, PdfText, Tell, failures, whole_text
 from medbench.records import Record, Role
 
 _PAGES = 3
@@ -69,20 +69,21 @@ class Pdf(Reader):
                 yield Record(1, {}, refused=reason)
 
 
-def read_document(content: bytes | Path, name: str = "") -> PdfText:
+def read_document(content: bytes | Path, name: str = "", tell: Tell | None = None) -> PdfText:
     """Return the whole text of one document, with the offsets at which its pages begin.
 
     Args:
         content: The file's bytes, or where it lies.
         name: What the user called it; the path's name by default.
+        tell: Told (share done 0-1, sentence) before each page.
 
     Raises:
-        MedbenchError: When the file is locked, damaged, without pages, or a scan without text.
+        MedbenchError: When the file is locked, damaged, without pages, blank, or a scan without text.
     """
     name = name or (content.name if isinstance(content, Path) else "the PDF")
     try:
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
-        return whole_text(_opened(stream), name)
+        return whole_text(_opened(stream), name, tell)
     except failures() as error:
         raise MedbenchError(
             "a PDF that can be read", f"{name!r}, which is damaged ({type(error).__name__})", "Export it again."
