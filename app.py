@@ -21,6 +21,7 @@ def frame() -> None:
         st.Page("pages/home.py", title="Home", icon="🏠", default=True),
         st.Page("pages/datasets.py", title="Datasets", icon="🗂️", url_path="datasets"),
         st.Page("pages/train.py", title="Train", icon="📈", url_path="train"),
+        st.Page("pages/compare.py", title="Compare", icon="⚖️", url_path="compare"),
         st.Page("pages/classify.py", title="Classify", icon="🏷️", url_path="classify"),
         st.Page("pages/icd.py", title="ICD coding", icon="🧾", url_path="icd"),
         st.Page("pages/lesion.py", title="Lesions", icon="🔬", url_path="lesion"),

@@ -53,12 +53,14 @@ class Outcome:
         probabilities: (n_items, n_labels) calibrated.
         truth: (n_items, n_labels) bool.
         decided: (n_items, n_labels) bool.
+        raw_reliability: (b, 3) claimed, true and n of every bin of the raw scores, to show what calibration did.
     """
 
     split: str
     probabilities: Scores
     truth: Truth
     decided: Truth
+    raw_reliability: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,13 @@ def judge(
         placed = _placed(model, known, fitting.rng)
     confidence = replace(confidence, stranger=_strangers(placed, scale, fitting.rng))
     per_label = _label_rows(judged, probabilities, decided, confidence)
-    outcome = Outcome(which, probabilities, judged.truth, decided)
+    outcome = Outcome(which, probabilities, judged.truth, decided, _reliability(judged, raw))
     return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes, placed)
+
+
+def _reliability(judged: Examples, raw: Scores) -> npt.NDArray[np.float64]:
+    bins = metrics.reliability_curve(judged.truth, raw, judged.answer)
+    return np.array([[row["claimed"], row["true"], row["n"]] for row in bins]).reshape(-1, 3)
 
 
 def before_tuning(

@@ -64,7 +64,7 @@ def evaluate(
     if not n_items:
         return {}
     group = np.unique(np.asarray(groups), return_inverse=True)[1] if groups else np.arange(n_items)
-    columns = _Columns(truth, prob, decided, answer)
+    columns = Columns(truth, prob, decided, answer)
     once = np.ones((1, int(group.max()) + 1))
     sums = columns.by_group(group)
     point = columns.read(sums(once))
@@ -86,7 +86,7 @@ def _metric(name: str, value: float, spread: Floats | None, n_items: int) -> Met
     return Metric(name, value, float(low), float(high), n_items)
 
 
-class _Columns:
+class Columns:
     """Every metric but the sorted ones is a function of column sums: this holds the columns and reads their sums.
 
     Counts are sparse and probabilities are read in slices: thousands of labels on thousands of items fit into memory.
@@ -190,8 +190,8 @@ def _mean(values: Floats, kept: npt.NDArray[np.bool_]) -> Floats:
     return _ratio(np.where(kept, values, 0).sum(axis=1), kept.sum(axis=1).astype(np.float64))
 
 
-def _weights(n_groups: int, rng: np.random.Generator, n_boot: int) -> Floats:
-    """Return (n_boot, n_groups): how often each resample drew each group."""
+def resample_weights(n_groups: int, rng: np.random.Generator, n_boot: int) -> Floats:
+    """Return (n_boot, n_groups) float64: how often each resample drew each group."""
     draws = rng.integers(0, n_groups, (n_boot, n_groups))
     draws += np.arange(n_boot)[:, None] * n_groups
     return np.bincount(draws.ravel(), minlength=n_boot * n_groups).reshape(n_boot, n_groups).astype(np.float64)
@@ -199,7 +199,7 @@ def _weights(n_groups: int, rng: np.random.Generator, n_boot: int) -> Floats:
 
 def _resampled(sums: Sums, n_groups: int, read: Read, rng: np.random.Generator, n_boot: int) -> dict[str, Floats]:
     sizes = [min(_CHUNK, n_boot - begin) for begin in range(0, n_boot, _CHUNK)]
-    parts = [read(sums(_weights(n_groups, rng, size))) for size in sizes]
+    parts = [read(sums(resample_weights(n_groups, rng, size))) for size in sizes]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
@@ -242,7 +242,7 @@ def _ranked(
     resamples = int(min(n_boot, RANKED_BOOT, _RANKED_CELLS / truth.size))
     if resamples < 50:
         return point, {}
-    drawn = [_weights(once.shape[1], rng, size) for size in _parts(resamples, truth.size)]
+    drawn = [resample_weights(once.shape[1], rng, size) for size in _parts(resamples, truth.size)]
     return point, _ranked_with(truth, prob, group, np.concatenate(drawn))
 
 

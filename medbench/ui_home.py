@@ -164,6 +164,8 @@ def _recent_runs(stock: Stock) -> None:
             st.caption(f"{word} · {ui.when(run.created)}", width="content")
     if len(stock.runs) > RECENT:
         ui.link(f"All {len(stock.runs):,} runs", "pages/train.py")
+    if len(stock.own) > 1:
+        ui.link("Compare your models", "pages/compare.py")
 
 
 def _models(workspace: Workspace, stock: Stock) -> None:

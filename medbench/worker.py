@@ -324,6 +324,7 @@ def _save(
         probabilities=outcome.probabilities.astype(np.float32),
         truth=outcome.truth,
         decided=outcome.decided,
+        raw_reliability=outcome.raw_reliability,
         **more,
     )
     if checks:

@@ -1,0 +1,165 @@
+"""How far apart are models on the same items, and is that more than chance?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from medbench import comparing_tests, comparing_verdict, metrics
+from medbench.comparing_judged import Answered, same_items
+from medbench.comparing_verdict import LOWER_IS_BETTER, Pair
+
+N_BOOT = 1000
+N_PERM = 999
+_CHUNK = 100
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models on the same items, resampled together. All arrays have one row per model.
+
+    Attributes:
+        models: The models, in the order given.
+        point: Metric -> (m,) values.
+        drawn: Metric -> (m, B) values on the same B resamples.
+        p: Metric -> (pairs,) p of the paired permutation test, pairs as in `itertools.combinations`.
+        n_groups: What was resampled.
+    """
+
+    models: tuple[Answered, ...]
+    point: Mapping[str, Floats]
+    drawn: Mapping[str, Floats]
+    p: Mapping[str, Floats]
+    n_groups: int
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Id -> a name that tells the models apart: the id is added where names repeat."""
+        often = Counter(model.name for model in self.models)
+        return {one.id: one.name if often[one.name] == 1 else f"{one.name} ({one.id[-4:]})" for one in self.models}
+
+    def interval(self, at: int, metric: str) -> tuple[float, float] | None:
+        """Return the 95 % interval of one model's metric; None without resamples."""
+        values = self.drawn[metric][at]
+        return comparing_tests.percentile_interval(values) if values.size else None
+
+    def order(self, metric: str) -> list[str]:
+        """Return the ids of the models, best first."""
+        values = self.point[metric] * _sign(metric)
+        return [self.models[at].id for at in np.argsort(-values, kind="stable")]
+
+    def pairs(self, metric: str) -> list[Pair]:
+        """Return every pair of models in one metric, p-values corrected for their number."""
+        corrected = comparing_tests.holm(self.p[metric].tolist())
+        found = []
+        for place, (a, b) in enumerate(combinations(range(len(self.models)), 2)):
+            first, second = self.models[a], self.models[b]
+            value = float(self.point[metric][b] - self.point[metric][a]) * _sign(metric)
+            spread = (self.drawn[metric][b] - self.drawn[metric][a]) * _sign(metric)
+            low, high = comparing_tests.percentile_interval(spread) if spread.size else (value, value)
+            test = comparing_tests.mcnemar(
+                int((first.right & ~second.right).sum()), int((second.right & ~first.right).sum())
+            )
+            counts = (test.only_first, test.only_second, test.mid_p)
+            p = float(self.p[metric][place])
+            found.append(Pair(first.id, second.id, metric, value, low, high, p, corrected[place], *counts))
+        return found
+
+    def sentences(self, metric: str) -> list[str]:
+        """Return who beats whom in a metric, best first; nothing for a single model."""
+        return comparing_verdict.sentences(self.order(metric), self.pairs(metric), self.names)
+
+    def footnote(self, metric: str) -> str:
+        """Return how the figures were made."""
+        n_boot = next(iter(self.drawn.values())).shape[1]
+        return comparing_verdict.footnote(self.pairs(metric), len(self.models[0].truth), self.n_groups, n_boot)
+
+
+def compare(
+    models: Sequence[Answered],
+    groups: Ints,
+    *,
+    rng: np.random.Generator,
+    n_boot: int = N_BOOT,
+    n_perm: int = N_PERM,
+) -> Comparison:
+    """Resample the items once for all models, and exchange the answers of each pair at random.
+
+    The bootstrap draws groups with replacement, the same for every model. The permutation test exchanges, group by
+    group, which model an answer belongs to: under the hypothesis that the two are equally good, every exchange is as
+    likely as what was seen. Sums over groups are linear, so one matrix of draws serves all models and pairs.
+
+    Args:
+        models: At least one; judged on the same items.
+        groups: (n,) group index of each item.
+        rng: Draws resamples and exchanges.
+        n_boot: Resamples.
+        n_perm: Exchanges; 999 let p be as small as .001.
+
+    Raises:
+        MedbenchError: When the models were judged on different items.
+    """
+    same_items(models)
+    columns = [metrics.Columns(one.truth, one.probabilities, one.decided, one.answer) for one in models]
+    sums = [one.by_group(groups) for one in columns]
+    read = columns[0].read
+    n_groups = int(groups.max()) + 1
+    whole = [part(np.ones((1, n_groups))) for part in sums]
+    point = {name: np.concatenate([read(one)[name] for one in whole]) for name in read(whole[0])}
+    drawn: list[dict[str, Floats]] = []
+    for size in _sizes(n_boot):
+        weights = metrics.resample_weights(n_groups, rng, size)
+        parts = [read(part(weights)) for part in sums]
+        drawn.append({name: np.stack([part[name] for part in parts]) for name in point})
+    nothing = np.zeros((len(models), 0))
+    together = {name: np.concatenate([nothing, *(part[name] for part in drawn)], axis=1) for name in point}
+    p = _exchanged(sums, whole, read, point, n_groups, rng, n_perm)
+    return Comparison(tuple(models), point, together, p, n_groups)
+
+
+def _exchanged(
+    sums: Sequence[metrics.Sums],
+    whole: Sequence[Floats],
+    read: metrics.Read,
+    point: Mapping[str, Floats],
+    n_groups: int,
+    rng: np.random.Generator,
+    n_perm: int,
+) -> dict[str, Floats]:
+    """Return metric -> (pairs,) p-values."""
+    pairs = list(combinations(range(len(sums)), 2))
+    far: dict[str, list[list[Floats]]] = {name: [[] for _ in pairs] for name in point}
+    for size in _sizes(n_perm if pairs else 0):
+        keep = rng.integers(0, 2, (size, n_groups)).astype(np.float64)
+        kept = [part(keep) for part in sums]
+        for at, (a, b) in enumerate(pairs):
+            # Where a group is not kept, each of the two gets the other's answers.
+            first, second = read(kept[a] + whole[b] - kept[b]), read(kept[b] + whole[a] - kept[a])
+            for name in point:
+                far[name][at].append(second[name] - first[name])
+    return {
+        name: np.array(
+            [
+                comparing_tests.permutation_p(
+                    float(point[name][b] - point[name][a]), np.concatenate([np.zeros(0), *far[name][at]])
+                )
+                for at, (a, b) in enumerate(pairs)
+            ]
+        )
+        for name in point
+    }
+
+
+def _sizes(total: int) -> list[int]:
+    return [min(_CHUNK, total - begin) for begin in range(0, total, _CHUNK)]
+
+
+def _sign(metric: str) -> int:
+    return -1 if metric in LOWER_IS_BETTER else 1

@@ -1,0 +1,162 @@
+"""What the parts of the Compare page share: the loaded comparison, names, colours, tables and plots that can leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from medbench import comparing, comparing_judged, table_formats, ui
+from medbench.comparing import Comparison
+from medbench.comparing_judged import Answered, JudgedItems
+from medbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+SEED = 7
+# Told apart with any kind of colour vision (Okabe & Ito 2008).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933")
+GREY = "#8a8f98"
+HEIGHT = 420
+_MARGIN = {"l": 10, "r": 10, "t": 40, "b": 10}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the page has loaded.
+
+    Attributes:
+        comparison: The chosen models, resampled together.
+        items: Groups of the judged items, and the label shares of the train split.
+        majority: The dullest rule on the same items.
+        label_names: Label -> what the user reads.
+    """
+
+    comparison: Comparison
+    items: JudgedItems
+    majority: Answered
+    label_names: Mapping[str, str]
+
+    @property
+    def models(self) -> tuple[Answered, ...]:
+        """The chosen models."""
+        return self.comparison.models
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Model id -> what the user reads."""
+        return self.comparison.names
+
+    def colour(self, model_id: str) -> str:
+        """Return the colour a model has in every plot."""
+        place = [model.id for model in self.models].index(model_id)
+        return COLOURS[place % len(COLOURS)]
+
+    def name_of(self, label: str) -> str:
+        """Return what the user reads for a label: "C04 Neoplasms" when its name is another word."""
+        name = self.label_names.get(label, label)
+        return label if name == label else f"{label} {name}"
+
+
+def load(workspace: Workspace, ids: Sequence[str]) -> Compared:
+    """Return the models resampled together; models never change, so this is computed once."""
+    with st.spinner("Resampling the test items…", show_time=False):
+        return _loaded(str(workspace.models), tuple(ids), workspace)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _loaded(folder: str, ids: tuple[str, ...], _workspace: Workspace) -> Compared:
+    models = [comparing_judged.answered(_workspace, name) for name in ids]
+    items = comparing_judged.items_of(_workspace, models[0])
+    rng = np.random.default_rng(SEED)
+    found = comparing.compare(models, items.groups, rng=rng)
+    names = {str(label): str(name) for label, name in models[0].card.get("label_names", {}).items()}
+    return Compared(found, items, comparing_judged.majority(models[0], items), names)
+
+
+def choose_model(compared: Compared, label: str, key: str, at: int = 0) -> Answered:
+    """Draw the choice of one of the chosen models."""
+    models = {model.id: model for model in compared.models}
+    ids = list(models)
+    picked = st.selectbox(
+        label,
+        ids,
+        index=min(at, len(ids) - 1),
+        format_func=compared.names.__getitem__,
+        key=key,
+        help="One of the runs.",
+    )
+    return models[picked or ids[0]]
+
+
+def choose_label(compared: Compared, key: str, help: str, labels: Sequence[str] | None = None) -> str | None:
+    """Draw the choice of one label; the most frequent ones of the judged items come first. None when there is none."""
+    truth = compared.models[0].truth
+    order = np.argsort(-truth.sum(axis=0), kind="stable")
+    known = [compared.models[0].labels[at] for at in order]
+    offered = [label for label in known if labels is None or label in labels]
+    picked: str | None = st.selectbox("Label", offered, format_func=compared.name_of, key=key, help=help)
+    return picked
+
+
+def export(frame: pd.DataFrame, name: str, key: str) -> None:
+    """Draw the ways a table leaves the page: CSV, Markdown and LaTeX."""
+    with st.popover("⬇️ Export", help="This table as CSV, Markdown or LaTeX."):
+        ui.download("CSV", lambda: ui.csv_bytes(frame), f"{name}.csv", f"{key}_csv", "text/csv")
+        ui.download("Markdown", lambda: table_formats.markdown(frame).encode(), f"{name}.md", f"{key}_md")
+        ui.download("LaTeX", lambda: table_formats.latex(frame).encode(), f"{name}.tex", f"{key}_tex")
+
+
+def table(frame: pd.DataFrame, name: str, key: str, decimals: int = 3) -> None:
+    """Draw a plain table with its exports."""
+    floats = [column for column in frame.columns if frame[column].dtype.kind == "f"]
+    st.dataframe(
+        frame,
+        hide_index=True,
+        key=key,
+        height=min(38 + 35 * len(frame), 420),
+        column_config={column: st.column_config.NumberColumn(column, format=f"%.{decimals}f") for column in floats},
+    )
+    export(frame, name, key)
+
+
+def cell_table(frame: pd.DataFrame, key: str, chosen: Callable[[int, str], None]) -> None:
+    """Draw a table of counts whose cells can be clicked; `chosen` gets the row and the column of the click.
+
+    It is called before the page is drawn anew, so it may set the state of other widgets.
+    """
+
+    def clicked() -> None:
+        held: Any = st.session_state.get(key)
+        cells = held["selection"]["cells"] if held else []
+        if cells:
+            chosen(int(cells[0][0]), str(cells[0][1]))
+
+    st.dataframe(
+        frame,
+        hide_index=True,
+        key=key,
+        on_select=clicked,
+        selection_mode="single-cell",
+        height=min(38 + 35 * len(frame), 420),
+    )
+
+
+def plot(figure: Figure, name: str, key: str, height: int = HEIGHT) -> None:
+    """Draw a plot; its camera button saves it as a picture, the button below as a page that works alone."""
+    figure.update_layout(height=height, margin=_MARGIN, legend={"orientation": "h", "y": -0.18})
+    kind = st.session_state.get("compare_camera", "svg")
+    camera = {"format": kind, "filename": name, "scale": 2 if kind == "png" else 1}
+    st.plotly_chart(figure, key=key, config={"displaylogo": False, "toImageButtonOptions": camera})
+    ui.download("Plot as HTML", lambda: page_of(figure), f"{name}.html", f"{key}_html", "text/html")
+
+
+def page_of(figure: Figure) -> bytes:
+    """Return a plot as one HTML page that needs no network."""
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True)
+    return page.encode()

@@ -1,0 +1,284 @@
+"""The head of the Compare page: which dataset, which runs, what the comparison says, and the table of all figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from medbench import comparing_judged, comparing_verdict, ui, ui_compare
+from medbench.families import get_family
+from medbench.tasks import get_task
+from medbench.ui_compare import Compared
+from medbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST = 5
+_UNMEASURED = "–"
+_BEFORE = "before tuning"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user compares: the ids of the runs, and the metric that decides."""
+
+    ids: list[str]
+    metric: str
+
+
+def choose(workspace: Workspace) -> Choice | None:
+    """Draw the choice of dataset, runs and metric; None, with the next step, where there is nothing to compare."""
+    found = comparing_judged.cards(workspace)
+    local = {name: held for name, held in comparing_judged.by_dataset(found).items() if _answered(workspace, held)}
+    if not local:
+        ui.empty(
+            "Nothing to compare yet. Runs that judge their models on the same test items meet here.",
+            "Train a model",
+            "pages/train.py",
+        )
+        return None
+    left, middle, right = st.columns([2, 4, 2])
+    with left:
+        dataset = _dataset(local)
+    comparable, fenced = comparing_judged.fence(workspace, local[dataset])
+    names = {str(card["id"]): _name(card) for card in local[dataset]}
+    headline = comparing_judged.headline(local[dataset][0])
+    with middle:
+        ids = st.multiselect(
+            "Runs",
+            comparable,
+            default=_best(local[dataset], comparable, headline),
+            format_func=names.__getitem__,
+            key=f"compare_runs_{dataset}",
+            help=f"Runs judged on the same items. At first the best {MOST} are chosen.",
+        )
+    with right:
+        metric = _metric(local[dataset][0], headline)
+    others = {name: why for name, why in _elsewhere(found, dataset).items() if name not in names}
+    _fenced({**fenced, **others}, {**{str(card["id"]): str(card["name"]) for card in found}, **names})
+    if not ids:
+        st.info("Choose at least one run.")
+        return None
+    return Choice(ids, metric)
+
+
+def _answered(workspace: Workspace, held: Sequence[Mapping[str, Any]]) -> bool:
+    return any((workspace.model(str(card["id"])) / "judged.npz").exists() for card in held)
+
+
+def _dataset(local: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    asked = st.query_params.get("dataset", "")
+    words = {
+        name: f"{held[0]['dataset'].get('name') or name} · {ui.count_of(len(held), 'run')}"
+        for name, held in local.items()
+    }
+    ids = list(local)
+    at = ids.index(asked) if asked in local else 0
+    picked: str = st.selectbox(
+        "Dataset",
+        ids,
+        index=at,
+        format_func=words.__getitem__,
+        key="compare_dataset",
+        help="The one with most runs first.",
+    )
+    return picked
+
+
+def _name(card: Mapping[str, Any]) -> str:
+    return f"{card['name']} · {ui.when(str(card['created']))}" if card.get("created") else str(card["name"])
+
+
+def _best(held: Sequence[Mapping[str, Any]], comparable: Sequence[str], metric: str) -> list[str]:
+    sign = -1 if metric in comparing_verdict.LOWER_IS_BETTER else 1
+    scored = [
+        (sign * float(card["metrics"].get(metric, {}).get("value", 0)), str(card["id"]))
+        for card in held
+        if str(card["id"]) in comparable
+    ]
+    return [name for _, name in sorted(scored, key=lambda pair: -pair[0])[:MOST]]
+
+
+def _metric(card: Mapping[str, Any], headline: str) -> str:
+    known = [name for name in comparing_verdict.TITLES if name in card["metrics"] and name not in _SORTED]
+    order = [headline, *(name for name in known if name != headline)]
+    picked: str = st.selectbox(
+        "Judged by",
+        order,
+        format_func=comparing_verdict.title_of,
+        key=f"compare_metric_{card['task']}",
+        help="The metric that decides who is better. AUC is compared label by label, under Curves.",
+    )
+    return picked
+
+
+_SORTED = ("auc", "auc_micro", "average_precision")
+
+
+def _elsewhere(found: Sequence[Mapping[str, Any]], dataset: str) -> dict[str, str]:
+    """Return why models of other datasets do not stand here: of the same task only."""
+    task = next(str(card["task"]) for card in found if str(card["dataset"]["id"]) == dataset)
+    return {
+        str(card["id"]): f"judged on another dataset, “{card['dataset'].get('name') or card['dataset']['id']}”"
+        for card in found
+        if str(card["dataset"]["id"]) != dataset and str(card["task"]) == task
+    }
+
+
+def _fenced(fenced: Mapping[str, str], names: Mapping[str, str]) -> None:
+    if not fenced:
+        return
+    with st.expander(f"Not comparable here: {ui.count_of(len(fenced), 'model')}", key="compare_fenced"):
+        st.caption("Figures on other items cannot be set side by side: a higher one may only mean easier items.")
+        for name, why in fenced.items():
+            st.markdown(f"- **{ui.plain(names.get(name, name))}**: {ui.plain(why)}.")
+
+
+# --- what it says ----------------------------------------------------------------------------------------------
+
+
+def draw_verdict(compared: Compared, metric: str) -> None:
+    """Draw the sentences of the comparison, and the warnings that belong to them."""
+    found = compared.comparison
+    told = found.sentences(metric)
+    with st.container(border=True):
+        if not told:
+            st.markdown("One run alone: choose a second to compare it with.")
+        for at, sentence in enumerate(told):
+            st.markdown(f"**{ui.plain(sentence)}**" if at == 0 else ui.plain(sentence))
+        for warning in _not_better(compared):
+            st.markdown(f"⚠️ {ui.plain(warning)}")
+        for line in _seeds(compared, metric):
+            st.markdown(f"🌱 {ui.plain(line)}")
+        if told:
+            st.caption(found.footnote(metric))
+
+
+def _not_better(compared: Compared) -> list[str]:
+    """Return a sentence for each model that does not beat the majority rule in macro-F1."""
+    metric = "macro_f1"
+    base = compared.models[0].card.get("baselines", {}).get("majority", {}).get(metric, {}).get("value")
+    if base is None:
+        return []
+    values = compared.comparison.point[metric].tolist()
+    return [
+        f"{compared.names[model.id]} is NOT better than giving everything the most frequent label: "
+        f"macro-F1 {value:.3f} against {base:.3f}."
+        for model, value in zip(compared.models, values, strict=True)
+        if value <= base
+    ]
+
+
+def _seeds(compared: Compared, metric: str) -> list[str]:
+    return [
+        f"{one.name}: {one.mean:.3f} ± {one.sd:.3f} {comparing_verdict.title_of(metric)} over {len(one.ids)} seeds "
+        "(mean ± sample standard deviation)."
+        for one in comparing_judged.repeated([model.card for model in compared.models], metric)
+    ]
+
+
+# --- the table -------------------------------------------------------------------------------------------------
+
+
+def draw_table(compared: Compared, metric: str) -> None:
+    """Draw every run and every baseline with what differs, what it cost and all its metrics."""
+    every = st.toggle("All metrics", key="compare_all_metrics", help="Off: the metrics of the task alone.")
+    frame = runs_table(compared, metric, every)
+    widths = {name: 190 for name in frame.columns if name not in ("Run", "What differs")}
+    widths |= {"Run": 240, "What differs": 260, "Took": 110, "Memory": 110, "Size": 110, "Items/s": 110, "Method": 130}
+    ui.grid(frame, f"compare_table_{every}", widths=widths, height=34 * min(len(frame), 12) + 70)
+    st.caption("95 % intervals in brackets. Lower rows: what any model has to beat.")
+    ui_compare.export(frame, "runs", "compare_table_export")
+
+
+def runs_table(compared: Compared, metric: str, every: bool = False) -> pd.DataFrame:
+    """Return the table of runs and baselines, best run first, figures as text with their intervals."""
+    import pandas as pd
+
+    models = {model.id: model for model in compared.models}
+    order = [models[name] for name in compared.comparison.order(metric)]
+    differ = comparing_judged.differences([model.card for model in order])
+    task = get_task(str(order[0].card["task"]))
+    known = order[0].card["metrics"]
+    wanted = [metric, *(name for name in (known if every else task.metrics) if name != metric and name in known)]
+    rows = []
+    for model in order:
+        card = model.card
+        rows.append(
+            {
+                "Run": compared.names[model.id],
+                "Method": get_family(str(card["family"])).title,
+                "What differs": differ[model.id] or _UNMEASURED,
+                **{comparing_verdict.title_of(name): ui.with_interval(card["metrics"].get(name)) for name in wanted},
+                **_cost(model.id, card),
+            }
+        )
+    for name, figures in _baselines(order[0].card, [model.card for model in order]).items():
+        shown = {comparing_verdict.title_of(one): ui.with_interval(figures.get(one)) for one in wanted}
+        rows.append({"Run": name, "Method": "baseline", "What differs": _UNMEASURED, **shown, **_cost("", {})})
+    return pd.DataFrame(rows)
+
+
+def _cost(model_id: str, card: Mapping[str, Any]) -> dict[str, str]:
+    cost = card.get("cost", {})
+    speeds: Mapping[str, float] = st.session_state.get("compare_speeds", {})
+    return {
+        "Took": ui.duration(cost.get("seconds")),
+        "Memory": ui.size(cost.get("peak_memory")),
+        "Size": ui.size(cost.get("size")),
+        "Items/s": ui.number(speeds.get(model_id)),
+    }
+
+
+def _baselines(card: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the trivial answers: the majority rule, keywords unless they are among the runs, bases before tuning."""
+    held = card.get("baselines", {})
+    found: dict[str, Mapping[str, Any]] = {}
+    if "majority" in held:
+        found["Always the most frequent label"] = held["majority"]
+    keywords = next((one["baselines"]["keywords"] for one in shown if "keywords" in one.get("baselines", {})), None)
+    if keywords is not None and all(one["family"] != "keywords" for one in shown):
+        found["Keywords learnt from the rows"] = keywords
+    for one in shown:
+        if _BEFORE in one.get("baselines", {}):
+            found[f"{one['name']}, before tuning"] = one["baselines"][_BEFORE]
+    return found
+
+
+def draw_pairs(compared: Compared, metric: str) -> None:
+    """Draw every pair of runs with its difference, interval, p-values and McNemar's counts."""
+    import pandas as pd
+
+    pairs = compared.comparison.pairs(metric)
+    if not pairs:
+        st.caption("Two runs make a pair.")
+        return
+    names = compared.names
+    better = [pair if pair.value >= 0 else pair.turned() for pair in pairs]
+    frame = pd.DataFrame(
+        [
+            {
+                "better": names[pair.second],
+                "than": names[pair.first],
+                f"by, {comparing_verdict.title_of(metric)}": pair.value,
+                "from": pair.low,
+                "to": pair.high,
+                "p": pair.p,
+                "p, Holm": pair.p_holm,
+                "told apart": "yes" if pair.told else "no",
+                "only the better right": pair.only_second,
+                "only the other right": pair.only_first,
+                "McNemar mid-p": pair.mcnemar_p,
+            }
+            for pair in better
+        ]
+    )
+    ui_compare.table(frame, "pairs", "compare_pairs", decimals=4)
+    st.caption(
+        "from, to: 95 % interval of the difference (paired bootstrap). p: paired permutation test; p, Holm: corrected "
+        "for the number of pairs. McNemar's test looks at whole items, right in every label, as if independent."
+    )

@@ -1,0 +1,169 @@
+"""Comparing models on planted answers: a better one is found, equal ones are not, others are fenced off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medbench import comparing, comparing_judged, comparing_verdict
+from medbench.comparing_errors import confused, partings, rows_of
+from medbench.comparing_judged import Answered
+from medbench.comparing_verdict import Pair
+from medbench.errors import MedbenchError
+from medbench.workspace import Workspace, write_json
+
+LABELS = ("a", "b", "c")
+
+
+def planted(name: str, truth: np.ndarray, skill: float, seed: int, answer: str = "many") -> Answered:
+    """A model that gives the true labels of an item with a chance of `skill`, else guesses."""
+    draw = np.random.default_rng(seed)
+    knows = draw.random(len(truth)) < skill
+    guess = draw.random(truth.shape)
+    prob = np.where(knows[:, None], np.where(truth, 0.9, 0.1), guess).astype(np.float32)
+    decided = prob >= 0.5
+    if answer == "one":
+        prob /= prob.sum(axis=1, keepdims=True)
+        decided = np.eye(truth.shape[1], dtype=bool)[prob.argmax(axis=1)]
+    card: dict[str, Any] = {"id": name, "name": name, "answer": answer, "labels": list(LABELS), "task": "literature"}
+    card |= {"family": "linear", "options": {}, "metrics": {}, "dataset": {"id": "d-0", "name": "d"}, "judged_on": "t"}
+    return Answered(name, name, card, "test", np.arange(len(truth)), prob, truth, decided, np.zeros((0, 3)))
+
+
+@pytest.fixture
+def truth() -> np.ndarray:
+    return np.random.default_rng(1).random((300, 3)) < 0.4
+
+
+def compared(*models: Answered, groups: np.ndarray | None = None) -> comparing.Comparison:
+    held = np.arange(len(models[0].truth)) if groups is None else groups
+    return comparing.compare(models, held, rng=np.random.default_rng(0), n_boot=300, n_perm=299)
+
+
+def test_a_better_model_is_found_and_equal_ones_are_not(truth: np.ndarray) -> None:
+    found = compared(planted("A", truth, 0.5, 1), planted("B", truth, 0.9, 2), planted("C", truth, 0.5, 3))
+    assert found.order("micro_f1")[0] == "B"
+    told = {(pair.first, pair.second): pair.told for pair in found.pairs("micro_f1")}
+    assert told == {("A", "B"): True, ("A", "C"): False, ("B", "C"): True}
+    first, second = found.sentences("micro_f1")
+    assert first.startswith("B beats ") and "points of micro-F1 (" in first
+    assert "cannot be told from" in second
+    assert "Holm-corrected over 3 pairs" in found.footnote("micro_f1")
+
+
+def test_the_interval_is_that_of_the_difference_on_the_same_resamples(truth: np.ndarray) -> None:
+    model = planted("A", truth, 0.6, 1)
+    (pair,) = compared(model, replace(model, id="B", name="B")).pairs("macro_f1")
+    assert (pair.value, pair.low, pair.high, pair.p, pair.only_first) == (0, 0, 0, 1, 0)
+
+
+def test_lower_is_better_for_errors(truth: np.ndarray) -> None:
+    found = compared(planted("A", truth, 0.3, 1), planted("B", truth, 0.95, 2))
+    (pair,) = found.pairs("brier")
+    assert pair.value > 0 and pair.told and found.order("brier") == ["B", "A"]
+
+
+def test_groups_widen_the_interval() -> None:
+    base = np.random.default_rng(1).random((60, 3)) < 0.4
+    one, other = planted("A", base, 0.5, 1), planted("B", base, 0.6, 2)
+
+    def five_times(model: Answered) -> Answered:
+        parts = {name: np.repeat(getattr(model, name), 5, axis=0) for name in ("truth", "decided", "probabilities")}
+        return replace(model, positions=np.arange(300), **parts)
+
+    copies = (five_times(one), five_times(other))
+    alone, grouped = (
+        compared(*copies, groups=groups).pairs("micro_f1")[0] for groups in (np.arange(300), np.arange(300) // 5)
+    )
+    assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)
+
+
+def test_one_label_per_item_is_compared_too() -> None:
+    truth = np.eye(3, dtype=bool)[np.random.default_rng(0).integers(0, 3, 200)]
+    found = compared(planted("A", truth, 0.2, 1, "one"), planted("B", truth, 0.9, 2, "one"))
+    assert found.pairs("balanced_accuracy")[0].told
+    assert found.interval(1, "balanced_accuracy") is not None
+
+
+def test_models_on_other_items_are_refused(truth: np.ndarray) -> None:
+    model = planted("A", truth, 0.5, 1)
+    with pytest.raises(MedbenchError, match="found B on others"):
+        compared(model, replace(model, id="B", positions=model.positions + 1))
+
+
+def test_the_sentence_is_written_out() -> None:
+    pair = Pair("a", "b", "micro_f1", 0.018, 0.004, 0.031, 0.002, 0.012, 3, 9, 0.1)
+    even = Pair("b", "c", "micro_f1", -0.002, -0.01, 0.008, 0.6, 0.6, 3, 4, 0.9)
+    other = replace(pair, second="c", p_holm=0.2)
+    told = comparing_verdict.sentences(["b", "c", "a"], [pair, even, other], {"a": "A", "b": "B", "c": "C"})
+    assert told == [
+        "B beats A by 1.8 points of micro-F1 (0.4–3.1, p = .012); it cannot be told from C.",
+        "C cannot be told from A.",
+    ]
+
+
+def test_p_values_are_written_as_journals_do() -> None:
+    assert [comparing_verdict.p_words(p) for p in (0.0004, 0.012, 1.0)] == ["p < .001", "p = .012", "p = 1.000"]
+
+
+def test_majority_gives_everything_the_most_frequent_label(truth: np.ndarray) -> None:
+    items = comparing_judged.JudgedItems(np.arange(300), np.array([0.1, 0.7, 0.2]))
+    dull = comparing_judged.majority(planted("A", truth, 0.5, 1), items)
+    assert dull.decided.sum(axis=0).tolist() == [0, 300, 0]
+
+
+def test_options_that_differ_and_seeds_that_repeat() -> None:
+    def card(name: str, seed: int, cost: int, value: float) -> dict[str, Any]:
+        scores = {"micro_f1": {"value": value}}
+        return {"id": name, "name": "svm", "family": "linear", "options": {"C": cost}, "seed": seed, "metrics": scores}
+
+    cards = [card("x", 0, 1, 0.7), card("y", 1, 1, 0.8), card("z", 0, 3, 0.1)]
+    assert comparing_judged.differences(cards) == {"x": "C=1, seed=0", "y": "C=1, seed=1", "z": "C=3, seed=0"}
+    (one,) = comparing_judged.repeated(cards, "micro_f1")
+    assert (one.ids, one.mean) == (("x", "y"), pytest.approx(0.75))
+
+
+def test_partings_count_and_open_the_records() -> None:
+    truth = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=bool)
+    one, other = (planted(name, truth, 1.0, 0) for name in "AB")
+    wrong = one.decided.copy()
+    wrong[1] = [False, True, False]  # the second item: b for a
+    one = replace(one, decided=wrong)
+    whole, *labels = partings(one, other)
+    assert (whole.both_right, whole.only_first, whole.only_second, whole.both_wrong) == (3, 0, 1, 0)
+    assert {part.label: (part.n, part.only_second) for part in labels} == {"a": (2, 1), "b": (2, 1), "c": (1, 0)}
+    assert rows_of(one, other, None, "only_second").tolist() == [1]
+    assert rows_of(one, other, "a", "only_second").tolist() == [1]
+    assert rows_of(one, other, "a", "only_first").tolist() == []
+    assert confused(one, "a", "b").tolist() == [1]
+
+
+def test_a_real_run_can_be_loaded_and_stands_against_the_majority(trained: tuple[Workspace, str]) -> None:
+    place, run = trained
+    model = comparing_judged.answered(place, run)
+    items = comparing_judged.items_of(place, model)
+    assert len(items.groups) == len(model.truth) and model.split == "test"
+    assert len(model.raw_reliability) and model.raw_reliability[:, 2].sum() == model.truth.size
+    found = compared(model, comparing_judged.majority(model, items), groups=items.groups)
+    assert found.order("micro_f1") == [run, comparing_judged.MAJORITY]
+    assert found.point["micro_f1"][0] == pytest.approx(model.card["metrics"]["micro_f1"]["value"], abs=1e-5)
+
+
+def test_models_of_other_items_are_fenced_off(full_workspace: Workspace) -> None:
+    place = full_workspace
+    (card,) = [one for one in comparing_judged.cards(place) if not one["id"].startswith("starter-")]
+    other = {**card, "id": "other", "dataset": {**card["dataset"], "id": "else-0123456789", "name": "Else"}}
+    bare = {**card, "id": "bare"}
+    for one in (other, bare):
+        (place.models / one["id"]).mkdir()
+        write_json(place.models / one["id"] / "model.json", one)
+    (place.models / "other" / "judged.npz").write_bytes((place.models / card["id"] / "judged.npz").read_bytes())
+    kept, fenced = comparing_judged.fence(place, [card, other, bare])
+    assert kept == [card["id"]]
+    assert fenced["other"] == "judged on another dataset, “Else”"
+    assert fenced["bare"].startswith("came without the answers")
+    with pytest.raises(MedbenchError, match="the answers a model was judged by"):
+        comparing_judged.answered(place, "bare")

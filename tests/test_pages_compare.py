@@ -1,0 +1,132 @@
+"""The Compare page, drawn empty, with one run, and with two real ones."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pages_at_work import opened, words_on
+from streamlit.testing.v1 import AppTest
+
+from medbench import comparing_judged, runs, table_formats
+from medbench.records import RunSpec
+from medbench.workspace import Workspace, read_json, write_json
+
+PAGE = "pages/compare.py"
+
+
+@pytest.fixture(scope="module")
+def two_runs(trained: tuple[Workspace, str], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The trained workspace with a second run, of keywords."""
+    root = tmp_path_factory.mktemp("two") / "home"
+    shutil.copytree(trained[0].data.parent, root)
+    place = Workspace.here(root)
+    dataset = str(comparing_judged.cards(place)[0]["dataset"]["id"])
+    run = runs.start(place, RunSpec(task="literature", family="keywords", dataset=dataset, name="words"))
+    *_, last = runs.follow(place, run)
+    assert last["kind"] == "finished", last
+    # The planted topics are easy for both: three items are made wrong, so that there is something to open.
+    path = place.model(run) / "judged.npz"
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    arrays["decided"][:3] = ~arrays["truth"][:3]
+    np.savez_compressed(path, **arrays)
+    return place
+
+
+@pytest.fixture
+def both(two_runs: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("MEDBENCH_HOME", str(two_runs.data.parent))
+    return two_runs
+
+
+def drawn(tab: str = "Pairs") -> AppTest:
+    app = opened()
+    app.switch_page(PAGE)
+    app.session_state["compare_tab"] = tab
+    app.run()
+    assert not app.exception
+    assert "Something went wrong" not in words_on(app)
+    return app
+
+
+def test_without_runs_it_says_what_to_do(home: Workspace) -> None:
+    told = words_on(drawn())
+    assert "Nothing to compare yet" in told and "Train a model" in told
+
+
+def test_one_run_stands_against_the_baselines(trained: tuple[Workspace, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDBENCH_HOME", str(trained[0].data.parent))
+    app = drawn()
+    assert "One run alone: choose a second to compare it with." in words_on(app)
+    assert "Two runs make a pair." in words_on(app)
+    assert "Two runs can disagree" in words_on(drawn("Disagreements"))
+
+
+def test_two_runs_get_a_verdict_and_a_table_of_pairs(both: Workspace) -> None:
+    app = drawn()
+    told = words_on(app)
+    assert " beats " in told or "cannot be told from" in told
+    assert "paired bootstrap, 1,000 resamples" in told
+    assert "Not comparable here" in [box.label.split(":")[0] for box in app.expander]
+    (pairs,) = (table.value for table in app.dataframe if "McNemar mid-p" in table.value)
+    assert len(pairs) == 1
+
+
+def test_another_metric_gives_another_verdict(both: Workspace) -> None:
+    app = drawn()
+    app.selectbox(key="compare_metric_literature").set_value("brier").run()
+    assert not app.exception
+    assert "Brier score" in words_on(app) or "cannot be told from" in words_on(app)
+
+
+def test_a_disagreement_is_opened(both: Workspace) -> None:
+    app = drawn("Disagreements")
+    kinds = app.selectbox(key="compare_part_kind")
+    names = [option for option in kinds.options if option.startswith("only ")]
+    assert len(names) == 2
+    counts = next(table.value for table in app.dataframe if "both wrong" in table.value)
+    whole = counts.iloc[0]
+    assert whole["records"] == whole[["both right", *names, "both wrong"]].sum()
+    kind = next(kind for kind, name in zip(("only_first", "only_second"), names, strict=True) if whole[name] == 3)
+    kinds.set_value(kind).run()
+    told = words_on(app)
+    assert not app.exception
+    assert "3 records" in told and "true:" in told and "most probable:" in told
+
+
+def test_the_same_run_twice_is_refused_in_words(both: Workspace) -> None:
+    app = drawn("Disagreements")
+    app.selectbox(key="compare_part_second").set_value(app.selectbox(key="compare_part_first").value).run()
+    assert "Choose two different runs." in words_on(app)
+
+
+def test_runs_on_other_items_are_fenced_off_with_the_reason(
+    both: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "fenced"
+    shutil.copytree(both.data.parent, root)
+    place = Workspace.here(root)
+    own = [card for card in comparing_judged.cards(place) if not card["id"].startswith("starter-")]
+    path = place.model(own[0]["id"]) / "model.json"
+    write_json(path, {**read_json(path), "judged_on": "validation scores of 9 rows"})
+    monkeypatch.setenv("MEDBENCH_HOME", str(root))
+    told = words_on(drawn())
+    assert "judged on other items" in told
+    assert "One run alone" in told
+
+
+def test_tables_leave_as_markdown_and_latex() -> None:
+    frame = pd.DataFrame({"run": ["a|b_c", "50 % <x>"], "F1": [0.5, float("nan")]})
+    assert table_formats.markdown(frame).splitlines() == [
+        "| run | F1 |",
+        "| --- | ---: |",
+        "| a\\|b_c | 0.5 |",
+        "| 50 % &lt;x> |  |",
+    ]
+    told = table_formats.latex(frame, "All & more")
+    assert "\\begin{tabular}{lr}" in told and "a|b\\_c & 0.5 \\\\" in told
+    assert "50 \\% \\textless{}x\\textgreater{} &  \\\\" in told and "\\caption{All \\& more}" in told
