@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medbench import heat_check, lesion_photo, predicting, shipped_lesions
+from medbench import heat_check, lesion_photo, predicting, shipped_lesions, trust_figures
 from medbench.errors import MedbenchError
 from medbench.heat_check import HeatCheck
 from medbench.lesion_heat import HeatTrust, heat_of, judge_heat, picture_model, show_heat
@@ -250,7 +250,8 @@ def to_know(loaded: Loaded, reading: LesionReading) -> list[str]:
         told.append(f"It decides for {name}, not for the most probable class: rarer classes are given more weight.")
     if answer.conformal and answer.coverage is not None:
         names = ", ".join(loaded.name_of(label) for label in answer.conformal)
-        told.append(f"A set made so that it holds the diagnosis in {answer.coverage:.0%} of pictures: {names}.")
+        measured = trust_figures.beside_a_set(loaded.card)
+        told.append(f"A set made to hold the diagnosis of {answer.coverage:.0%} of pictures{measured}: {names}.")
     told.append(f"± is how much the probability moves {loaded.model.spread_means}.")
     return told
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from medbench import trust_figures
 from medbench.records import Explanation, Item, Prediction
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def model_card_markdown(card: Mapping[str, Any]) -> str:
         parts += ["## Metrics", f"Judged on {card.get('judged_on', 'unknown rows')}.", _markdown_table(head, figures)]
     if _calibration(card):
         parts += ["## Calibration", _calibration(card)]
+    if promises := trust_figures.sentences(card.get("promises", {}), card.get("answer", "one")):
+        parts += ["## Promises", "\n".join(f"- {_cell(line)}" for line in promises)]
     if card.get("per_label"):
         head = ["label", "items", "precision", "recall", "F1", "threshold"]
         parts += ["## Labels", _markdown_table(head, _label_rows(card))]

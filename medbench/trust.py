@@ -164,16 +164,19 @@ class Trust:
         return np.asarray(self.stranger.distance(embeddings) > self.stranger.limit)
 
     def needs_human(self, prob: Scores, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-        """Return (n,) bool: True where a person should read the item.
+        """Return (n,) bool: True where a person should read the item: it is `unlike`, or the answer is `unsure`."""
+        return self.unlike(embeddings) | self.unsure(prob)
 
-        Always when it is unlike the training data. "one": when the conformal set holds more than one label. "many":
-        when its doubt reaches `doubt_limit`, or when no label is chosen although nearly all validation items have one.
+    def unsure(self, prob: Scores) -> npt.NDArray[np.bool_]:
+        """Return (n,) bool: True where the answer itself calls for a person.
+
+        "one": when the conformal set holds more than one label. "many": when its doubt reaches `doubt_limit`, or when
+        no label is chosen although nearly all validation items have one.
         """
-        unlike = self.unlike(embeddings)
         if self.answer == "one":
-            return np.asarray(unlike | (self.conformal_sets(prob).sum(axis=1) > 1))
+            return np.asarray(self.conformal_sets(prob).sum(axis=1) > 1)
         nothing = ~self.decide(prob).any(axis=1) if self.expects_label else np.zeros(len(prob), dtype=bool)
-        return unlike | nothing | (self.doubt(prob) >= self.doubt_limit)
+        return np.asarray(nothing | (self.doubt(prob) >= self.doubt_limit))
 
     def summary(self) -> dict[str, Any]:
         """Return the JSON-ready part: what the model card shows."""

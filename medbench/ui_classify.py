@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import predicting, ui
+from medbench import predicting, trust_figures, ui
 from medbench.predicting import Loaded
 from medbench.records import Explanation, Item, LabelScore, Prediction, Span
 from medbench.workspace import Workspace
@@ -193,7 +193,7 @@ def _conformal(loaded: Loaded, answer: Prediction) -> None:
         words = f"This set holds the true label of {ui.share(answer.coverage)} of such texts"
     else:
         words = f"This set holds on average {ui.share(answer.coverage)} of a text's true labels"
-    st.caption(f"{words}: **{ui.plain(names)}**.")
+    st.caption(f"{words}{trust_figures.beside_a_set(loaded.card)}: **{ui.plain(names)}**.")
 
 
 def _evidence(loaded: Loaded, item: Item, answer: Prediction, key: str) -> None:

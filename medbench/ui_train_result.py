@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import ui, ui_code_figures, ui_lesion_judged
+from medbench import trust_figures, ui, ui_code_figures, ui_lesion_judged
 from medbench.ui_train import draw_scores
 from medbench.workspace import Workspace, read_json
 
@@ -35,6 +35,8 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
         }
     )
     st.caption("Calibration was fitted, and these two errors measured, without the test split.")
+    for sentence in trust_figures.sentences(card.get("promises", {}), card["answer"]):
+        st.markdown(f"- {ui.plain(sentence)}")
     for note in card.get("notes", []):
         st.caption(f"ℹ️ {ui.plain(note)}")
     with st.container(horizontal=True, vertical_alignment="center"):

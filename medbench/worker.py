@@ -237,12 +237,7 @@ def _card(
         "judged_on": judged.judged_on,
         "per_label": judged.per_label,
         "baselines": baselines,
-        "calibration": {
-            "method": judged.trust.method,
-            "ece_before": round(judged.trust.ece_before, 5),
-            "ece_after": round(judged.trust.ece_after, 5),
-        },
-        "coverage": judged.trust.coverage,
+        **_trust_facts(judged),
         "cost": {"seconds": round(seconds, 1), "peak_memory": _peak_memory(), "size": 0},
         "versions": _versions(),
         "command": runs.command_line(spec),
@@ -250,6 +245,23 @@ def _card(
         "limits": _limits(facts, judged),
         "licence": facts.get("licence", ""),
         "notes": [*_verdicts(judged.metrics, baselines), *judged.model.notes(), *judged.notes],
+    }
+
+
+def _trust_facts(judged: Judged) -> dict[str, Any]:
+    """Return how scores were calibrated, and what was promised beside the test items' answers and what it came to."""
+    from medbench import trust_figures
+
+    trust, outcome, labels = judged.trust, judged.outcome, judged.model.labels
+    measured = trust_figures.measured(trust, outcome.probabilities, outcome.truth, labels)
+    return {
+        "calibration": {
+            "method": trust.method,
+            "ece_before": round(trust.ece_before, 5),
+            "ece_after": round(trust.ece_after, 5),
+        },
+        "coverage": trust.coverage,
+        "promises": measured if outcome.split == "test" else {},
     }
 
 

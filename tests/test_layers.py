@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2b", ("note_files", "marking")),
     ("2b", ("mimic_feed", "mimic_schema", "mimic_splits")),
     ("2c", ("codes_store", "codes_titles")),
-    ("2c", ("verdict", "picture_sources", "lesion_figures", "lesion_photo")),
+    ("2c", ("verdict", "picture_sources", "lesion_figures", "lesion_photo", "trust_figures")),
     ("2c", ("mimic_checks", "mimic_verdict")),
     ("2d", ("lesion_overlay", "codes_search", "mimic")),
     ("2d", ("drafting", "picture_layouts", "verdict_pictures")),

@@ -51,8 +51,8 @@ def read_square(item: str, size: int) -> Pixels:
     path, _ = part_image(item)
     from PIL import Image
 
-    # Large photographs are decoded at a fraction of their size, as long as twice the side is left to shrink well from.
-    picture = look_at(Path(path), at_least=2 * size).image
+    # Large photographs are decoded at a fraction of their size, as long as no side gets shorter than what is read.
+    picture = look_at(Path(path), at_least=size).image
     return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0), dtype=np.uint8)
 
 

@@ -1,0 +1,132 @@
+"""Whether what is promised beside an answer holds: measured on items that nothing was fitted on.
+
+A conformal set promises to hold the truth this often; an answer that is not sent to a person promises to be right more
+often than the rest. The judged items of a run say how often that was so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medbench.records import AnswerKind, Scores, Truth
+from medbench.trust import Trust
+
+_Z = 1.959964  # two-sided 95 %
+MOST_LABELS = 500
+"""With more labels nothing is measured: no set of labels is shown then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many of `n`, with the 95 % interval of Wilson (1927), which stays inside 0-1 and holds for few items."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def numbers(self) -> dict[str, float | int]:
+        """Return it JSON-ready, as a metric stands on a card."""
+        return {"value": round(self.value, 5), "low": round(self.low, 5), "high": round(self.high, 5), "n": self.n}
+
+
+def share(hits: float, n: int) -> Share:
+    """Return `hits` of `n` with its interval; `hits` may be a sum of shares, whose interval is then a wide one.
+
+    Raises:
+        ValueError: n is 0.
+    """
+    if n == 0:
+        raise ValueError("a share of no items")
+    found, squared = hits / n, _Z**2
+    middle = (found + squared / (2 * n)) / (1 + squared / n)
+    half = _Z * sqrt(found * (1 - found) / n + squared / (4 * n**2)) / (1 + squared / n)
+    return Share(found, max(0.0, middle - half), min(1.0, middle + half), n)
+
+
+def measured(trust: Trust, probabilities: Scores, truth: Truth, labels: tuple[str, ...]) -> dict[str, Any]:
+    """Return what the promises came to on judged items, JSON-ready; empty when there is nothing to measure.
+
+    Args:
+        trust: What makes the promises.
+        probabilities: (n, L) calibrated, of items that neither the model nor `trust` was fitted on.
+        truth: (n, L) bool.
+        labels: L names.
+
+    Returns:
+        "sets": the promise, how often it was kept over all ("kept") and for each label ("labels"), labels in a set
+        ("mean_size"). "alone": the share of items that no person is asked for, how many of these have a wrong label
+        ("wrong"), and how many of all ("wrong_of_all"). Items unlike the training data are counted as any other.
+    """
+    n, width = truth.shape
+    if n == 0 or width > MOST_LABELS:
+        return {}
+    found: dict[str, Any] = {}
+    sets = trust.conformal_sets(probabilities)
+    if trust.cutoff is not None and truth.any():
+        found["sets"] = _kept(trust, sets, truth, labels)
+    wrong = (trust.decide(probabilities) != truth).any(axis=1)
+    alone = ~trust.unsure(probabilities)
+    found["alone"] = {"share": share(float(alone.sum()), n).numbers(), "wrong_of_all": _share_of(wrong)}
+    if alone.any():
+        found["alone"]["wrong"] = _share_of(wrong[alone])
+    return found
+
+
+def sentences(promises: Mapping[str, Any], answer: AnswerKind) -> list[str]:
+    """Say in words what `measured` found; nothing for a model that was judged without it."""
+    told = []
+    if sets := promises.get("sets"):
+        promise = "the true label of {} of items" if answer == "one" else "on average {} of an item's true labels"
+        told.append(
+            f"Sets made to hold {promise.format(format(sets['promised'], '.0%'))} held {_words(sets['kept'])}; "
+            f"a set had {sets['mean_size']:.1f} labels on average."
+        )
+        if short := [row for row in sets["labels"] if row["high"] < sets["promised"]]:
+            names = ", ".join(f"{row['label']} ({row['value']:.0%} of {row['n']:,})" for row in short[:6])
+            told.append(f"They held these labels less often than promised: {names}.")
+    if alone := promises.get("alone"):
+        told.append(
+            f"No person was asked for {_words(alone['share'])}; "
+            + (f"of these answers {_words(alone['wrong'])} were wrong, " if "wrong" in alone else "")
+            + f"of all answers {_words(alone['wrong_of_all'])}."
+        )
+    return told
+
+
+def beside_a_set(card: Mapping[str, Any]) -> str:
+    """Return what stands behind the promise of a set, as " (measured: 91% of 1,002)"; "" where nothing does."""
+    kept = card.get("promises", {}).get("sets", {}).get("kept")
+    return f" (measured: {kept['value']:.0%} of {kept['n']:,})" if kept else ""
+
+
+def _words(found: Mapping[str, Any]) -> str:
+    return f"{found['value']:.1%} ({found['low']:.1%}–{found['high']:.1%})"
+
+
+def _kept(trust: Trust, sets: Truth, truth: Truth, labels: tuple[str, ...]) -> dict[str, Any]:
+    """Return how often sets hold the truth: of items with one label, and on average of the labels of an item."""
+    carried = truth.sum(axis=1)
+    known = carried > 0
+    covered = (sets & truth).sum(axis=1)[known] / carried[known]
+    each = [
+        {"label": label, **_share_of(sets[truth[:, column], column])}
+        for column, label in enumerate(labels)
+        if truth[:, column].any()
+    ]
+    return {
+        "promised": trust.coverage,
+        "kept": share(float(covered.sum()), int(known.sum())).numbers(),
+        "mean_size": round(float(sets.sum(axis=1).mean()), 3),
+        "labels": each,
+    }
+
+
+def _share_of(flags: npt.NDArray[np.bool_]) -> dict[str, float | int]:
+    return share(float(flags.sum()), len(flags)).numbers()

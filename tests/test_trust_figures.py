@@ -1,0 +1,62 @@
+"""What answers promise, measured on items that nothing was fitted on: hand-worked shares, and promises that hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from medbench import trust, trust_figures
+
+
+def test_wilsons_interval_hand_worked():
+    found = trust_figures.share(81, 263)  # Newcombe 1998, table I, method 3
+    assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
+    assert trust_figures.share(0, 10).low == pytest.approx(0)
+    assert trust_figures.share(10, 10).high == pytest.approx(1)
+    scipys = binomtest(7, 31).proportion_ci(method="wilson")
+    assert (trust_figures.share(7, 31).low, trust_figures.share(7, 31).high) == pytest.approx((scipys.low, scipys.high))
+    with pytest.raises(ValueError, match="no items"):
+        trust_figures.share(0, 0)
+
+
+def drawn(n: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return calibrated probabilities of `width` labels and one true label drawn from them."""
+    scores = rng.dirichlet(np.full(width, 0.4), size=n).astype(np.float32)
+    truth = np.zeros(scores.shape, dtype=bool)
+    truth[np.arange(n), [rng.choice(width, p=row / row.sum()) for row in scores.astype(np.float64)]] = True
+    return scores, truth
+
+
+def test_what_a_sound_model_promises_holds():
+    rng = np.random.default_rng(0)
+    labels = ("a", "b", "c", "d")
+    fitted = trust.fit_trust(*drawn(3000, 4, rng), "one", None, None, rng)
+    scores, truth = drawn(3000, 4, rng)
+    probabilities = fitted.calibrate(scores)
+    found = trust_figures.measured(fitted, probabilities, truth, labels)
+    kept, alone = found["sets"]["kept"], found["alone"]
+    assert kept["low"] <= 0.9 <= kept["high"]
+    assert [row["label"] for row in found["sets"]["labels"]] == list(labels)
+    assert alone["wrong"]["high"] < alone["wrong_of_all"]["low"]
+    assert alone["wrong"]["n"] == round(alone["share"]["value"] * 3000)
+    told = trust_figures.sentences(found, "one")
+    assert told[0].startswith("Sets made to hold the true label of 90% of items held ")
+    assert "No person was asked for" in told[-1]
+
+
+def test_labels_that_sets_leave_out_are_named():
+    rng = np.random.default_rng(1)
+    fitted = trust.fit_trust(*drawn(2000, 3, rng), "one", None, None, rng)
+    truth = np.zeros((200, 3), dtype=bool)
+    truth[:, 2] = True
+    probabilities = np.tile(np.array([0.98, 0.01, 0.01], np.float32), (200, 1))
+    told = trust_figures.sentences(trust_figures.measured(fitted, probabilities, truth, ("a", "b", "rare")), "one")
+    assert any("less often than promised: rare (0% of 200)" in line for line in told)
+
+
+def test_nothing_is_said_where_nothing_can_be_measured():
+    rng = np.random.default_rng(2)
+    fitted = trust.fit_trust(*drawn(300, 3, rng), "one", None, None, rng)
+    assert trust_figures.measured(fitted, np.zeros((0, 3), np.float32), np.zeros((0, 3), bool), ("a", "b", "c")) == {}
+    assert trust_figures.sentences({}, "one") == []
