@@ -31,7 +31,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
-from medbench import __version__, batches, gathering, predicting, runs
+from medbench import __version__, aliases, batches, contest, gathering, predicting, runs
 from medbench.api_guard import Guard, RefusedError, TooLargeError, problem
 from medbench.api_jobs import add_jobs, as_response
 from medbench.api_page import page
@@ -92,7 +92,7 @@ class PredictIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str = Field(description="Model id, as GET /models lists it.")
+    model: str = Field(description="Model id, as GET /models lists it, or @job, as GET /aliases lists it.")
     items: list[ItemIn] = Field(min_length=1, description=f"1 to {ITEMS_LIMIT:,} items.")
     evidence: bool = Field(
         default=False,
@@ -172,6 +172,11 @@ def _add_lists(app: FastAPI, workspace: Workspace) -> None:
         """Data, split, options, metrics with intervals, calibration, limits and licence of one model."""
         return read_json(_card_path(workspace, model_id))
 
+    @app.get("/aliases", summary="List the jobs and who answers for them", tags=["models"])
+    def list_aliases() -> list[dict[str, Any]]:
+        """`@name` stands wherever a model id does. Each job with its champion, challenger and changes."""
+        return [job.as_json() for job in aliases.jobs(workspace)]
+
     @app.get("/runs", summary="List the training runs", tags=["runs"])
     def list_runs() -> list[dict[str, Any]]:
         """Newest first: queued, running, finished, failed, cancelled or lost."""
@@ -236,6 +241,7 @@ async def _watch(request: Request, stop: threading.Event) -> None:
 
 
 def _card_path(workspace: Workspace, model_id: str) -> Path:
+    model_id = aliases.resolve(workspace, model_id)
     names = [path.parent.name for path in workspace.model_cards()]
     if model_id not in names:
         shown = ", ".join(names[:8]) or "none yet"
@@ -256,11 +262,14 @@ def _predicted(workspace: Workspace, question: PredictIn) -> Response:
         raise RefusedError(413, f"at most {limit:,} {what} a call", f"{asked:,}", "Split them, or use /predict/file.")
     items = [entry.item(position) for position, entry in enumerate(question.items, start=1)]
     loaded = _load(workspace, question.model)
+    asked_job = question.model.startswith(aliases.SIGN)
+    given = contest.answer(workspace, question.model, items)[0] if asked_job else gathering.predict(loaded, items)
     told = []
-    for item, prediction in zip(items, gathering.predict(loaded, items), strict=True):
+    for item, prediction in zip(items, given, strict=True):
         answer = prediction.as_json()
         if question.evidence:
-            answer["evidence"] = [_reasons(loaded, item, label) for label in prediction.chosen]
+            by = _load(workspace, prediction.model)
+            answer["evidence"] = [_reasons(by, item, label) for label in prediction.chosen]
         told.append(answer)
     return as_response({"model": loaded.id, "predictions": told})
 

@@ -304,7 +304,7 @@ def open_batch(
             "a column with a title or a text", f"none in {source.name!r}", "Name one with --text or --title."
         )
     identity = {
-        "model": model_id,
+        "model": loaded.id,
         "card": (loaded.folder / "model.json").stat().st_mtime_ns,
         "file": file_mark(path),
         "mapping": asdict(mapping),

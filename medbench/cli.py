@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medbench import __version__, cli_mimic, cli_predict
+from medbench import __version__, cli_aliases, cli_mimic, cli_predict
 from medbench.cli_codes import codes_app
 from medbench.cli_lesion import explain
 from medbench.cli_runs import Column, Json, follow, give, note, picked, runs_app, told
@@ -38,6 +38,14 @@ app.command()(explain)
 app.add_typer(codes_app, name="codes")
 app.command()(cli_predict.predict)
 app.command("test-export")(cli_predict.test_export)
+for act in (
+    cli_aliases.promote,
+    cli_aliases.challenge,
+    cli_aliases.withdraw,
+    cli_aliases.rollback,
+    cli_aliases.aliases,
+):
+    app.command()(act)
 
 Group = Annotated[str | None, typer.Option(metavar="COL", help="Column of what must stay together, e.g. the patient.")]
 Codes = Annotated[str, typer.Option(help="Version of bare ICD codes (icd10cm, icd9cm, ...); found out when empty.")]

@@ -25,7 +25,7 @@ DICTIONARY = "dictionary"
 
 def predict(
     model: Annotated[
-        str, typer.Argument(help="Model id (see: medbench models), or dictionary: codes without a model.")
+        str, typer.Argument(help="Model id (see: medbench models), @job, or dictionary: codes without a model.")
     ],
     file: Annotated[
         Path | None, typer.Argument(help="The file to label; a zip or folder of pictures for lesion models.")
@@ -153,10 +153,14 @@ def _given(text: str | None, pdf: Path | None) -> tuple[NoteFile, str]:
 
 
 def _labels(workspace: Workspace, model: str, name: str, text: str) -> Prediction:
-    from medbench import predicting
+    from medbench import aliases, contest, predicting
     from medbench.records import Item
 
-    answer = predicting.predict(predicting.load_for(workspace, model, "text"), [Item(name, "", text)])[0]
+    items = [Item(name, "", text)]
+    if model.startswith(aliases.SIGN):
+        answer = contest.answer(workspace, model, items)[0][0]
+    else:
+        answer = predicting.predict(predicting.load_for(workspace, model, "text"), items)[0]
     if answer.problem:
         raise MedbenchError("a text with words", answer.problem, "Give another.")
     return answer

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from medbench import codes, predicting
+from medbench import aliases, codes, predicting
 from medbench.assertions import Assertion, assertions, read_mention
 from medbench.codes import Code, Tables
 from medbench.codes_spotting import suggest
@@ -172,6 +172,7 @@ def code_note(workspace: Workspace, text: str, model_id: str = DICTIONARY, most:
     remarks: list[str] = []
     needs_human = False
     if model_id:
+        model_id = aliases.resolve(workspace, model_id)
         needs_human = _add_model(workspace, held, text, scopes, model_id, found, remarks)
     proposals, apart = _parted(found.values(), most)
     shown = [one.code for one in proposals] + [one.code for one in apart]

@@ -36,7 +36,7 @@ Moment = float | date | datetime
 _MARK = {"hash": "VARCHAR", **dict.fromkeys(("bytes", "width", "height"), "BIGINT")}
 _COLUMNS = {
     **dict.fromkeys(
-        ("kind", "id", "model", "item", "title", "top", "problem", "text_id", "of", "note", "who"), "VARCHAR"
+        ("kind", "id", "model", "item", "title", "top", "problem", "text_id", "of", "note", "who", "job"), "VARCHAR"
     ),
     **dict.fromkeys(("t", "probability", "doubt", "cut"), "DOUBLE"),
     **_MARK,
@@ -79,6 +79,7 @@ def record(
     predictions: Sequence[Prediction],
     items: Sequence[Item],
     pictures: Sequence[PictureMark] = (),
+    job: str = "",
 ) -> list[str]:
     """Keep predictions and the items they are about.
 
@@ -87,6 +88,7 @@ def record(
         predictions: n predictions.
         items: The n items, in the same order.
         pictures: The n marks when the items are pictures; the pictures themselves are not kept.
+        job: Name of the job (see `aliases`) that was asked, "" when a model was.
 
     Returns:
         n ids, for `correct`, `undo` and `reopen`.
@@ -102,13 +104,14 @@ def record(
     with journal.lock:
         stem = journal.stem()
         text_ids: Sequence[str | None] = [None] * len(items)
+        asked = {"job": job} if job else {}
         if pictures:
-            lines = map(_picture_line, predictions, pictures)
+            lines = ({**_picture_line(*pair), **asked} for pair in zip(predictions, pictures, strict=True))
             return journal.append(workspace.history / f"{stem}.jsonl", stem, lines)
         if keeps_text():
             texts = ({"kind": "text", "title": item.title, "text": item.text[:TEXT_LIMIT]} for item in items)
             text_ids = journal.append(workspace.history / "texts" / f"{stem}.jsonl", stem, texts)
-        lines = map(_line_of, predictions, items, text_ids)
+        lines = ({**_line_of(*each), **asked} for each in zip(predictions, items, text_ids, strict=True))
         return journal.append(workspace.history / f"{stem}.jsonl", stem, lines)
 
 
@@ -209,8 +212,8 @@ def read(
     tests = dict(zip(_TESTS, (model, label, corrected, doubtful, pictures), strict=True))
     where = ["p.kind = 'prediction'", *(test for test, value in tests.items() if value is not None)]
     values: list[Any] = [value for value in tests.values() if value is not None]
-    with _opened(workspace, "kind <> 'prediction' OR t BETWEEN ? AND ?", times) as history:
-        _join_standing(history)
+    with opened(workspace, "kind <> 'prediction' OR t BETWEEN ? AND ?", times) as history:
+        join_standing(history)
         if search:
             where.append("(contains(lower(p.title), lower(?)) OR p.text_id IN (SELECT id FROM found))")
             values.append(search)
@@ -286,7 +289,7 @@ def _say(workspace: Workspace, line: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _opened(workspace: Workspace, keep: str, values: Sequence[Any]) -> Iterator[duckdb.DuckDBPyConnection]:
+def opened(workspace: Workspace, keep: str, values: Sequence[Any]) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a private DuckDB with the table `history`: the whole lines of all files for which `keep` holds."""
     import duckdb
 
@@ -316,7 +319,7 @@ def _read_lines(
     )
 
 
-def _join_standing(history: duckdb.DuckDBPyConnection) -> None:
+def join_standing(history: duckdb.DuckDBPyConnection) -> None:
     """Make the table `standing`: the correction that counts now, of each prediction that has one."""
     history.execute("CREATE TEMP TABLE standing (of VARCHAR, labels VARCHAR[], note VARCHAR, who VARCHAR)")
     rows = _standing(history)

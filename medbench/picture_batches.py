@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from medbench import history, predicting
+from medbench import aliases, history, predicting
 from medbench.batches import file_mark, folder_beside
 from medbench.datasets import picture_items
 from medbench.drafting_images import draft_images
@@ -49,7 +49,7 @@ class Answered:
 
 def is_pictures(workspace: Workspace, model_id: str, path: Path) -> bool:
     """Return whether pictures are meant: a folder, a zip or a picture, or whatever is given to a model of pictures."""
-    card = workspace.model(model_id) / "model.json"
+    card = workspace.model(aliases.resolve(workspace, model_id)) / "model.json"
     if card.exists() and read_json(card).get("item") == "image":
         return True
     return path.is_dir() or path.suffix.lower() in (".zip", *ENDINGS, *FOREIGN)

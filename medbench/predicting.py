@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medbench import trust
+from medbench import aliases, trust
 from medbench.cleaning import clean_text
 from medbench.errors import MedbenchError
 from medbench.families import Model, get_family
@@ -138,7 +138,12 @@ _loading = threading.Lock()
 
 
 def load(workspace: Workspace, model_id: str, device: str = "cpu") -> Loaded:
-    """Load a model, or return it from memory. Raises MedbenchError when it is missing or damaged."""
+    """Load a model, or return it from memory; for `@job`, its champion.
+
+    Raises:
+        MedbenchError: The model is missing or damaged, or there is no such job.
+    """
+    model_id = aliases.resolve(workspace, model_id)
     folder = workspace.model(model_id)
     card_path = folder / "model.json"
     if not card_path.exists():

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import predicting, trust_figures, ui
+from medbench import aliases, predicting, trust_figures, ui
 from medbench.predicting import Loaded
 from medbench.records import Explanation, Item, LabelScore, Prediction, Span
 from medbench.workspace import Workspace
@@ -34,13 +34,16 @@ _STYLE = f"""<style>
 
 
 def choose_model(workspace: Workspace) -> str | None:
-    """Let the user choose a model and show what it is; say what to do when there is none. Loads nothing."""
+    """Let the user choose a model, or a job's champion as `@job`, and show what it is. Loads nothing.
+
+    None, and what to do, when there is no model.
+    """
     cards = [card for card in predicting.list_models(workspace) if card.get("item", "text") == "text"]
     cards.sort(key=lambda card: card.get("task") == "icd")  # these have a page of their own
     if not cards:
         ui.empty("There is no model yet. Train one first.", "Train a model", "pages/train.py")
         return None
-    known = {str(card["id"]): card for card in cards}
+    known = aliases.offered(workspace, {str(card["id"]): card for card in cards})
     asked = st.query_params.get("model")
     if asked is not None:
         del st.query_params["model"]
@@ -55,7 +58,7 @@ def choose_model(workspace: Workspace) -> str | None:
         list(known),
         format_func=lambda name: _model_words(known[name]),
         key="classify_model",
-        help="Who answers. Newest first, shipped starter models last.",
+        help="Who answers: first the champions of jobs, then all models, newest first, shipped starters last.",
         persist_state="session",
     )
     _draw_card(known[chosen])

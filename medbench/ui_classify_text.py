@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from medbench import history, predicting, ui
+from medbench import aliases, contest, history, predicting, ui
 from medbench.predicting import Loaded
 from medbench.records import Item, Prediction
-from medbench.ui_classify import as_json, as_pdf, draw_answer, draw_correction
+from medbench.ui_classify import as_json, as_pdf, draw_answer, draw_correction, load_model
 from medbench.workspace import Workspace
 
 EXAMPLE_TITLE = "Early mobilisation after acute myocardial infarction: a randomised trial in 412 patients"
@@ -21,8 +21,15 @@ EXAMPLE_TEXT = (
 )
 
 
-def draw_text(workspace: Workspace, loaded: Loaded) -> None:
-    """Draw the boxes, and the answer to what stands in them."""
+def draw_text(workspace: Workspace, loaded: Loaded, asked: str = "") -> None:
+    """Draw the boxes, and the answer to what stands in them.
+
+    Args:
+        workspace: Where models and the history lie.
+        loaded: The model.
+        asked: `@job` when its champion was chosen: a challenger may then answer instead, or beside it unseen.
+    """
+    job = asked if asked.startswith(aliases.SIGN) else ""
     st.session_state.setdefault("classify_title", "")
     st.session_state.setdefault("classify_text", "")
     st.text_input("Title", key="classify_title", help="May stay empty.", persist_state="session")
@@ -42,12 +49,15 @@ def draw_text(workspace: Workspace, loaded: Loaded) -> None:
         if not history.keeps_text():
             st.caption("Titles and texts are not kept in the history.")
     if pressed:
-        _ask(workspace, loaded)
-    kept: tuple[Item, Prediction, str] | None = st.session_state.get("classify_answer")
-    if kept is None or kept[1].model != loaded.id:
+        _ask(workspace, loaded, job)
+    kept: tuple[Item, Prediction, str, str] | None = st.session_state.get("classify_answer")
+    if kept is None or kept[3] != (job or loaded.id):
         return
-    item, answer, history_id = kept
+    item, answer, history_id, _ = kept
     st.divider()
+    if answer.model != loaded.id:
+        loaded = load_model(workspace, answer.model)
+        st.caption(f"Answered by {ui.plain(str(loaded.card['name']))}, which is tried for a share of the texts.")
     if item.title != st.session_state["classify_title"] or item.text != st.session_state["classify_text"]:
         st.caption("The answer below belongs to the text as it was before your last change.")
     draw_answer(workspace, loaded, item, answer, "classify_one", _corrector(workspace, loaded, answer, history_id))
@@ -68,12 +78,15 @@ def _example() -> None:
     st.session_state.pop("classify_answer", None)
 
 
-def _ask(workspace: Workspace, loaded: Loaded) -> None:
+def _ask(workspace: Workspace, loaded: Loaded, job: str) -> None:
     item = Item("pasted", st.session_state["classify_title"], st.session_state["classify_text"])
     with st.spinner("Classifying…"):
-        answer = predicting.predict(loaded, [item])[0]
-    history_id = "" if answer.problem else history.record(workspace, [answer], [item])[0]
-    st.session_state["classify_answer"] = (item, answer, history_id)
+        if job:
+            [answer], [history_id] = contest.answer(workspace, job, [item])
+        else:
+            answer = predicting.predict(loaded, [item])[0]
+            history_id = "" if answer.problem else history.record(workspace, [answer], [item])[0]
+    st.session_state["classify_answer"] = (item, answer, history_id, job or loaded.id)
     st.session_state.pop("classify_corrected", None)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import codes, codes_spotting, coding, coding_history, predicting, ui
+from medbench import aliases, codes, codes_spotting, coding, coding_history, predicting, ui
 from medbench.code_sheet import Act, CodeSheet
 from medbench.codes import Code
 from medbench.coding import CodedNote
@@ -50,7 +50,8 @@ def _ready() -> threading.Thread:
 def choose_coder(workspace: Workspace) -> str:
     """Let the user choose who proposes codes: the dictionary, or a trained model. Loads no model."""
     _ready()
-    cards = {str(card["id"]): card for card in predicting.list_models(workspace) if card.get("task") == "icd"}
+    models = {str(card["id"]): card for card in predicting.list_models(workspace) if card.get("task") == "icd"}
+    cards = aliases.offered(workspace, models)
     asked = st.query_params.get("model")
     if asked is not None:
         del st.query_params["model"]
@@ -68,7 +69,7 @@ def choose_coder(workspace: Workspace) -> str:
         persist_state="session",
     )
     _draw_coder(cards.get(chosen))
-    return str(chosen)
+    return aliases.resolve(workspace, str(chosen))
 
 
 def _coder_words(cards: dict[str, dict[str, Any]], name: str) -> str:

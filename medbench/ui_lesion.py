@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import lesion_reading, predicting, ui
+from medbench import aliases, lesion_reading, predicting, ui
 from medbench.lesion_reading import LesionReading, Picture, Similar
 from medbench.predicting import Loaded
 from medbench.records import LabelScore
@@ -48,7 +48,8 @@ STYLE = """<style>
 
 def choose_models(workspace: Workspace) -> list[str]:
     """Let the user choose a model for pictures, and a second one beside it. Empty when there is none; loads nothing."""
-    cards = {str(card["id"]): card for card in predicting.list_models(workspace) if card.get("item") == "image"}
+    models = {str(card["id"]): card for card in predicting.list_models(workspace) if card.get("item") == "image"}
+    cards = aliases.offered(workspace, models)
     if not cards:
         ui.empty(
             "There is no lesion model yet. Import pictures with their diagnoses, then train one.",
@@ -70,18 +71,18 @@ def choose_models(workspace: Workspace) -> list[str]:
         list(cards),
         format_func=lambda name: _model_words(cards[name]),
         key="lesion_model",
-        help="Who answers. Newest first, shipped models last.",
+        help="Who answers: first the champions of jobs, then all models, newest first, shipped ones last.",
         persist_state="session",
     )
     beside = second.selectbox(
         "Beside it",
-        [name for name in cards if name != chosen],
+        [name for name in models if name != cards[chosen]["id"]],
         index=None,
         placeholder="a second model, to compare",
         format_func=lambda name: _model_words(cards[name]),
         key="lesion_second",
         help="A second opinion on the same picture.",
-        disabled=len(cards) < 2,
+        disabled=len(models) < 2,
         persist_state="session",
     )
     return [chosen] if beside is None else [chosen, beside]

@@ -10,7 +10,7 @@ with ui.page("Classify", "Labels with probabilities, reasons, and a word when a 
         text, file, past = st.tabs(["One text", "A file", "History"], key="classify_tab", on_change="rerun")
         if text.open:
             with text, ui.guarded():
-                ui_classify_text.draw_text(workspace, ui_classify.load_model(workspace, model))
+                ui_classify_text.draw_text(workspace, ui_classify.load_model(workspace, model), model)
         elif file.open:
             with file, ui.guarded():
                 ui_classify_file.draw_file(workspace, ui_classify.load_model(workspace, model))

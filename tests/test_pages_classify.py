@@ -97,7 +97,7 @@ def test_the_example_is_classified_with_reasons(full: tuple[Workspace, str]) -> 
 def test_an_answer_equals_what_the_library_says(full: tuple[Workspace, str]) -> None:
     workspace, model = full
     page = asked("A title", HEART, model)
-    item, answer, _ = page.session_state["classify_answer"]
+    item, answer, *_ = page.session_state["classify_answer"]
     assert answer == predicting.predict(predicting.load(workspace, model), [item])[0]
     assert item == Item("pasted", "A title", HEART)
 

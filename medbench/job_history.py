@@ -1,0 +1,69 @@
+"""What was answered for a job: who answered, what a challenger said unseen, and what readers made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medbench import history, journal
+from medbench.records import Prediction
+from medbench.workspace import Workspace
+
+
+def shadow(workspace: Workspace, shown: Sequence[str], unseen: Sequence[Prediction], job: str) -> None:
+    """Keep what a challenger would have said, beside what was shown; `read` leaves it out.
+
+    Args:
+        workspace: Where the history lies.
+        shown: n ids of the predictions that were shown.
+        unseen: The challenger's n predictions.
+        job: Name of the job.
+
+    Raises:
+        MedbenchError: When the folder cannot be written.
+    """
+    lines = [
+        {"kind": "shadow", "of": of, "job": job, "model": answer.model, "chosen": list(answer.chosen)}
+        for of, answer in zip(shown, unseen, strict=True)
+    ]
+    with journal.lock:
+        stem = journal.stem()
+        journal.append(workspace.history / f"{stem}.jsonl", stem, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One answer to a job: who answered what, what a challenger said unseen, and what a reader made of it.
+
+    Attributes:
+        at: Unix seconds.
+        model: Id of the model whose answer was shown.
+        chosen: The labels it decided for.
+        unseen_by: Id of the challenger that answered in the shadow, "" for none.
+        unseen: The labels that it decided for.
+        right: The labels a reader settled on, None when nobody has.
+    """
+
+    at: float
+    model: str
+    chosen: frozenset[str]
+    unseen_by: str
+    unseen: frozenset[str]
+    right: frozenset[str] | None
+
+
+def asked_of(workspace: Workspace, job: str) -> list[Asked]:
+    """Return every answer that was given to a job, oldest first."""
+    with history.opened(workspace, "job = ? OR kind IN ('correction', 'undo')", [job]) as lines:
+        history.join_standing(lines)
+        rows = lines.execute(
+            "SELECT p.t, p.model, p.chosen, coalesce(c.model, ''), c.chosen, s.labels, s.of IS NOT NULL FROM history p"
+            " LEFT JOIN history c ON c.kind = 'shadow' AND c.of = p.id LEFT JOIN standing s ON s.of = p.id"
+            " WHERE p.kind = 'prediction' ORDER BY p.t"
+        ).fetchall()
+    return [
+        Asked(
+            at, model, frozenset(chosen or ()), other, frozenset(unseen or ()), frozenset(right or ()) if read else None
+        )
+        for at, model, chosen, other, unseen, right, read in rows
+    ]
