@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from medbench import codes, coding
 from medbench.api_guard import RefusedError
@@ -12,14 +12,17 @@ from medbench.note_files import LARGEST, note_of
 from medbench.workspace import Workspace
 
 HITS_LIMIT = 50
+Table = Literal["icd10cm", "icd9cm"] | None
 
 
-def coded_text(workspace: Workspace, text: str, model_id: str, most: int) -> dict[str, Any]:
+def coded_text(workspace: Workspace, text: str, model_id: str, most: int, version: Table = None) -> dict[str, Any]:
     """Return what `coding.code_note` says of a text. Raises MedbenchError for an empty one or an unfit model."""
-    return coding.code_note(workspace, text, model_id, most).as_json()
+    return coding.code_note(workspace, text, model_id, most, version).as_json()
 
 
-def coded_file(workspace: Workspace, name: str, file: BinaryIO, model_id: str, most: int) -> dict[str, Any]:
+def coded_file(
+    workspace: Workspace, name: str, file: BinaryIO, model_id: str, most: int, version: Table = None
+) -> dict[str, Any]:
     """Return the same for an uploaded PDF or text file, with the text that was read; nothing of it is kept.
 
     Raises:
@@ -30,7 +33,7 @@ def coded_file(workspace: Workspace, name: str, file: BinaryIO, model_id: str, m
     if len(data) > LARGEST:
         raise RefusedError(413, f"at most {LARGEST:,} bytes", "more", "Split it, one document at a time.")
     found = note_of(name, data)
-    told = coding.code_note(workspace, found.text, model_id, most).as_json()
+    told = coding.code_note(workspace, found.text, model_id, most, version).as_json()
     return {**told, "remarks": [*found.remarks, *told["remarks"]], "text": found.text}
 
 

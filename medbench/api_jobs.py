@@ -18,6 +18,7 @@ from medbench.codes import Version
 from medbench.workspace import Workspace
 
 _MODEL = "Id of a model for ICD codes; the dictionary alone answers when left out."
+_TABLE = "Table that the dictionary codes with: that of the model's labels when left out, or icd10cm."
 _MOST = Field(default=coding.MOST, ge=1, le=coding.MOST * 10, description="At most so many codes.")
 
 
@@ -29,6 +30,7 @@ class NoteIn(BaseModel):
     text: str = Field(description=f"The note, at most {coding.LONGEST:,} characters.")
     model: str = Field(default="", description=_MODEL)
     most: int = _MOST
+    version: api_icd.Table = Field(default=None, description=_TABLE)
 
 
 def add_jobs(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimiter) -> None:
@@ -69,7 +71,8 @@ def _add_codes(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -> 
     @app.post("/icd/predict", summary="Code a clinical note", tags=["answers"])
     async def code_text(note: NoteIn) -> Response:
         """Codes with descriptions, evidence in the note, and what is set apart (denied, a relative's, past, unsure)."""
-        answer: Response = await work(partial(api_icd.coded_text, workspace, note.text, note.model, note.most))
+        asked = (note.text, note.model, note.most, note.version)
+        answer: Response = await work(partial(api_icd.coded_text, workspace, *asked))
         return answer
 
     @app.post("/icd/predict/file", summary="Code a PDF or text file", tags=["answers"])
@@ -77,10 +80,11 @@ def _add_codes(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -> 
         file: Annotated[UploadFile, File(description="A PDF with text in it, or a text file; one document.")],
         model: Annotated[str, Form(description=_MODEL)] = "",
         most: Annotated[int, Form(ge=1, le=300, description="At most so many codes.")] = coding.MOST,
+        version: Annotated[api_icd.Table, Form(description=_TABLE)] = None,
     ) -> Response:
         """The same for an uploaded document, with the text that was read; nothing of it is kept."""
         name = file.filename or "document"
-        answer: Response = await work(partial(api_icd.coded_file, workspace, name, file.file, model, most))
+        answer: Response = await work(partial(api_icd.coded_file, workspace, name, file.file, model, most, version))
         return answer
 
     @app.get("/codes", summary="Search the code tables", tags=["codes"])

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from medbench.assertion_rules import OF_THIS_STAY, RULES, SECTION_STATUS, SHARED, TERMINATORS, Rule, Status
+from medbench.assertion_scopes import Assertion, Scopes
 from medbench.assertion_words import (
     BEGINS,
     BESIDE,
@@ -36,29 +37,6 @@ _CHOICE = re.compile(r"\{([^{}]*)\}")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _LONG_SECTION = 800  # characters
 _KIN_REACH = 7  # words after a relative within which a verb of telling makes the relative a witness
-
-
-@dataclass(frozen=True, slots=True)
-class Assertion:
-    """One scope: mentions between `start` and `end` have this status, because of the trigger.
-
-    Attributes:
-        start: First character of the scope in the note.
-        end: One past its last character.
-        status: What mentions in it are.
-        trigger_start: First character of the trigger, which may be a section's heading.
-        trigger_end: One past its last character.
-        trigger: The trigger as written.
-        ended: True when the words say that a past condition is over.
-    """
-
-    start: int
-    end: int
-    status: Status
-    trigger_start: int
-    trigger_end: int
-    trigger: str
-    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +81,8 @@ def read_mention(text: str, scopes: Sequence[Assertion], start: int, end: int) -
 
 
 def _decide(scopes: Sequence[Assertion], start: int, end: int) -> tuple[Status, list[Assertion]]:
-    covering = [one for one in scopes if one.start < end and start < one.end and _covers(one, start, end)]
+    near = scopes.meeting(start, end) if isinstance(scopes, Scopes) else scopes
+    covering = [one for one in near if one.start < end and start < one.end and _covers(one, start, end)]
     for status in _PRECEDENCE:
         causes = [one for one in covering if one.status == status]
         if causes:
@@ -124,7 +103,7 @@ def _covers(scope: Assertion, start: int, end: int) -> bool:
     return 2 * (min(high, end) - max(low, start)) >= end - start
 
 
-def assertions(text: str) -> list[Assertion]:
+def assertions(text: str) -> Scopes:
     """Return every scope of a note in the order of their triggers: time linear in the note's length."""
     parts = sections(text)
     spans = sentences(text, parts)
@@ -135,7 +114,7 @@ def assertions(text: str) -> list[Assertion]:
         if start < part.body_start:
             continue  # the heading itself
         found += _sentence_scopes(text, spans, at, part.name in OF_THIS_STAY)
-    return sorted(found, key=lambda one: (one.trigger_start, one.start))
+    return Scopes(sorted(found, key=lambda one: (one.trigger_start, one.start)))
 
 
 def _section_scope(text: str, part: Section) -> Iterator[Assertion]:

@@ -298,6 +298,14 @@ class Tables:
                 offers.append(Equivalent(self.code_at(row), flags[0] == "1", int(flags[3]), int(flags[4])))
         return sorted(offers, key=lambda offer: (offer.approximate, offer.scenario, offer.choice, offer.code.code))
 
+    def from_icd9(self, label: str) -> list[Equivalent]:
+        """Return the ICD-9-CM diagnoses that the same mapping leads to an ICD-10-CM code, in table order."""
+        version, code = parse(label)
+        led = self._store.gem_back(undotted(code)) if version == "icd10cm" else []
+        rows = self._plain("icd9cm")
+        kept = sorted((rows[source], flags) for source, flags in led if source in rows)
+        return [Equivalent(self.code_at(row), f[0] == "1", int(f[3]), int(f[4])) for row, f in kept]
+
     def ccsr(self, label: str) -> Group | None:
         """Return a diagnosis's default CCSR category for the first-listed diagnosis, None when it has none."""
         version, code = parse(label)

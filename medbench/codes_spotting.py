@@ -8,13 +8,15 @@ of now is read by `assertions`: what is denied, a relative's, past or uncertain 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from typing import Literal
 
-from medbench.assertions import Assertion, assertions, read_mention
-from medbench.codes import Code, Version, tables
+from medbench.assertion_scopes import Assertion
+from medbench.assertions import assertions, read_mention
+from medbench.codes import Code, Equivalent, Version, tables
 from medbench.codes_search import SOURCES, key_of
 from medbench.codes_words import PHRASE, words
 from medbench.notes import sections, sentences
@@ -46,6 +48,9 @@ _NOT_ALONE = frozenset(
 )
 # A mention does not begin or end with these.
 _EDGES = frozenset({"with", "without", "due", "no", "not", "other", "specified", "left", "right", "unspecified"})
+# Words of a title that claim nothing.
+_LITTLE = frozenset(words("unspecified not elsewhere classified site organism"))
+_OPEN = "unspecified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +103,55 @@ def suggest(text: str, version: Version = "icd10cm", limit: int = 50) -> list[Su
 
     Args:
         text: The note.
-        version: The table to code with.
+        version: The table to code with. For ICD-9-CM the words are looked up in ICD-10-CM, which says far more of them,
+            and the codes are led back through the general equivalence mapping.
         limit: How many codes to return at most.
     """
     held: dict[str, list[Mention]] = {}
-    for mention in mentions(text, version):
+    for mention in _in_icd9(mentions(text)) if version == "icd9cm" else mentions(text, version):
         held.setdefault(mention.code.label, []).append(mention)
     found = [_together(each) for each in held.values()]
     return sorted(found, key=lambda each: (not each.codable, -each.score, each.code.code))[:limit]
+
+
+def _in_icd9(found: Iterable[Mention]) -> Iterator[Mention]:
+    for mention in found:
+        code = icd9_of(mention.code.label)
+        if code is not None:
+            yield replace(mention, code=code)
+
+
+@lru_cache(maxsize=10_000)
+def icd9_of(label: str) -> Code | None:
+    """Return the billable ICD-9-CM diagnosis that says best what an ICD-10-CM code says, None when none does.
+
+    Many ICD-9 codes may lead to one ICD-10 code. An exact equivalent wins over one that means about the same, then the
+    one with the most words in common, then one that leaves the same open, then the one that claims least. A code that
+    is younger than the mapping, or names a side that ICD-9 does not, takes what its neighbours in the tree came from.
+    """
+    held = tables()
+    code = held.get(label)
+    if code is None:
+        return None
+    said = set(words(code.text))
+    plain = not _special(code.code)
+
+    def fits(one: Equivalent) -> bool:
+        aside = one.code.code[0] in "EV"  # aftercare, outside causes
+        return one.scenario == 0 and one.code.billable and not (aside and plain)
+
+    def worth(one: Equivalent) -> tuple[bool, int, bool, int]:
+        theirs = set(words(one.code.text))
+        common = (said & theirs) - _LITTLE
+        return one.approximate, -len(common), _OPEN in said and _OPEN not in theirs, len(theirs - said - _LITTLE)
+
+    above = [one.label for one in held.ancestors(label) if one.is_code]
+    groups = chain([[label]], ([one, *(each.label for each in held.descendants(one))] for one in above))
+    for group in groups:
+        offers = [one for near in group for one in held.from_icd9(near) if fits(one)]
+        if offers:
+            return min(offers, key=worth).code
+    return None
 
 
 def _together(found: Sequence[Mention]) -> Suggestion:

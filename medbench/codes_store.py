@@ -154,6 +154,18 @@ class Store:
         return ((source, target) for source in self._gem for target, _ in self.gem(source))
 
     @cached_property
+    def _gem_back(self) -> dict[str, list[tuple[str, str]]]:
+        held: dict[str, list[tuple[str, str]]] = {}
+        for source in self._gem:
+            for target, flags in self.gem(source):
+                held.setdefault(target, []).append((source, flags))
+        return held
+
+    def gem_back(self, code: str) -> list[tuple[str, str]]:
+        """Return (ICD-9-CM code, flags) of what the mapping leads to an ICD-10-CM code; all undotted."""
+        return self._gem_back.get(code, [])
+
+    @cached_property
     def _ccsr(self) -> dict[str, str]:
         return dict(zip(self._listed("ccsr", "code"), self._listed("ccsr", "category"), strict=True))
 

@@ -8,18 +8,24 @@ uncertain is set apart instead of being coded.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from medbench import aliases, codes, predicting
-from medbench.assertions import Assertion, assertions, read_mention
-from medbench.codes import Code, Tables
+from medbench.assertion_scopes import Assertion
+from medbench.assertions import assertions, read_mention
+from medbench.codes import Code, Tables, Version
 from medbench.codes_spotting import suggest
 from medbench.errors import MedbenchError, OversizedError
+from medbench.predicting import Loaded
 from medbench.records import Item, Span
 from medbench.workspace import Workspace
 
+Tell = Callable[[float, str], None]
+DICTIONARIES: tuple[Version, ...] = ("icd10cm", "icd9cm")
+"""Tables of diagnoses that the dictionary can code with, the usual one first."""
 MOST = 30
 LONGEST = 1_000_000
 """Characters of a note; a 500-page record has about as many."""
@@ -104,6 +110,7 @@ class CodedNote:
         apart: Codes that are set apart.
         remarks: What the reader has to know, one sentence each.
         releases: Table -> its release, of the tables used.
+        version: The table that the dictionary coded with; what is looked up for this note is looked up there.
         needs_human: True when the model says that a person has to code this note.
         seconds: How long it took.
     """
@@ -116,6 +123,7 @@ class CodedNote:
     releases: dict[str, str]
     needs_human: bool
     seconds: float
+    version: Version = "icd10cm"
 
     def as_json(self) -> dict[str, Any]:
         """Return it JSON-ready; evidence carries its words."""
@@ -146,7 +154,14 @@ def _evidence_json(text: str, one: Evidence) -> dict[str, Any]:
     return {**asdict(one), "words": text[one.start : one.end]}
 
 
-def code_note(workspace: Workspace, text: str, model_id: str = DICTIONARY, most: int = MOST) -> CodedNote:
+def code_note(
+    workspace: Workspace,
+    text: str,
+    model_id: str = DICTIONARY,
+    most: int = MOST,
+    version: Version | None = None,
+    tell: Tell | None = None,
+) -> CodedNote:
     """Propose codes for a note.
 
     Args:
@@ -154,6 +169,8 @@ def code_note(workspace: Workspace, text: str, model_id: str = DICTIONARY, most:
         text: The note.
         model_id: A model of the task "icd"; empty asks the dictionary alone.
         most: At most so many proposals.
+        version: The table that the dictionary codes with; that of the model's labels when None, or ICD-10-CM.
+        tell: Told (share done 0-1, sentence) as the work goes on.
 
     Raises:
         MedbenchError: The note is empty, or the model is none for ICD codes.
@@ -166,20 +183,26 @@ def code_note(workspace: Workspace, text: str, model_id: str = DICTIONARY, most:
         raise OversizedError(
             f"a note of at most {LONGEST:,} characters", f"one of {len(text):,}", "Split it, one document at a time."
         )
+    tell = tell or _silent
     held = codes.tables()
-    scopes = assertions(text)
-    found = _from_dictionary(text, scopes)
     remarks: list[str] = []
     needs_human = False
     if model_id:
+        tell(0.0, "Reading the model")
         model_id = aliases.resolve(workspace, model_id)
-        needs_human = _add_model(workspace, held, text, scopes, model_id, found, remarks)
+    loaded = _loaded(workspace, model_id) if model_id else None
+    tell(0.1, "Looking for words of the dictionary")
+    scopes = assertions(text)
+    version = version or _table_of(loaded)
+    found = _from_dictionary(text, scopes, version)
+    if loaded is not None:
+        needs_human = _add_model(loaded, held, text, scopes, found, remarks, tell)
     proposals, apart = _parted(found.values(), most)
     shown = [one.code for one in proposals] + [one.code for one in apart]
-    versions: list[codes.Version] = list(dict.fromkeys(code.version for code in shown)) or ["icd10cm"]
-    releases = {codes.TITLES[version]: held.release(version) for version in versions}
-    spent = time.monotonic() - began
-    return CodedNote(text, model_id, proposals, apart, tuple(remarks), releases, needs_human, round(spent, 3))
+    used = list(dict.fromkeys(code.version for code in shown)) or [version]
+    releases = {codes.TITLES[one]: held.release(one) for one in used}
+    spent = round(time.monotonic() - began, 3)
+    return CodedNote(text, model_id, proposals, apart, tuple(remarks), releases, needs_human, spent, version)
 
 
 def _read(text: str, scopes: Sequence[Assertion], spans: Iterable[Span]) -> tuple[Evidence, ...]:
@@ -221,9 +244,31 @@ def _without_triggers(text: str, scopes: Sequence[Assertion], code: Code, span: 
     return Span(start + len(words) - len(words.lstrip()), end - len(words) + len(words.rstrip()), span.weight)
 
 
-def _from_dictionary(text: str, scopes: Sequence[Assertion]) -> dict[str, Proposal]:
+def _silent(share: float, sentence: str) -> None:
+    """Tell nobody."""
+
+
+def _loaded(workspace: Workspace, model_id: str) -> Loaded:
+    loaded = predicting.load_for(workspace, model_id, "text")
+    if loaded.card["task"] != "icd":
+        raise MedbenchError("a model for ICD codes", f"{model_id!r}, made for {loaded.card['task']}", "Choose another.")
+    return loaded
+
+
+def _table_of(loaded: Loaded | None) -> Version:
+    """Return the table of diagnoses that most labels of a model stand in; ICD-10-CM without one."""
+    return table_of(loaded.labels) if loaded is not None else DICTIONARIES[0]
+
+
+def table_of(labels: Sequence[str]) -> Version:
+    """Return which of `DICTIONARIES` most of these labels stand in; the first when none does."""
+    heads = Counter(label.partition(":")[0] for label in labels)
+    return max(DICTIONARIES, key=lambda version: heads[version])
+
+
+def _from_dictionary(text: str, scopes: Sequence[Assertion], version: Version) -> dict[str, Proposal]:
     found = {}
-    for one in suggest(text, limit=_ALL):
+    for one in suggest(text, version, _ALL):
         evidence = _read(text, scopes, one.spans)
         sure = one.score >= SURE
         found[one.code.label] = Proposal(one.code, one.score, None, sure, None, evidence, "dictionary", one.score)
@@ -231,18 +276,16 @@ def _from_dictionary(text: str, scopes: Sequence[Assertion]) -> dict[str, Propos
 
 
 def _add_model(
-    workspace: Workspace,
+    loaded: Loaded,
     held: Tables,
     text: str,
     scopes: Sequence[Assertion],
-    model_id: str,
     found: dict[str, Proposal],
     remarks: list[str],
+    tell: Tell,
 ) -> bool:
     """Put the model's codes into `found` and sentences into `remarks`; return whether a person has to code the note."""
-    loaded = predicting.load_for(workspace, model_id, "text")
-    if loaded.card["task"] != "icd":
-        raise MedbenchError("a model for ICD codes", f"{model_id!r}, made for {loaded.card['task']}", "Choose another.")
+    tell(0.3, "Asking the model")
     item = Item("note", "", text)
     answer = predicting.predict(loaded, [item])[0]
     seen = loaded.seen()
@@ -250,6 +293,7 @@ def _add_model(
     explained = _EXPLAINED if len(text) > _LONG else MOST
     kept = [score for score in answer.labels if score.chosen or score.probability >= _PROBABLE]
     for at, score in enumerate(kept):
+        tell(0.4 + 0.6 * at / len(kept), f"Looking for the words of code {at + 1} of {len(kept)}")
         code = held.get(score.label)
         if code is None:
             gone += score.chosen

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -16,6 +17,9 @@ from medbench.codes import Code
 from medbench.coding import CodedNote
 from medbench.note_files import NoteFile
 from medbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 EXAMPLE = """DISCHARGE SUMMARY
 
@@ -47,7 +51,15 @@ def _ready() -> threading.Thread:
     return thread
 
 
-def choose_coder(workspace: Workspace) -> str:
+@dataclass(frozen=True, slots=True)
+class Coder:
+    """Who proposes codes: the id of a model ("" for the dictionary alone), and the table the dictionary codes with."""
+
+    model: str
+    version: codes.Version
+
+
+def choose_coder(workspace: Workspace) -> Coder:
     """Let the user choose who proposes codes: the dictionary, or a trained model. Loads no model."""
     _ready()
     models = {str(card["id"]): card for card in predicting.list_models(workspace) if card.get("task") == "icd"}
@@ -60,7 +72,8 @@ def choose_coder(workspace: Workspace) -> str:
     options = [*cards, coding.DICTIONARY]
     if st.session_state.get("icd_coder", options[0]) not in options:
         st.session_state.pop("icd_coder", None)
-    chosen = st.selectbox(
+    who, beside = st.columns([3, 1], vertical_alignment="bottom")
+    chosen = who.selectbox(
         "Who proposes codes",
         options,
         format_func=partial(_coder_words, cards),
@@ -68,33 +81,45 @@ def choose_coder(workspace: Workspace) -> str:
         help="The dictionary knows the official words of all codes. A trained model adds probabilities.",
         persist_state="session",
     )
-    _draw_coder(cards.get(chosen))
-    return aliases.resolve(workspace, str(chosen))
+    card = cards.get(chosen)
+    if card is None:
+        return Coder(str(chosen), _choose_table(beside))
+    _about(card, beside)
+    return Coder(aliases.resolve(workspace, str(chosen)), coding.table_of(card["labels"]))
 
 
 def _coder_words(cards: dict[str, dict[str, Any]], name: str) -> str:
     card = cards.get(name)
     if card is None:
-        return "Dictionary: the official words of every ICD-10-CM code"
+        return "Dictionary: the official words of every code"
     figure = ui.with_interval(card["metrics"].get("micro_f1"))
     return f"{card['name']} · {len(card['labels']):,} codes · micro-F1 {figure}"
 
 
-def _draw_coder(card: dict[str, Any] | None) -> None:
-    if card is None:
-        release = codes.tables().release("icd10cm")
-        st.caption(f"ICD-10-CM, {release}. Its matches are words, not probabilities.")
-        return
-    dataset = card.get("dataset", {})
-    st.caption(
-        f"Learnt from {ui.plain(str(dataset.get('name', '?')))}, {dataset.get('n_rows', 0):,} notes. "
-        f"Measured on {ui.plain(str(card.get('judged_on', '?')))}. The dictionary is asked as well."
+def _choose_table(place: DeltaGenerator) -> codes.Version:
+    version: codes.Version = place.selectbox(
+        "Codes of",
+        coding.DICTIONARIES,
+        format_func=lambda one: f"{codes.TITLES[one]}, {codes.tables().release(one)}",
+        key="icd_dictionary",
+        help="The classification to code in. ICD-9-CM goes through ICD-10-CM and its equivalence mapping.",
+        persist_state="session",
     )
-    with st.expander("More about this model", key="icd_card"):
+    st.caption("Its matches are words, not probabilities.")
+    return version
+
+
+def _about(card: dict[str, Any], place: DeltaGenerator) -> None:
+    dataset = card.get("dataset", {})
+    with place.popover("About this model", key="icd_card"):
         for line in filter(None, [card.get("intended_use", ""), *card.get("limits", []), *card.get("notes", [])]):
             st.markdown(f"- {ui.plain(str(line))}")
         if licence := card.get("licence"):
             st.caption(f"Data licence and terms: {ui.plain(str(licence))}")
+    st.caption(
+        f"Learnt from {ui.plain(str(dataset.get('name', '?')))}, {dataset.get('n_rows', 0):,} notes. "
+        f"Measured on {ui.plain(str(card.get('judged_on', '?')))}. The dictionary is asked as well."
+    )
 
 
 def find(words: str, version: codes.Version = "icd10cm", limit: int = _HITS) -> Sequence[Code]:
@@ -119,13 +144,13 @@ def file_remarks(coded: CodedNote) -> tuple[str, ...]:
     return read.remarks if read is not None and read.text == coded.text else ()
 
 
-def begin(workspace: Workspace, text: str, coder: str, read: NoteFile | None = None) -> None:
+def begin(workspace: Workspace, text: str, coder: Coder, read: NoteFile | None = None) -> None:
     """Propose codes for a note; what was decided on this very note before counts again.
 
     Args:
         workspace: Where models and decisions lie.
         text: The note.
-        coder: Id of a model, or of the dictionary.
+        coder: Who proposes.
         read: The file it came from, when it came from one.
 
     Raises:
@@ -133,9 +158,12 @@ def begin(workspace: Workspace, text: str, coder: str, read: NoteFile | None = N
     """
     if read is not None:
         st.session_state["icd_from_file"] = read
-    with st.spinner("Looking for codes…"):
-        coded = coding.code_note(workspace, text, coder)
+    bar = st.progress(0.0, "Looking for codes")
+    try:
+        coded = coding.code_note(workspace, text, coder.model, version=coder.version, tell=ui.teller(bar))
         before = coding_history.sheet_of(workspace, text)
+    finally:
+        bar.empty()
     proposed = tuple(one.code.label for one in coded.proposals)
     st.session_state["icd_coded"] = (coded, CodeSheet(before.acts, proposed))
     st.session_state["icd_round"] = st.session_state.get("icd_round", 0) + 1

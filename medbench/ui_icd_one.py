@@ -15,13 +15,14 @@ from medbench.coding import CodedNote
 from medbench.coding_exports import as_csv, as_fhir, as_json, as_pdf, chosen
 from medbench.errors import MedbenchError
 from medbench.note_files import LARGEST, NoteFile, note_of
+from medbench.ui_icd import Coder
 from medbench.workspace import Workspace
 
 _KEYS = "Keys: ↑ ↓ move · A accept · X reject · E replace · B back off to the category · F first · U undo"
 _CONFLICT = {"excludes1": "⛔", "code_first": "↕️", "finer": "🔎"}
 
 
-def draw_one(workspace: Workspace, coder: str) -> None:
+def draw_one(workspace: Workspace, coder: Coder) -> None:
     """Draw the boxes for a note, and its codes once there is one."""
     _take(workspace, coder)
     if ui_icd.current(workspace) is None:
@@ -30,7 +31,7 @@ def draw_one(workspace: Workspace, coder: str) -> None:
     _worked_on(workspace, coder)
 
 
-def _take(workspace: Workspace, coder: str) -> None:
+def _take(workspace: Workspace, coder: Coder) -> None:
     """Draw the boxes, and find codes when asked to; a problem is told and leaves what stands below as it is."""
     st.session_state.setdefault("icd_text", "")
     read: NoteFile | None = st.session_state.pop("icd_read", None)
@@ -87,7 +88,7 @@ def _example() -> None:
 
 
 @st.fragment
-def _worked_on(workspace: Workspace, coder: str) -> None:
+def _worked_on(workspace: Workspace, coder: Coder) -> None:
     """Draw the note, its codes and the chosen set; only this part is drawn again when a code is decided on."""
     with ui.guarded():
         found = ui_icd.current(workspace)
@@ -98,7 +99,7 @@ def _worked_on(workspace: Workspace, coder: str) -> None:
         ui_icd_note.draw_note(
             coded,
             sheet,
-            ui_icd.find,
+            partial(ui_icd.find, version=coded.version),
             partial(ui_icd.decide, workspace),
             partial(ui_icd.undo, workspace),
             f"icd_{st.session_state.get('icd_round', 0)}",
@@ -107,9 +108,9 @@ def _worked_on(workspace: Workspace, coder: str) -> None:
         _chosen(workspace, coded, sheet)
 
 
-def _say(coded: CodedNote, coder: str) -> None:
+def _say(coded: CodedNote, coder: Coder) -> None:
     told = []
-    if coded.text != st.session_state.get("icd_text") or coded.model != coder:
+    if coded.text != st.session_state.get("icd_text") or (coded.model, coded.version) != (coder.model, coder.version):
         told.append("The codes below belong to the note, or to the coder, as it was before your last change.")
     if coded.needs_human:
         told.append("👤 **A person should code this note:** the model is in doubt.")
@@ -148,7 +149,7 @@ def _chosen(workspace: Workspace, coded: CodedNote, sheet: CodeSheet) -> None:
     else:
         st.caption("None yet: accept codes above, or add one here.")
     _wanted(held, sheet)
-    _add(workspace)
+    _add(workspace, coded.version)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input(
             "Your initials", key="icd_who", help="Kept with every decision.", persist_state="session", width=140
@@ -220,7 +221,7 @@ def chosen_rows(coded: CodedNote, sheet: CodeSheet) -> list[dict[str, Any]]:
     ]
 
 
-def _add(workspace: Workspace) -> None:
+def _add(workspace: Workspace, version: codes.Version) -> None:
     words = st.text_input(
         "Add a code",
         key="icd_add",
@@ -229,7 +230,7 @@ def _add(workspace: Workspace) -> None:
     )
     if not words.strip():
         return
-    hits: Sequence[codes.Code] = ui_icd.find(words)
+    hits: Sequence[codes.Code] = ui_icd.find(words, version)
     if not hits:
         st.caption("No code found for these words.")
     for code in hits:

@@ -31,6 +31,14 @@ def test_a_note_gets_codes_with_their_words(client: TestClient) -> None:
     assert client.post("/api/icd/predict", json={"text": NOTE, "most": 1}).json()["codes"] == told["codes"][:1]
 
 
+def test_a_note_is_coded_in_the_table_that_is_asked_for(client: TestClient) -> None:
+    told = client.post("/api/icd/predict", json={"text": NOTE, "version": "icd9cm"}).json()
+    assert {row["version"] for row in told["codes"]} == {"icd9cm"}
+    assert "401.9" in [row["code"] for row in told["codes"]]
+    assert [row["code"] for row in told["set_apart"]] == ["786.50"]
+    assert client.post("/api/icd/predict", json={"text": NOTE, "version": "icd8"}).status_code == 422
+
+
 def test_a_pdf_is_read_and_coded(client: TestClient) -> None:
     paper = FPDF()
     paper.add_page()

@@ -10,9 +10,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from medbench.assertions import Assertion, assertions, expand, read_mention, status_of
+from medbench.assertion_scopes import Assertion, Scopes
+from medbench.assertions import assertions, expand, read_mention, status_of
 
 DATA = Path(__file__).parent / "data"
 FILES = ("assertions_development.tsv", "assertions_held_out.tsv")
@@ -131,6 +133,29 @@ def test_odd_texts_do_no_harm(text: str) -> None:
         assert 0 <= scope.start < scope.end <= len(text)
         assert text[scope.trigger_start : scope.trigger_end] == scope.trigger
     assert status_of(text, 0, len(text)) in ("present", "negated", "historical", "family", "uncertain")
+
+
+def test_the_scopes_that_meet_a_mention_are_those_that_a_look_at_all_of_them_finds() -> None:
+    rng = np.random.default_rng(0)
+    begins = rng.integers(0, 900, 300)
+    scopes = Scopes(Assertion(int(at), int(at + rng.integers(1, 90)), "negated", 0, 1, "no") for at in begins)
+    for start in range(0, 1000, 7):
+        end = start + int(rng.integers(1, 30))
+        assert scopes.meeting(start, end) == [one for one in scopes if one.start < end and start < one.end]
+    assert Scopes().meeting(0, 5) == []
+
+
+def test_reading_all_mentions_takes_time_that_grows_with_the_length_of_the_note() -> None:
+    note = "He denies fever, chills or chest pain. History of asthma. Lungs are clear, no rales.\n"
+
+    def seconds(copies: int) -> float:
+        scopes = assertions(note * copies)
+        begin = time.process_time()
+        for at in range(0, len(note) * copies, 20):
+            status_of(scopes, at, at + 5)
+        return time.process_time() - begin
+
+    assert seconds(480) < 20 * max(min(seconds(60) for _ in range(3)), 0.002)
 
 
 def test_time_grows_with_the_length_of_the_note() -> None:

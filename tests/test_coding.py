@@ -47,6 +47,17 @@ def test_what_is_not_present_is_set_apart_and_never_proposed(coded: CodedNote) -
     assert "negated" in statuses
 
 
+def test_the_dictionary_takes_the_table_of_the_models_labels() -> None:
+    assert coding.table_of(["icd9cm:401.9", "icd9pcs:47.01", "icd10cm:I10", "icd9cm:486"]) == "icd9cm"
+    assert coding.table_of(["icd10cm:I10", "icd9cm:486"]) == coding.table_of([]) == "icd10cm"
+
+
+def test_the_work_is_told_as_it_goes_on(workspace: Workspace) -> None:
+    told: list[tuple[float, str]] = []
+    coding.code_note(workspace, EXAMPLE, tell=lambda share, sentence: told.append((share, sentence)))
+    assert told == [(0.1, "Looking for words of the dictionary")]
+
+
 def test_an_empty_note_and_an_endless_one_are_refused(workspace: Workspace) -> None:
     with pytest.raises(MedbenchError, match=r"found an empty text\. Paste a note"):
         coding.code_note(workspace, " \n")

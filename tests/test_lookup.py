@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medbench.codes import tables
-from medbench.codes_spotting import Suggestion, mentions
+from medbench.codes_spotting import Suggestion, icd9_of, mentions
 from medbench.events import Say
 from medbench.families import Fitting, get_family
 from medbench.families.lookup import suggest, untrained
@@ -112,3 +112,30 @@ def test_training_teaches_what_a_datasets_coders_make_of_a_phrase() -> None:
     assert with_it[1] > 0.5 and with_it[2] > 0.5 and with_it[0] < with_it[1]
     assert without.max() < 0.05
     assert [span.start for span in model.reasons("He has hypertension.", "local:bp").spans] == [7]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("pneumonia", "486"),
+        ("type 2 diabetes mellitus", "250.00"),
+        ("essential hypertension", "401.9"),
+        ("cough", "786.2"),
+        ("sleep apnea", "780.57"),
+    ],
+)
+def test_a_note_is_coded_in_icd_9_as_well(words: str, code: str) -> None:
+    (found,) = suggest(f"He has {words}.", "icd9cm")
+    assert (found.code.version, found.code.code, found.codable) == ("icd9cm", code, True)
+    (denied,) = suggest(f"He has no {words}.", "icd9cm")
+    assert not denied.codable
+
+
+@pytest.mark.parametrize(
+    ("label", "code"), [("I63.9", "434.91"), ("I21.9", "410.90"), ("C50.911", "174.9"), ("S72.001A", "820.8")]
+)
+def test_a_code_without_an_equivalent_takes_its_neighbours(label: str, code: str) -> None:
+    found = icd9_of(f"icd10cm:{label}")
+    assert found is not None
+    assert found.code == code
+    assert icd9_of("icd10cm:none") is None

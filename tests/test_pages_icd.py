@@ -89,6 +89,19 @@ def test_a_note_is_coded_and_a_code_is_added_and_taken_back(home: Workspace, sta
     assert coding_history.newest(home)[0].sheet.chosen == ()
 
 
+def test_the_dictionary_codes_in_the_table_that_is_chosen(home: Workspace, started: AppTest) -> None:
+    started.selectbox(key="icd_coder").set_value("").run()
+    assert started.selectbox(key="icd_dictionary").value == "icd10cm"
+    started.selectbox(key="icd_dictionary").set_value("icd9cm").run()
+    app = coded(started)
+    assert {one.code.version for one in app.session_state["icd_coded"][0].proposals} == {"icd9cm"}
+    app.text_input(key="icd_add").set_value("401").run()
+    app.button(key="icd_add_icd9cm:401.9").click().run()
+    assert app.session_state["icd_coded"][1].chosen == ("icd9cm:401.9",)
+    app.selectbox(key="icd_dictionary").set_value("icd10cm").run()
+    assert "as it was before your last change" in words_on(app)
+
+
 def test_decisions_come_back_with_the_note(home: Workspace) -> None:
     coding_history.keep(home, EXAMPLE, "", CodeSheet().act(Act("accept", PRESSURE, "", "AB", 1.0)), "AB")
     app = coded(opened(PAGE))
