@@ -23,6 +23,7 @@ import os
 import resource
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,10 @@ import numpy as np
 
 from medbench import metrics, trust
 from medbench.events import Say
-from medbench.families import Fitting
+from medbench.families import Fitting, get_family
 from medbench.families._causal_cost import lm_shape
 from medbench.families.causal import FAMILY, CausalModel
-from medbench.records import Device, Examples
+from medbench.records import Device, Examples, Scores
 
 SHARED = Path(os.environ.get("MEDBENCH_SHARED", "../shared")) / "data"
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16, from the makers' sheets
@@ -82,23 +83,36 @@ class Heard(Say):
             print(f"    {kind} {told}", flush=True)
 
 
-def judged(model: CausalModel, validation: Examples, test: Examples) -> dict[str, float]:
-    """Return held-out figures; calibration and thresholds come from the validation rows."""
+def answer_loss(model: CausalModel, examples: Examples) -> float:
+    """Return the mean negative log-likelihood of an answer's token, in nats; labels by name, as no order is given."""
+    import torch
+
+    from medbench.families._causal_fit import aligned, causal_network
+
+    network = causal_network(model.lm, model.prompts, None, None).eval()  # type: ignore[arg-type]
+    lost, counted = 0.0, 0
+    for asked, truth in zip(model.prompts.prompts(examples.items), examples.truth, strict=True):
+        answer = model.prompts.written(np.flatnonzero(truth).tolist())
+        batch = {name: torch.from_numpy(value) for name, value in aligned([asked], [answer], 0).items()}
+        with torch.inference_mode():
+            lost += float(network(**{key: value.to(model.lm.device) for key, value in batch.items()})["loss"]) * len(
+                answer
+            )
+        counted += len(answer)
+    return lost / counted
+
+
+def judged(score: Callable[[list[str]], Scores], validation: Examples, test: Examples) -> str:
+    """Return held-out figures in words; calibration and thresholds come from the validation rows."""
     rng = np.random.default_rng(0)
-    held = model.scores(validation.items)
+    held, raw = score(list(validation.items)), score(list(test.items))
     confidence = trust.fit_trust(held, validation.truth, test.answer, None, None, rng)
-    raw = model.scores(test.items)
     found = confidence.calibrate(raw)
-    numbers = metrics.evaluate(
-        test.truth, found, confidence.decide(found), answer=test.answer, groups=None, rng=rng, n_boot=0
-    )
-    order = np.argsort(-raw, axis=1)
-    ranked = np.take_along_axis(test.truth, order, axis=1)
-    precision = ranked.cumsum(axis=1) / np.arange(1, ranked.shape[1] + 1)
-    some = test.truth.any(axis=1)
-    average = (precision * ranked).sum(axis=1)[some] / test.truth.sum(axis=1)[some]
-    told = {name: numbers[name].value for name in ("micro_f1", "macro_f1") if name in numbers}
-    return {**told, "map": float(average.mean())}
+    decided = metrics.evaluate(test.truth, found, confidence.decide(found), answer=test.answer, rng=rng)
+    # Ranks are of the scores as they are: calibration is by label and may change the order of labels.
+    ranked = metrics.evaluate(test.truth, raw, confidence.decide(found), answer=test.answer, rng=rng)
+    told = [decided["micro_f1"], decided["macro_f1"], *([ranked["map"]] if test.answer == "many" else [ranked["auc"]])]
+    return ", ".join(f"{each.name} {each.value:.3f} ({each.low:.3f}–{each.high:.3f})" for each in told)
 
 
 def learn(name: str, given: argparse.Namespace) -> None:
@@ -115,30 +129,37 @@ def learn(name: str, given: argparse.Namespace) -> None:
             "epochs": given.epochs,
             "batch": given.batch,
             "accumulation": given.accumulation,
+            "evals_per_epoch": given.looks,
             "best_by": "loss",
-            "watched": 40,
+            "watched": 24,
             **({"instruction": "Predict the medical codes for the following text:"} if name == "codiesp" else {}),
             **({"scoring": given.scoring} if given.scoring else {}),
             **({"order": given.order} if given.order else {}),
         }
     )
     print(f"{name}: {len(train)} texts to learn from, {len(validation)} for thresholds, {len(test)} judged", flush=True)
+    for other in ("keywords", "linear"):
+        print(f"  {other}: {judged(_peer(other, train, validation), validation, test)}", flush=True)
+    usual = train.truth.mean(axis=0).astype(np.float32)
+    print(
+        f"  how often in training: {judged(lambda texts: np.tile(usual, (len(texts), 1)), validation, test)}",
+        flush=True,
+    )
     fitting = Fitting(np.random.default_rng(0), Device(given.device, given.memory), Heard())
     began = time.process_time()
-    before = judged(FAMILY.untuned(train, options, fitting), validation, test)
-    print(f"  before {_shown(before)}", flush=True)
+    base = FAMILY.untuned(train, options, fitting)
+    print(f"  before: loss {answer_loss(base, test):.3f}, {judged(base.scores, validation, test)}", flush=True)
+    del base
     model = FAMILY.fit(train, validation, options, fitting)
-    after = judged(model, validation, test)
-    losses = [event["loss"] for event in fitting.say.said if event["kind"] == "metric"]
+    print(f"  after: loss {answer_loss(model, test):.3f}, {judged(model.scores, validation, test)}", flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"  after  {_shown(after)}")
-    print(
-        f"  validation loss by look {losses}, {time.process_time() - began:.0f} core-seconds, {peak:.1f} GB", flush=True
-    )
+    print(f"  {time.process_time() - began:.0f} core-seconds, {peak:.1f} GB", flush=True)
 
 
-def _shown(found: dict[str, float]) -> str:
-    return ", ".join(f"{key} {value:.3f}" for key, value in found.items())
+def _peer(name: str, train: Examples, validation: Examples) -> Callable[[list[str]], Scores]:
+    """Return what another family scores that learnt from the same texts."""
+    family = get_family(name)
+    return family.fit(train, validation, family.parse({}), Fitting(np.random.default_rng(0), Device(), Say())).scores
 
 
 def speed(given: argparse.Namespace) -> None:
@@ -229,6 +250,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=40, help="Most frequent categories of CodiEsp.")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--accumulation", type=int, default=2)
+    parser.add_argument("--looks", type=int, default=1, help="Looks at the validation rows per epoch.")
     parser.add_argument("--scoring", default="")
     parser.add_argument("--order", default="")
     parser.add_argument("--speed", action="store_true")

@@ -281,7 +281,7 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="starter, safetensors, onnx, openvino-int8; language models: adapter, merged, gguf, gguf-q8_0."
+            help="starter, safetensors, onnx, openvino-int8; language models: adapter, merged, gguf, gguf-q8_0, onnx."
         ),
     ] = "starter",
     out: Annotated[Path | None, typer.Option(help="Folder for the exported files; empty means exports/MODEL.")] = None,

@@ -88,7 +88,7 @@ def for_programs(workspace: Workspace, model_id: str, format: str, out: Path) ->
         model_id: The model.
         format: "safetensors" (the weights as they are kept), "onnx", or "openvino-int8" (activations too; they are
             calibrated on training pictures, so the model's dataset must be here); for language models "adapter",
-            "merged", "gguf", "gguf-q8_0" or "gguf-f32".
+            "merged", "gguf", "gguf-q8_0", "gguf-f32" or "onnx".
         out: The folder to write; it must not exist or be empty.
 
     Returns:
@@ -107,7 +107,7 @@ def for_programs(workspace: Workspace, model_id: str, format: str, out: Path) ->
     out.mkdir(parents=True, exist_ok=True)
     if format == "safetensors":
         loaded.model.save(out)
-    elif format in LANGUAGE_FORMATS:
+    elif format in LANGUAGE_FORMATS or (format == "onnx" and hasattr(writer, "export")):
         if not hasattr(writer, "export"):
             found = f"a {loaded.card['family']} model"
             raise MedbenchError(
@@ -115,7 +115,8 @@ def for_programs(workspace: Workspace, model_id: str, format: str, out: Path) ->
             )
         writer.export(format, out)
     elif not hasattr(writer, "onnx"):
-        raise MedbenchError("a picture model for this format", f"a {loaded.card['family']} model", "Use safetensors.")
+        found = f"a {loaded.card['family']} model"
+        raise MedbenchError("a picture model or a language model for this format", found, "Use safetensors.")
     elif format == "onnx":
         (out / "model.onnx").write_bytes(writer.onnx())
     else:

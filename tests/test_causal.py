@@ -1,4 +1,4 @@
-"""Tiny language models are really tuned: they learn a planted word, never leave the labels' tree, stop and go on."""
+"""Tiny language models are really tuned: they learn a planted word, never leave the labels' tree."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from medbench.families._causal_network import load_lm
 from medbench.families._causal_prompts import Prompts, short_words, word
 from medbench.families._causal_scoring import Reading, label_chances, named_labels
 from medbench.families._causal_trie import Trie
-from medbench.families._narration import last_checkpoint
 from medbench.families.causal import FAMILY, CausalModel
 from medbench.records import Device, Examples
 
@@ -37,39 +36,24 @@ LEARN: dict[str, Any] = {
 }
 
 
-class StopAfter(Say):
-    """Says as usual, and asks to stop once an event of one kind was said."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.kind = kind
-
-    def __call__(self, kind: str, **fields: Any) -> None:
-        super().__call__(kind, **fields)
-        if kind == self.kind:
-            self.stop.set()
-
-
-def planted(n: int, answer: str = "many", seed: int = 0) -> Examples:
+def planted(n: int, seed: int = 0) -> Examples:
     """Return texts in which "tumour" means C22.0, "liver" K76.9, and each alone or both stand there."""
     rng = np.random.default_rng(seed)
     items, truth = [], np.zeros((n, len(CODES)), dtype=bool)
     for row in range(n):
         words = [str(word) for word in rng.choice(FILL, 8)]
         for label, said in ((1, "tumour"), (2, "liver")):
-            if row % 2 == label % 2 or (answer == "many" and row % 5 == 0):
+            if row % 2 == label % 2 or row % 5 == 0:
                 words[int(rng.integers(4)) + 4 * (label - 1)] = said
                 truth[row, label] = True
         items.append(" ".join(words[:4]) + ".\nThe " + " ".join(words[4:]) + ".")
-    return Examples(items, truth, CODES, answer)  # type: ignore[arg-type]
+    return Examples(items, truth, CODES, "many")
 
 
-def fit(base: Path, say: Say | None = None, checkpoints: Path | None = None, resume: bool = False, **given: Any) -> Any:
-    answer = given.pop("answer", "many")
-    look = {"best_by": "loss", "early_stopping": 0, "evals_per_epoch": 1}
-    options = FAMILY.parse({**LEARN, **look, "base": str(base), **given})
-    fitting = Fitting(np.random.default_rng(0), Device(), say or Say(), checkpoints, resume)
-    return FAMILY.fit(planted(64, answer), planted(20, answer, seed=1), options, fitting)
+def fit(base: Path, say: Say, checkpoints: Path) -> Any:
+    options = FAMILY.parse({**LEARN, "best_by": "loss", "early_stopping": 0, "base": str(base)})
+    fitting = Fitting(np.random.default_rng(0), Device(), say, checkpoints)
+    return FAMILY.fit(planted(64), planted(20, seed=1), options, fitting)
 
 
 @pytest.fixture(scope="module")
@@ -128,17 +112,6 @@ def test_a_run_says_its_loss_and_memory_and_leaves_the_best_and_the_last(run: tu
     assert first["rows"][0]["labels"] and first["rows"][0]["read"]
 
 
-def test_one_label_a_text_and_qwen2(bases: dict[str, Path]) -> None:
-    new, say = planted(20, "one", seed=5), Say()
-    model = fit(bases["qwen2"], say, answer="one", epochs=2)
-    losses = [event["loss"] for event in say.said if event["kind"] == "metric"]
-    assert losses[-1] < losses[0]
-    scores = model.scores(new.items)
-    assert scores.sum(axis=1) == pytest.approx(1, abs=1e-4)
-    for row, named in zip(scores, model.name(new.items), strict=True):
-        assert len(named) == 1 and row[CODES.index(named[0][0])] > 0
-
-
 def test_what_is_written_are_labels_and_nothing_else(run: tuple[CausalModel, Say, Path]) -> None:
     new = planted(20, seed=6)
     named = run[0].name([*new.items, "", "<|im_end|> K76.9, Z99.9 fever"])
@@ -147,19 +120,6 @@ def test_what_is_written_are_labels_and_nothing_else(run: tuple[CausalModel, Say
         row[0][0] in {CODES[at] for at in np.flatnonzero(truth)} for row, truth in zip(named, new.truth, strict=False)
     ]
     assert np.mean(right) > 0.9
-
-
-def test_a_stopped_run_goes_on_where_it_was(bases: dict[str, Path], tmp_path: Path) -> None:
-    stopped = fit(bases["llama"], StopAfter("metric"), tmp_path, epochs=2)
-    at = last_checkpoint(tmp_path)
-    assert isinstance(stopped, CausalModel) and at is not None and at.name != "checkpoint-32"
-    say = Say()
-    model = fit(bases["llama"], say, tmp_path, resume=True, epochs=2)
-    steps = [event["step"] for event in say.said if event["kind"] == "progress"]
-    assert steps[0] > int(at.name.partition("-")[2]) and steps[-1] == 32
-    new = planted(30, seed=7)
-    before, after = (each.scores(new.items) for each in (stopped, model))
-    assert np.abs(before - after).max() > 0.01
 
 
 def test_an_adapter_of_another_base_is_refused(

@@ -13,6 +13,9 @@ from tiny_causal import save_tiny_lm
 from medbench.errors import MedbenchError
 from medbench.events import Say
 from medbench.families import Fitting
+from medbench.families._causal_network import load_lm
+from medbench.families._causal_onnx import read_onnx, write_onnx
+from medbench.families._causal_scoring import left_padded
 from medbench.families._gguf import pre_tokenizer, read_gguf, write_gguf
 from medbench.families.causal import FAMILY, CausalModel
 from medbench.records import Device, Examples
@@ -36,7 +39,7 @@ def tuned(bases: dict[str, Path]) -> CausalModel:
     return model
 
 
-@pytest.mark.parametrize("format", ["adapter", "merged"])
+@pytest.mark.parametrize("format", ["adapter", "merged", "onnx"])
 def test_an_export_is_read_again_and_writes_the_same(tuned: CausalModel, tmp_path: Path, format: str) -> None:
     tuned.export(format, tmp_path)
     found = tuned.try_export(tmp_path, TEXTS)
@@ -146,3 +149,30 @@ def test_without_llama_cpp_it_is_named(tuned: CausalModel, tmp_path: Path) -> No
     tuned.export("gguf", tmp_path)
     with pytest.raises(MedbenchError, match="pip install llama-cpp-python"):
         tuned.try_export(tmp_path, TEXTS)
+
+
+def test_an_onnx_file_reads_rows_of_several_lengths_at_once(bases: dict[str, Path], tmp_path: Path) -> None:
+    """The mask is written into the graph: what fills a row on the left changes nothing, here with Qwen2."""
+    import torch
+
+    lm = load_lm(bases["qwen2"], Device())
+    write_onnx(lm, tmp_path / "m.onnx")
+    file = read_onnx(tmp_path / "m.onnx")
+    short, long = [5, 6, 7, 8], [9, 8, 7, 6, 5, 4, 3]
+    rows, mask, _ = left_padded([short, long], 0)
+    found = file({"input_ids": rows, "attention_mask": mask})[0]
+    with torch.no_grad():
+        wanted = np.stack([lm(torch.tensor([ids])).logits[0, -1].numpy() for ids in (short, long)])
+    assert found == pytest.approx(wanted, abs=1e-4)
+    (tmp_path / "m.onnx").write_bytes(b"torn")
+    with pytest.raises(MedbenchError, match=r"a whole ONNX file, found .*damaged"):
+        read_onnx(tmp_path / "m.onnx")
+
+
+def test_weights_that_one_onnx_file_cannot_hold_are_refused(
+    bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medbench.families._causal_onnx.MOST_BYTES", 1000)
+    with pytest.raises(MedbenchError, match="a model whose weights fit one ONNX file"):
+        write_onnx(load_lm(bases["llama"], Device()), tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()

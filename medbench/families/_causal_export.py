@@ -1,4 +1,4 @@
-"""A tuned language model leaves medbench: as an adapter, a merged folder, or one GGUF file; and what was left is tried.
+"""A tuned language model leaves medbench: an adapter, a merged folder, a GGUF or ONNX file; and what was left is tried.
 
 `tried` reads an exported folder with the program it was written for and compares what is written, token by token.
 """
@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medbench.errors import MedbenchError
-from medbench.families._bases import weights_sha256
+from medbench.families import _adapters as adapters
 from medbench.families._causal_bases import obtain
-from medbench.families._causal_network import load_lm, merged_tensors, put_on
+from medbench.families._causal_network import load_lm, merged_tensors
+from medbench.families._causal_onnx import greedy_onnx, read_onnx, write_onnx
 from medbench.families._causal_prompts import tokenizer_json
 from medbench.families._causal_trie import Ids
 from medbench.families._gguf import Precision, write_gguf
-from medbench.families._networks import ADAPTER_CONFIG, ADAPTER_FILE
 from medbench.records import Device
 
 if TYPE_CHECKING:
     from medbench.families.causal import CausalModel
 
-FORMATS = ("adapter", "merged", "gguf", "gguf-q8_0", "gguf-f32")
-GGUF_FILE, USE = "model.gguf", "use.json"
+FORMATS = ("adapter", "merged", "gguf", "gguf-q8_0", "gguf-f32", "onnx")
+GGUF_FILE, ONNX_FILE, USE = "model.gguf", "model.onnx", "use.json"
 _BESIDE = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
@@ -35,11 +35,11 @@ def export(model: CausalModel, format: str, out: Path) -> None:
     Args:
         model: A tuned model.
         format: "adapter" (peft's folder; needs the base), "merged" (a transformers folder, float16), "gguf" (float16,
-            for llama.cpp and LM Studio), "gguf-q8_0" (8 bits a weight) or "gguf-f32".
+            for llama.cpp and LM Studio), "gguf-q8_0" (8 bits a weight), "gguf-f32" or "onnx" (float32).
         out: The folder.
 
     Raises:
-        MedbenchError: When the format does not exist, the weights are packed, or GGUF does not cover the base.
+        MedbenchError: When the format does not exist, the weights are packed, or GGUF or ONNX cannot hold the base.
     """
     if format not in FORMATS:
         raise MedbenchError(f"--to {', '.join(FORMATS)} for a language model", repr(format), "Choose one of these.")
@@ -52,6 +52,9 @@ def export(model: CausalModel, format: str, out: Path) -> None:
         )
     elif format == "merged":
         _write_merged(model, base, out)
+    elif format == "onnx":
+        write_onnx(model.lm, out / ONNX_FILE)
+        (out / "tokenizer.json").write_text(tokenizer_json(base), encoding="utf-8")
     else:
         _write_gguf(model, base, out / GGUF_FILE, "f16" if format == "gguf" else format.removeprefix("gguf-"))
     wording = model.prompts.wording
@@ -61,13 +64,9 @@ def export(model: CausalModel, format: str, out: Path) -> None:
 
 
 def _write_adapter(model: CausalModel, out: Path) -> None:
-    from safetensors.torch import save_file
-
     if model.adapter is None:
         raise MedbenchError("a tuned model", "the base as it is", "Train it first.")
-    tensors, config = model.adapter
-    save_file(tensors, out / ADAPTER_FILE, metadata={"format": "pt"})
-    (out / ADAPTER_CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
+    adapters.save_adapter(model.adapter, out)
 
 
 def _write_merged(model: CausalModel, base: Path, out: Path) -> None:
@@ -132,6 +131,10 @@ def tried(model: CausalModel, folder: Path, texts: Sequence[str], most: int = 24
     ours = [greedy(model.lm, ids, model.prompts.wording.end_id, most) for ids in asked]
     if use["format"].startswith("gguf"):
         program, theirs, alike = _by_llama(model, folder / GGUF_FILE, texts, asked, most)
+    elif use["format"] == "onnx":
+        file, end = read_onnx(folder / ONNX_FILE), model.prompts.wording.end_id
+        program, alike = "OpenVINO", len(texts)
+        theirs = [greedy_onnx(file, ids, end, most) for ids in asked]
     else:
         program, theirs, alike = "transformers", _by_transformers(model, folder, use, asked, most), len(texts)
     pairs = list(zip(theirs, ours, strict=True))
@@ -165,13 +168,8 @@ def greedy(lm: Any, ids: Ids, end_id: int, most: int) -> Ids:
 
 def _by_transformers(model: CausalModel, folder: Path, use: dict[str, Any], asked: list[Ids], most: int) -> list[Ids]:
     if use["format"] == "adapter":
-        from safetensors.torch import load_file
-
-        base = obtain(use["base"])
-        if weights_sha256(base) != use["base_sha256"]:
-            raise MedbenchError("the base that the adapter is for", f"another in {base}", "Put the original back.")
-        config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-        lm = put_on(load_lm(base, Device()), (load_file(folder / ADAPTER_FILE), config), merge=False)
+        base = adapters.own_base(use, obtain)
+        lm = adapters.put_on(load_lm(base, Device()), adapters.read_adapter(folder), "CAUSAL_LM").eval()
     else:
         lm = load_lm(folder, Device())
     return [greedy(lm, ids, model.prompts.wording.end_id, most) for ids in asked]

@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from medbench.errors import MedbenchError
 from medbench.families import Fitting
+from medbench.families import _adapters as adapters
 from medbench.families._bases import weights_sha256
 from medbench.families._causal_bases import obtain, resolved
-from medbench.families._causal_network import IGNORED, causal_network, load_lm, put_on, taken_out, with_adapters
+from medbench.families._causal_network import IGNORED, causal_network, load_lm, with_adapters
 from medbench.families._causal_prompts import Prompts, Wording, tokenizer_json, word
 from medbench.families._causal_scoring import Reading, left_padded
 from medbench.families._causal_trie import Ids
-from medbench.families._networks import ADAPTER_CONFIG, ADAPTER_FILE
 from medbench.families._training import Training, train
 from medbench.records import Device, Examples
 from medbench.workspace import read_json
@@ -27,7 +27,7 @@ from medbench.workspace import read_json
 if TYPE_CHECKING:
     import torch
 
-    from medbench.families._causal_network import Adapter
+    from medbench.families._adapters import Adapter
     from medbench.families.causal import CausalOptions
 
 CARD = "causal.json"
@@ -51,7 +51,7 @@ def fit_causal(examples: Examples, validation: Examples, options: CausalOptions,
     network = causal_network(lm, prompts, reading_for(prompts, card, fitting.device), card["width"])
     _say_first_batch(examples, prompts, fitting)
     train(_job(network, prompts, card, examples, validation, options, fitting), options, fitting)
-    adapter = taken_out(lm)
+    adapter = adapters.taken_out(lm, "CAUSAL_LM")
     if options.gradient_checkpointing:
         lm.activation_checkpointing_disable()
     lm = lm.merge_and_unload() if options.quantize == "none" else lm
@@ -261,29 +261,13 @@ def load_causal(folder: Path, device: Device) -> Fitted:
     known = {"labels", "answer", "base", "base_sha256", "wording", "scoring", "width", "labels_a_text", "quantize"}
     if missing := (known | {"tokens_per_batch", "precision"}) - set(card):
         raise _damaged(folder / CARD, f"one without {', '.join(sorted(missing))}")
-    adapter = _saved_adapter(folder)
-    base = obtain(card["base"])
-    if weights_sha256(base) != card["base_sha256"]:
-        raise MedbenchError(
-            f"the base {card['base']!r} with the weights this adapter was trained on",
-            f"other weights in {base}",
-            "Put the original base back, or train the model again on this one.",
-        )
+    adapter = adapters.read_adapter(folder)
+    base = adapters.own_base(card, obtain)
     quantize = card["quantize"] if device.name != "cpu" else "none"
-    lm = put_on(load_lm(base, device, quantize, card["precision"]), adapter, merge=quantize == "none")
+    lm = adapters.put_on(load_lm(base, device, quantize, card["precision"]), adapter, "CAUSAL_LM")
+    lm = (lm.merge_and_unload() if quantize == "none" else lm).eval()
     prompts = Prompts(tokenizer_json(base), Wording.from_json(card["wording"]))
     return lm.requires_grad_(False), prompts, card, adapter
-
-
-def _saved_adapter(folder: Path) -> Adapter:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    config = read_json(_existing(folder / ADAPTER_CONFIG))
-    try:
-        return load_file(_existing(folder / ADAPTER_FILE)), config
-    except SafetensorError as error:
-        raise _damaged(folder / ADAPTER_FILE, f"a damaged file ({error})") from error
 
 
 def _existing(path: Path) -> Path:

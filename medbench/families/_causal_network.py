@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medbench.errors import MedbenchError
+from medbench.families import _adapters as adapters
 from medbench.families import _networks as networks
 from medbench.families._causal_prompts import Prompts
 from medbench.families._causal_scoring import Reading, label_chances
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from medbench.families.causal import CausalOptions
 
 IGNORED = -100
-Adapter = tuple[dict[str, "torch.Tensor"], dict[str, Any]]
-"""Tensors by name, and peft's configuration."""
 
 
 def load_lm(folder: Path, device: Device, quantize: str = "none", precision: str = "auto") -> Any:
@@ -85,50 +83,11 @@ def with_adapters(lm: Any, options: CausalOptions, base: str) -> Any:
     if options.quantize != "none":
         prepare: Any = peft.prepare_model_for_kbit_training
         lm = prepare(lm, use_gradient_checkpointing=options.gradient_checkpointing)
-    asked = [part.strip() for part in options.lora_targets.split(",") if part.strip()]
-    targets: str | tuple[str, ...] = tuple(asked)
-    if len(asked) == 1:
-        targets = {"auto": "all", "all": "all", "attention": "attention"}.get(asked[0], tuple(asked))
-    lora = networks.Lora(options.lora_rank, options.lora_alpha, options.lora_dropout, targets)
-    adapted = networks.with_adapters(lm, lora, base)
+    adapted = adapters.with_adapters(lm, adapters.lora_of(options), base)
     if options.gradient_checkpointing:
         adapted.enable_input_require_grads()
         adapted.activation_checkpointing_enable({"use_reentrant": False})
     return adapted
-
-
-def taken_out(adapted: Any) -> Adapter:
-    """Return the adapter's tensors on the CPU and its configuration, JSON-ready."""
-    from peft import get_peft_model_state_dict
-
-    found = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    tensors = {name: part.detach().cpu().contiguous().clone() for name, part in found.items()}
-    config = adapted.peft_config["default"].to_dict()
-    config["target_modules"] = sorted(config["target_modules"])
-    config["task_type"] = "CAUSAL_LM"
-    return tensors, json.loads(json.dumps(config, default=str))
-
-
-def put_on(lm: Any, adapter: Adapter, merge: bool) -> Any:
-    """Return the model with a saved adapter on it, merged into its weights or beside them.
-
-    Raises:
-        MedbenchError: When the adapter's shapes are not those of this model.
-    """
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
-
-    tensors, config = adapter
-    settings = LoraConfig(
-        r=config["r"], lora_alpha=config["lora_alpha"], target_modules=config["target_modules"], task_type="CAUSAL_LM"
-    )
-    try:
-        adapted = get_peft_model(lm, settings)
-        set_peft_model_state_dict(adapted, tensors)
-    except (RuntimeError, ValueError) as error:
-        raise MedbenchError(
-            "an adapter for this base model", "one with weights of other shapes", "Use the base it was trained on."
-        ) from error
-    return adapted.merge_and_unload().eval() if merge else adapted.eval()
 
 
 class _Forward:

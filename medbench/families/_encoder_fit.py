@@ -16,6 +16,7 @@ import numpy.typing as npt
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
 from medbench.families import Fitting
+from medbench.families import _adapters as adapters
 from medbench.families import _networks as networks
 from medbench.families._bases import MINILM, obtain, weights_sha256
 from medbench.families._imbalance import make_criterion
@@ -57,7 +58,7 @@ def fit_encoder(examples: Examples, validation: Examples, options: EncoderOption
     train(job, options, fitting)
     adapter = None
     if options.tuning == "lora":
-        adapter = _taken_out(network.backbone)
+        adapter = adapters.taken_out(network.backbone, "FEATURE_EXTRACTION")
         network.backbone = network.backbone.merge_and_unload()
     card = {
         "version": 1,
@@ -82,7 +83,7 @@ def _build(folder: Path, examples: Examples, options: EncoderOptions) -> tuple[A
     max_tokens = min(options.max_tokens, networks.longest_input(config))
     reader = load_reader(folder, max_tokens, int(config.get("pad_token_id") or 0))
     if options.tuning == "lora":
-        backbone = networks.with_adapters(backbone, lora_of(options), options.base)
+        backbone = adapters.with_adapters(backbone, adapters.lora_of(options), options.base)
     elif options.tuning == "frozen":
         backbone.requires_grad_(False)
     if options.gradient_checkpointing:
@@ -92,14 +93,6 @@ def _build(folder: Path, examples: Examples, options: EncoderOptions) -> tuple[A
         backbone, len(examples.labels), options.pooling, options.dropout, criterion, options.head
     )
     return network, reader
-
-
-def lora_of(options: EncoderOptions) -> networks.Lora:
-    """Return the adapter settings that the options ask for."""
-    asked = [part.strip() for part in options.lora_targets.split(",") if part.strip()]
-    named = {"auto": "all", "all": "all", "attention": "attention"}
-    targets = named.get(asked[0], tuple(asked)) if len(asked) == 1 else tuple(asked)
-    return networks.Lora(options.lora_rank, options.lora_alpha, options.lora_dropout, targets)
 
 
 def _job(
@@ -216,29 +209,16 @@ def _fit_head(network: Any, vectors: npt.NDArray[np.float32], truth: Truth, deca
         head.bias.copy_(bias - (weight / spread) @ mean)
 
 
-def _taken_out(backbone: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return the adapter's tensors on the CPU and its configuration, JSON-ready."""
-    from peft import get_peft_model_state_dict
-
-    tensors = {
-        name: part.detach().cpu().contiguous().clone()
-        for name, part in get_peft_model_state_dict(backbone, save_embedding_layers=False).items()
-    }
-    config = backbone.peft_config["default"].to_dict()
-    config["target_modules"] = sorted(config["target_modules"])
-    return tensors, json.loads(json.dumps(config, default=str))
-
-
 def load_encoder(folder: Path, device: str) -> Fitted:
     """Load what `EncoderModel.save` wrote; see `Encoder.load`."""
     card = _read_card(folder)
     head = _tensors(folder / HEAD)
     adapter = None
     if card["tuning"] == "lora":
-        base = _checked_base(card)
-        backbone, adapter = _adapted(networks.load_backbone(base), folder)
+        base, adapter = adapters.own_base(card, obtain), adapters.read_adapter(folder)
+        backbone = adapters.put_on(networks.load_backbone(base), adapter, "FEATURE_EXTRACTION").merge_and_unload()
     elif card["tuning"] == "frozen":
-        base = _checked_base(card)
+        base = adapters.own_base(card, obtain)
         backbone = networks.load_backbone(base)
     else:
         base = obtain(MINILM) if card["base"] == MINILM else folder
@@ -258,36 +238,6 @@ def _read_card(folder: Path) -> dict[str, Any]:
         raise _damaged(folder / CARD, f"one without {', '.join(sorted(missing))}")
     # Cards written before there was a choice of heads do not name theirs.
     return {"head": "pooled", "chunks": 1, **card}
-
-
-def _checked_base(card: dict[str, Any]) -> Path:
-    base = obtain(card["base"])
-    if weights_sha256(base) != card["base_sha256"]:
-        raise MedbenchError(
-            f"the base {card['base']!r} with the weights this adapter was trained on",
-            f"other weights in {base}",
-            "Put the original base back, or train the model again on this one.",
-        )
-    return base
-
-
-def _adapted(backbone: Any, folder: Path) -> tuple[Any, tuple[dict[str, torch.Tensor], dict[str, Any]]]:
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
-
-    config = read_json(_existing(folder / networks.ADAPTER_CONFIG))
-    tensors = _tensors(folder / networks.ADAPTER_FILE)
-    settings = LoraConfig(
-        r=config["r"],
-        lora_alpha=config["lora_alpha"],
-        target_modules=config["target_modules"],
-        task_type="FEATURE_EXTRACTION",
-    )
-    adapted = get_peft_model(backbone, settings)
-    try:
-        set_peft_model_state_dict(adapted, tensors)
-    except RuntimeError as error:
-        raise _damaged(folder / networks.ADAPTER_FILE, "weights of other shapes") from error
-    return adapted.merge_and_unload(), (tensors, config)
 
 
 def _existing(path: Path) -> Path:

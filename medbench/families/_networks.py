@@ -1,9 +1,8 @@
-"""Text networks: a base encoder, its pooling and its head; adapters on it; what of it is saved."""
+"""Text networks: a base encoder, its pooling and its head; what of it is saved."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,24 +19,10 @@ if TYPE_CHECKING:
 Pooling = Literal["mean", "cls"]
 Head = Literal["pooled", "label_attention"]
 Criterion = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
-ADAPTER_FILE, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 # Configuration names of the architectures: BERT, RoBERTa and ELECTRA; DistilBERT; ModernBERT.
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
 _HIDDEN_DROPOUT = ("hidden_dropout_prob", "dropout", "mlp_dropout", "embedding_dropout")
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer", "mpnet"}
-
-
-@dataclass(frozen=True, slots=True)
-class Lora:
-    """Settings of low-rank adapters (Hu et al. 2021): rank, scale (alpha / rank), dropout, target module names.
-
-    `targets` holds module name endings, or "all" (every linear layer), or "attention" (query and value).
-    """
-
-    rank: int
-    alpha: int
-    dropout: float
-    targets: str | tuple[str, ...]
 
 
 def load_backbone(folder: Path, dropout: float | None = None) -> Any:
@@ -125,46 +110,6 @@ def longest_input(config: dict[str, Any]) -> int:
     positions = int(config.get("max_position_embeddings") or 10**6)
     reserved = int(config.get("pad_token_id") or 0) + 1 if config.get("model_type") in _OFFSET_POSITIONS else 0
     return max(positions - reserved, 1)
-
-
-def with_adapters(backbone: Any, lora: Lora, base: str) -> Any:
-    """Return the backbone frozen, with trainable low-rank adapters in it.
-
-    Raises:
-        MedbenchError: When the targets name no module of this architecture.
-    """
-    from peft import LoraConfig, get_peft_model
-
-    named = {"all": "all-linear", "attention": attention_targets(backbone)}
-    targets: Any = named.get(lora.targets, lora.targets) if isinstance(lora.targets, str) else list(lora.targets)
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=targets,
-        task_type="FEATURE_EXTRACTION",
-    )
-    try:
-        adapted = get_peft_model(backbone, config)
-    except ValueError as error:
-        raise MedbenchError(
-            "adapter targets that are modules of the base",
-            repr(lora.targets),
-            'Set lora_targets to "auto", or name linear modules of this architecture.',
-        ) from error
-    # The folder's path on this machine is nobody's business.
-    adapted.peft_config["default"].base_model_name_or_path = base
-    return adapted
-
-
-def attention_targets(backbone: Any) -> list[str]:
-    """Return the endings of the query and value projections of this architecture."""
-    from torch import nn
-
-    linear = {name.rsplit(".", 1)[-1] for name, module in backbone.named_modules() if isinstance(module, nn.Linear)}
-    pairs = (("query", "value"), ("q_lin", "v_lin"), ("q_proj", "v_proj"), ("q", "v"), ("query_proj", "value_proj"))
-    found = next((list(pair) for pair in (*pairs, ("Wqkv",), ("in_proj",)) if set(pair) <= linear), None)
-    return found if found else sorted(linear)
 
 
 class _Forward:

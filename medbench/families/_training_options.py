@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medbench.families import FamilyOptions
 
@@ -93,3 +93,31 @@ class TrainingOptions(FamilyOptions):
         description="Compute activations twice to need less memory; about a third slower.",
         json_schema_extra=EXPERT,
     )
+
+
+class AdapterOptions(TrainingOptions):
+    """Options of the families whose base may be tuned by low-rank adapters."""
+
+    lora_rank: int = Field(8, ge=1, le=256, description="Rank of the adapters, a count.", json_schema_extra=EXPERT)
+    lora_alpha: int = Field(
+        16,
+        ge=1,
+        le=1024,
+        description="Scale of the adapters, a number that is divided by the rank.",
+        json_schema_extra=EXPERT,
+    )
+    lora_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of adapter inputs silenced while training, 0-1.", json_schema_extra=EXPERT
+    )
+    lora_targets: str = Field(
+        "auto",
+        description="Where adapters go: auto or all (every linear layer), attention, or module names with commas.",
+        json_schema_extra=EXPERT,
+    )
+
+    @field_validator("lora_targets")
+    @classmethod
+    def _names(cls, value: str) -> str:
+        if not any(part.strip() for part in value.split(",")):
+            raise ValueError("name at least one module, or write auto")
+        return value

@@ -9,16 +9,16 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from medbench.attribution import explain_sentences
 from medbench.families import Estimate, Family, Fitting, Model
 from medbench.families import _causal_cost as cost
+from medbench.families._adapters import save_adapter
 from medbench.families._causal_bases import AUTO, SUGGESTIONS
 from medbench.families._causal_prompts import Prompts
-from medbench.families._networks import ADAPTER_CONFIG, ADAPTER_FILE
 from medbench.families._text_batches import VectorMemory
-from medbench.families._training_options import EXPERT, TrainingOptions
+from medbench.families._training_options import EXPERT, AdapterOptions
 from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores
 from medbench.workspace import write_json
 
@@ -26,7 +26,7 @@ _CARD = "causal.json"
 _MEMORY_BYTES = 32 * 2**20
 
 
-class CausalOptions(TrainingOptions):
+class CausalOptions(AdapterOptions):
     """Options of the causal language model."""
 
     base: str = Field(
@@ -87,22 +87,6 @@ class CausalOptions(TrainingOptions):
         description="Put the texts of a batch into one row, so that nothing is padded.",
         json_schema_extra=EXPERT,
     )
-    lora_rank: int = Field(8, ge=1, le=256, description="Rank of the adapters, a count.", json_schema_extra=EXPERT)
-    lora_alpha: int = Field(
-        16,
-        ge=1,
-        le=1024,
-        description="Scale of the adapters, a number that is divided by the rank.",
-        json_schema_extra=EXPERT,
-    )
-    lora_dropout: float = Field(
-        0.0, ge=0, lt=1, description="Share of adapter inputs silenced while training, 0-1.", json_schema_extra=EXPERT
-    )
-    lora_targets: str = Field(
-        "auto",
-        description="Where adapters go: auto or all (every linear layer), attention, or module names with commas.",
-        json_schema_extra=EXPERT,
-    )
     tokens_per_batch: int = Field(
         2048,
         ge=16,
@@ -110,13 +94,6 @@ class CausalOptions(TrainingOptions):
         description="Most tokens in a batch when answering, a count; a GPU gets 32 times as many.",
         json_schema_extra=EXPERT,
     )
-
-    @field_validator("lora_targets")
-    @classmethod
-    def _names(cls, value: str) -> str:
-        if not any(part.strip() for part in value.split(",")):
-            raise ValueError("name at least one module, or write auto")
-        return value
 
 
 class CausalModel(Model):
@@ -211,12 +188,8 @@ class CausalModel(Model):
 
     def save(self, folder: Path) -> None:
         """Write the card and the adapter; the base stays where it is."""
-        from safetensors.torch import save_file
-
         if self.adapter is not None:
-            tensors, config = self.adapter
-            save_file(tensors, folder / ADAPTER_FILE, metadata={"format": "pt"})
-            write_json(folder / ADAPTER_CONFIG, config)
+            save_adapter(self.adapter, folder)
         write_json(folder / _CARD, self.card)
 
     def export(self, format: str, out: Path) -> None:

@@ -10,15 +10,16 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from medbench.attribution import explain, faithfulness
 from medbench.errors import MedbenchError
 from medbench.families import Estimate, Family, Fitting, Model
 from medbench.families import _encoder_cost as cost
+from medbench.families._adapters import save_adapter
 from medbench.families._bases import MINILM, SUGGESTIONS
 from medbench.families._text_batches import TextReader, VectorMemory
-from medbench.families._training_options import EXPERT, TrainingOptions
+from medbench.families._training_options import EXPERT, AdapterOptions
 from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores, Span
 from medbench.workspace import write_json
 
@@ -26,7 +27,7 @@ _CARD, _HEAD, _WEIGHTS = "encoder.json", "head.safetensors", "model.safetensors"
 _MEMORY_BYTES = 16 * 2**20
 
 
-class EncoderOptions(TrainingOptions):
+class EncoderOptions(AdapterOptions):
     """Options of the fine-tuned encoder."""
 
     base: str = Field(
@@ -70,22 +71,6 @@ class EncoderOptions(TrainingOptions):
         description="Fit the output layer on the unchanged base first, which costs one more reading of the texts.",
         json_schema_extra=EXPERT,
     )
-    lora_rank: int = Field(8, ge=1, le=256, description="Rank of the adapters, a count.", json_schema_extra=EXPERT)
-    lora_alpha: int = Field(
-        16,
-        ge=1,
-        le=1024,
-        description="Scale of the adapters, a number that is divided by the rank.",
-        json_schema_extra=EXPERT,
-    )
-    lora_dropout: float = Field(
-        0.0, ge=0, lt=1, description="Share of adapter inputs silenced while training, 0-1.", json_schema_extra=EXPERT
-    )
-    lora_targets: str = Field(
-        "auto",
-        description="Where adapters go: auto or all (every linear layer), attention, or module names with commas.",
-        json_schema_extra=EXPERT,
-    )
     tokens_per_batch: int = Field(
         1024,
         ge=16,
@@ -93,13 +78,6 @@ class EncoderOptions(TrainingOptions):
         description="Most tokens in a batch when answering, a count; a GPU gets 32 times as many.",
         json_schema_extra=EXPERT,
     )
-
-    @field_validator("lora_targets")
-    @classmethod
-    def _names(cls, value: str) -> str:
-        if not any(part.strip() for part in value.split(",")):
-            raise ValueError("name at least one module, or write auto")
-        return value
 
 
 class EncoderModel(Model):
@@ -183,14 +161,10 @@ class EncoderModel(Model):
         """
         from safetensors.torch import save_file
 
-        from medbench.families import _networks as networks
-
         head = {name: part.detach().cpu().contiguous() for name, part in self._network.head.state_dict().items()}
         save_file(head, folder / _HEAD)
         if self._adapter is not None:
-            tensors, config = self._adapter
-            save_file(tensors, folder / networks.ADAPTER_FILE)
-            write_json(folder / networks.ADAPTER_CONFIG, config)
+            save_adapter(self._adapter, folder)
         elif self._card["tuning"] == "full":
             state = self._network.backbone.state_dict()
             save_file({name: part.detach().cpu().contiguous() for name, part in state.items()}, folder / _WEIGHTS)
