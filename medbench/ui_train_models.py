@@ -45,7 +45,7 @@ def pick(label: str, field: Mapping[str, Any], default: Any, common: dict[str, A
 
     Args:
         label: What the field is called.
-        field: The option's JSON schema. "models" says which fit: "any", "single" (no ensembles) or a family's name;
+        field: The option's JSON schema. "models" says which fit: "any", "single" (not made of others) or a family;
             "type" is "array" for several.
         default: The option's default, an empty list or text.
         common: Key, help and persistence of the widget.
@@ -70,4 +70,4 @@ def pick(label: str, field: Mapping[str, Any], default: Any, common: dict[str, A
 def _fits(model: Trained, which: str) -> bool:
     if which == "any":
         return True
-    return model.family != "ensemble" if which == "single" else model.family == which
+    return not get_family(model.family).combines if which == "single" else model.family == which

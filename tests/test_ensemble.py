@@ -184,7 +184,7 @@ REFUSED = [
     ),
     (
         ["first", "whole"],
-        "Expected single models as members of the ensemble, found 'whole', itself an ensemble. "
+        "Expected single models as members of the ensemble, found 'whole', itself made of others. "
         "Name its members instead.",
     ),
     (

@@ -146,6 +146,7 @@ class Family(ABC, Generic[OptionsT]):
         cheap: True when it fits in seconds: calibration and thresholds are then tuned on out-of-fold scores of
             train + validation instead of on the validation split alone, and the final fit uses both.
         relearns: False when it must not be fitted again on all rows after it was judged.
+        combines: True when its models are made of other models; such ones are not combined again.
         Options: The pydantic class of its options.
     """
 
@@ -156,6 +157,7 @@ class Family(ABC, Generic[OptionsT]):
     answers: ClassVar[frozenset[AnswerKind]]
     cheap: ClassVar[bool] = False
     relearns: ClassVar[bool] = True
+    combines: ClassVar[bool] = False
     Options: type[OptionsT]
 
     @abstractmethod

@@ -14,7 +14,6 @@ from medbench.records import SPLITS, Device, Examples, ItemKind
 from medbench.trust import Trust
 from medbench.workspace import Workspace, read_cards, undamaged
 
-ENSEMBLE = "ensemble"
 _READS = {"text": "texts", "image": "pictures"}
 _ANSWERS = {"one": "one label", "many": "several labels"}
 _LISTED = 5

@@ -5,27 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from medbench import trust
 from medbench.errors import MedbenchError, Stopped
 from medbench.families import CHEAP_FITS, Estimate, Fitting, Model, Surroundings, get_family
-from medbench.families._earlier import ENSEMBLE, Earlier, check_answers, check_unseen, find, load, of_dataset
+from medbench.families._earlier import Earlier, check_answers, check_unseen, find, load, of_dataset
 from medbench.families._ensemble_combining import figure
 from medbench.records import Device, Examples, Scores
 from medbench.trust import Trust
 from medbench.workspace import read_json, write_json
-
-if TYPE_CHECKING:
-    from medbench.families.ensemble import EnsembleOptions
 
 ROLE = "a member of the ensemble"
 CANDIDATES = 20
 """At most so many models are tried when the best are asked for, newest first."""
 _CARD = "member.json"
 _KEPT_FACTS = ("id", "name", "family", "options", "item", "seed", "created", "judged_on", "versions", "learnt_from")
+
+
+class Asked(Protocol):
+    """What says who takes part: `members` by their ids, or when there are none, the `k` best."""
+
+    @property
+    def members(self) -> list[str]:
+        """Ids of models."""
+
+    @property
+    def k(self) -> int:
+        """How many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +75,7 @@ def load_member(folder: Path, device: Device) -> Member:
 # --- who takes part ----------------------------------------------------------------------------------------------
 
 
-def asked_for(options: EnsembleOptions, around: Surroundings, like: Examples) -> list[Earlier]:
+def asked_for(options: Asked, around: Surroundings, like: Examples) -> list[Earlier]:
     """Return the models that were named, or else all that may be tried.
 
     Raises:
@@ -96,9 +105,11 @@ def _can_join(found: Earlier, like: Examples) -> bool:
 
 def _fitting(found: Earlier) -> Earlier:
     """Return a model that can join as it is or fitted again; refuse another ensemble and what knows too much."""
-    if found.family == ENSEMBLE:
+    if get_family(found.family).combines:
         raise MedbenchError(
-            "single models as members of the ensemble", f"{found.id!r}, itself an ensemble", "Name its members instead."
+            "single models as members of the ensemble",
+            f"{found.id!r}, itself made of others",
+            "Name its members instead.",
         )
     if not get_family(found.family).cheap:
         check_unseen(found, ROLE)
@@ -110,9 +121,7 @@ def learns_again(found: Earlier) -> bool:
     return any(split != "train" for split in found.splits)
 
 
-def gather(
-    options: EnsembleOptions, train: Examples, validation: Examples, fitting: Fitting
-) -> tuple[list[Member], Scores]:
+def gather(options: Asked, train: Examples, validation: Examples, fitting: Fitting) -> tuple[list[Member], Scores]:
     """Return the members and their (M, n, L) calibrated probabilities of the validation items.
 
     When none are named, all that can join are scored on the validation split and the best are kept: the judged figures
@@ -160,7 +169,7 @@ def _member(found: Earlier, train: Examples, fitting: Fitting) -> Member:
     return Member(facts, model, calibration)
 
 
-def estimate(train: Examples, options: EnsembleOptions, device: Device, around: Surroundings) -> Estimate:
+def estimate(train: Examples, options: Asked, device: Device, around: Surroundings) -> Estimate:
     """Say what an ensemble would cost; problems are those that the fit would meet."""
     try:
         found = asked_for(options, around, train)

@@ -176,6 +176,7 @@ class Ensemble(Family[EnsembleOptions]):
     items: ClassVar[frozenset[ItemKind]] = frozenset({"text", "image"})
     answers: ClassVar[frozenset[AnswerKind]] = frozenset({"one", "many"})
     relearns = False
+    combines = True
     Options = EnsembleOptions
 
     def fit(self, train: Examples, validation: Examples, options: EnsembleOptions, fitting: Fitting) -> EnsembleModel:
