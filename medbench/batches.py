@@ -19,7 +19,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -41,7 +41,7 @@ SAMPLE = 200
 _CHUNKS = "[0-9][0-9][0-9][0-9][0-9].npz"
 SHOWN_SCORES = 5
 PLAIN = ("tables", "json_list", "jsonl")  # formats that records of any other format can go out in
-_ARRAYS = ("probabilities", "decided", "conformal", "unlikeness", "unlike", "cut", "empty", "doubt", "needs_human")
+_ARRAYS = tuple(each.name for each in fields(Answers) if each.name not in ("loaded", "ids"))
 Tell = Callable[[int, "int | None"], None]
 
 
@@ -184,7 +184,7 @@ class Batch:
         flags = [
             word
             for word, flag in (
-                ("empty", answers.empty[row]),
+                ("empty" if answers.empty[row] else "no answer", answers.problem(row)),
                 ("unlike the training data", answers.unlike[row]),
                 ("cut", answers.cut[row] > 0),
                 ("needs a human", answers.needs_human[row]),
@@ -192,7 +192,7 @@ class Batch:
             )
             if flag
         ]
-        scores = "" if answers.empty[row] else ";".join(f"{labels[c]}={probabilities[c]:.3f}" for c in best)
+        scores = "" if answers.problem(row) else ";".join(f"{labels[c]}={probabilities[c]:.3f}" for c in best)
         return {
             "medbench_labels": ";".join(
                 self.loaded.name_of(label) for label in (decided if corrected is None else corrected)
@@ -232,7 +232,7 @@ class Batch:
     def _chunk(self, number: int) -> Answers:
         if number not in self._chunks:
             with np.load(self.folder / f"{number:05d}.npz", allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in _ARRAYS}
+                arrays = {name: stored[name] for name in _ARRAYS if name in stored}  # older chunks lack the last
                 ids = [str(entry) for entry in stored["ids"]]
             if len(self._chunks) >= 64:
                 self._chunks.clear()
@@ -259,16 +259,16 @@ def _plain(record: Record, names: Sequence[str]) -> Record:
 def _row(answers: Answers, row: int) -> dict[str, Any]:
     loaded, probabilities = answers.loaded, answers.probabilities[row]
     order = np.argsort(-probabilities)
-    empty = bool(answers.empty[row])
+    problem = answers.problem(row)
     return {
         "labels": "; ".join(loaded.name_of(loaded.labels[c]) for c in order if answers.decided[row, c]),
-        "top": "" if empty else loaded.name_of(loaded.labels[order[0]]),
-        "probability": 0.0 if empty else round(float(probabilities[order[0]]), 4),
+        "top": "" if problem else loaded.name_of(loaded.labels[order[0]]),
+        "probability": 0.0 if problem else round(float(probabilities[order[0]]), 4),
         "doubt": round(float(answers.doubt[row]), 4),
         "needs_human": bool(answers.needs_human[row]),
         "unlike": bool(answers.unlike[row]),
         "cut": round(float(answers.cut[row]), 4),
-        "problem": predicting.EMPTY if empty else "",
+        "problem": problem,
     }
 
 

@@ -27,6 +27,7 @@ KEPT_LOADED = 3
 # Hashes of 44 photographs at two sizes differ by at most 4 of 64 bits; those of other lesions hardly ever by so few.
 SAME_PICTURE_BITS = 4
 EMPTY = "There is no text to classify."
+UNANSWERED = "The model gave no answer that can be read."
 
 
 @dataclass
@@ -83,6 +84,7 @@ class Answers:
         empty: (n,) bool, nothing to classify.
         doubt: (n,) 0-1.
         needs_human: (n,) bool.
+        unanswered: (n,) bool, the model had no answer; None for answers kept before there was such a thing.
     """
 
     loaded: Loaded
@@ -96,16 +98,23 @@ class Answers:
     empty: npt.NDArray[np.bool_]
     doubt: npt.NDArray[np.float32]
     needs_human: npt.NDArray[np.bool_]
+    unanswered: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """Return the number of items."""
         return len(self.ids)
 
+    def problem(self, row: int) -> str:
+        """Return why one item has no answer, one sentence; "" when it has one."""
+        if self.empty[row]:
+            return EMPTY
+        return UNANSWERED if self.unanswered is not None and self.unanswered[row] else ""
+
     def prediction(self, row: int) -> Prediction:
         """Return everything medbench says about one item."""
         loaded = self.loaded
-        if self.empty[row]:
-            return Prediction(self.ids[row], loaded.id, (), needs_human=True, doubt=1.0, problem=EMPTY)
+        if problem := self.problem(row):
+            return Prediction(self.ids[row], loaded.id, (), needs_human=True, doubt=1.0, problem=problem)
         probabilities, thresholds = self.probabilities[row], loaded.trust.thresholds
         order = np.lexsort((-probabilities, ~self.decided[row]))
         labels = tuple(
@@ -193,27 +202,30 @@ def answer(loaded: Loaded, items: Sequence[Item]) -> Answers:
         probabilities = confidence.calibrate(loaded.model.scores(texts))
         vectors = loaded.model.embed(texts)
         cut = loaded.model.cut(texts)
+        unanswered = loaded.model.unanswered(texts)
+    there = ~(empty | unanswered)
     unlikeness = confidence.unlikeness(vectors).astype(np.float32)
     unlike = confidence.unlike(vectors)
     return Answers(
         loaded,
         [item.id for item in items],
         probabilities,
-        confidence.decide(probabilities) & ~empty[:, None],
-        confidence.conformal_sets(probabilities) & ~empty[:, None],
+        confidence.decide(probabilities) & there[:, None],
+        confidence.conformal_sets(probabilities) & there[:, None],
         unlikeness,
         unlike & ~empty,
         cut,
         empty,
         confidence.doubt(probabilities).astype(np.float32),
-        confidence.needs_human(probabilities, vectors) | empty,
+        confidence.needs_human(probabilities, vectors) | ~there,
+        unanswered,
     )
 
 
 def _no_answers(loaded: Loaded) -> Answers:
     table, row, flag = np.zeros((0, len(loaded.labels))), np.zeros(0, np.float32), np.zeros(0, dtype=bool)
     none = table.astype(bool)
-    return Answers(loaded, [], table.astype(np.float32), none, none, row, flag, row, flag, row, flag)
+    return Answers(loaded, [], table.astype(np.float32), none, none, row, flag, row, flag, row, flag, flag)
 
 
 def predict(loaded: Loaded, items: Sequence[Item]) -> list[Prediction]:

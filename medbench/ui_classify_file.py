@@ -215,7 +215,7 @@ def _summary(job: Job, frame: pd.DataFrame, corrected: int) -> None:
             "For a person": f"{int(frame['needs_human'].sum()):,}",
             "Unlike the training data": f"{int(frame['unlike'].sum()):,}",
             "Cut": f"{int((frame['cut'] > 0).sum()):,}",
-            "Without text": f"{int((frame['problem'] != '').sum()):,}",
+            "Without an answer": f"{int((frame['problem'] != '').sum()):,}",
             "Refused": f"{job.batch.account.refused:,}",
             "Corrected": f"{corrected:,}",
         }
@@ -272,7 +272,7 @@ def _flags(rows: pd.DataFrame) -> list[str]:
         "needs_human": "a person",
         "unlike": "unlike",
         "cut": "cut",
-        "problem": "no text",
+        "problem": "no answer",
     }
     return [
         ", ".join(words for flag, words in zip(row, marks.values(), strict=True) if flag)

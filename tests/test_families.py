@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 from left_models import leave
+from served import by_words, serving
 from tiny_causal import save_tiny_lm
 from tiny_encoders import save_tiny
 
@@ -70,11 +71,21 @@ def around(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory):
+def address():
+    """Serve a model that names the labels whose words stand in a text; give its address."""
+    pytest.importorskip("litellm")
+    with serving(by_words({"heart": "label 0", "liver": "label 1", "tumour": "label 2"})) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory, request):
     """Return a function: family -> options that make it small (a tiny base of random weights, one epoch)."""
     made = {}
 
     def options(family):
+        if "address" in family.Options.model_fields:
+            return family.parse({"address": request.getfixturevalue("address"), "timeout": 10, "examples": 2})
         sizes = {"epochs": 1, "max_tokens": 48}
         if "base" in family.Options.model_fields:
             save = save_tiny_lm if family.name == "causal" else save_tiny

@@ -28,7 +28,8 @@ class FamilyOptions(BaseModel):
     """Base of every family's options: unknown keys are refused, every field carries one sentence with its unit.
 
     A field with `json_schema_extra={"expert": True}` is folded away in the form; "label" there is its name in it,
-    and "models" makes it a choice among the models of the dataset ("any", "single" or a family's name).
+    and "models" makes it a choice among the models of the dataset ("any", "single" or a family's name). With
+    `{"secret": True}` a refused value is not quoted: it may be a password pasted into the wrong field.
     """
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
@@ -64,6 +65,10 @@ class Model(ABC):
     def cut(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return (n_items,) float32, the share of each text's words that the model does not read, 0-1."""
         return np.zeros(len(items), dtype=np.float32)
+
+    def unanswered(self, items: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Return (n,) bool, the items that the model had no answer for: their scores say nothing."""
+        return np.zeros(len(items), dtype=bool)
 
     def held_out(self, items: Sequence[str]) -> Scores:
         """Return the scores of the validation items as if the fit had not seen them; only asked right after a fit."""
@@ -190,13 +195,18 @@ class Family(ABC, Generic[OptionsT]):
             return self.Options(**options)
         except ValidationError as error:
             problems = "; ".join(
-                f"{'.'.join(str(part) for part in entry['loc'])}={entry.get('input')!r}: {entry['msg']}"
-                for entry in error.errors()
+                self._problem(entry["loc"], entry.get("input"), entry["msg"]) for entry in error.errors()
             )
             known = ", ".join(self.Options.model_fields)
             raise MedbenchError(
                 f"valid options for {self.name}", problems, f"Correct them; known options are: {known}."
             ) from error
+
+    def _problem(self, place: tuple[int | str, ...], found: Any, sentence: str) -> str:
+        field = self.Options.model_fields.get(str(place[0])) if place else None
+        extra = field.json_schema_extra if field else None
+        secret = isinstance(extra, dict) and bool(extra.get("secret"))
+        return f"{'.'.join(map(str, place))}={'(not shown)' if secret else repr(found)}: {sentence}"
 
 
 @cache

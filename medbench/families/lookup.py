@@ -7,8 +7,6 @@ Files in a model's folder, written by `LookupModel.save`:
 
 from __future__ import annotations
 
-import re
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +20,13 @@ from medbench.codes import parse, tables
 from medbench.codes_spotting import Mention, Suggestion, mentions, suggest
 from medbench.errors import MedbenchError, Stopped
 from medbench.families import Estimate, Family, FamilyOptions, Fitting, Model
+from medbench.families._hashed_words import hashed_words
 from medbench.records import AnswerKind, Device, Examples, Explanation, Scores, Span
 from medbench.workspace import read_json, write_json
 
 __all__ = ["FAMILY", "Lookup", "LookupModel", "LookupOptions", "Suggestion", "suggest"]
 
-_DIMENSIONS = 256
 _FEW = 0.02  # the most that a label without a mention scores; its share in the training data orders such labels
-_WORD = re.compile(r"\w+")
 
 
 class LookupOptions(FamilyOptions):
@@ -87,14 +84,7 @@ class LookupModel(Model):
 
     def embed(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return (n, 256) float32 row-normalised counts of hashed words; 0 for a text without words."""
-        out = np.zeros((len(items), _DIMENSIONS), dtype=np.float32)
-        for row, item in enumerate(items):
-            for word, count in Counter(_WORD.findall(item.lower())).items():
-                place = zlib.crc32(word.encode())
-                out[row, place % _DIMENSIONS] += (1 if place & 0x10000 else -1) * np.log1p(count)
-        norm = np.linalg.norm(out, axis=1, keepdims=True)
-        out /= np.maximum(norm, 1e-12)
-        return out
+        return hashed_words(items)
 
     def reasons(self, item: str, label: str) -> Explanation:
         """Mark the mentions that mean the label, with their chance."""
