@@ -1,10 +1,11 @@
-"""Does an exported GGUF file write in llama.cpp what the model writes in transformers? Greedy answers, token by token.
+"""Does an exported file write elsewhere what the model writes in transformers? Greedy answers, token by token.
 
-    python benchmarks/icd_gguf.py [--base smollm2] [--prompts 20] [--tokens 64] [--formats gguf-f32 gguf]
+    python benchmarks/icd_gguf.py [--base smollm2] [--prompts 20] [--tokens 64] [--formats gguf-f32 gguf gguf-q8_0 onnx]
 
 The base as it is gets the prompts of a run (chat format, instruction, labels) for invented sentences about patients. An
 answer is the same when all its tokens are, up to the end or to 24 tokens. It also counts the prompts that
-llama.cpp's own tokenizer cuts into the same tokens. Needs llama-cpp-python.
+llama.cpp's own tokenizer cuts into the same tokens, and says how much of an answer is the same before the first token
+that is not. GGUF files are read by llama.cpp (needs llama-cpp-python), ONNX files by OpenVINO.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--base", default="smollm2")
     parser.add_argument("--prompts", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--formats", nargs="+", default=["gguf-f32", "gguf"])
+    parser.add_argument("--formats", nargs="+", default=["gguf-f32", "gguf", "gguf-q8_0", "onnx"])
     given = parser.parse_args()
     texts = [f"{who} {what}" for who, what in product(WHO, WHAT)][: given.prompts]
     few = Examples(texts, np.zeros((len(texts), len(LABELS)), dtype=bool), LABELS, "many")
@@ -48,11 +49,12 @@ def main() -> None:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             model.export(format, Path(folder))
-            megabytes = sum(file.stat().st_size for file in Path(folder).glob("*.gguf")) / 1e6
+            megabytes = sum(file.stat().st_size for file in Path(folder).glob("model.*")) / 1e6
             found = model.try_export(Path(folder), texts)
         print(
             f"{format} ({megabytes:.0f} MB), {found['program']}: {found['same']} of {found['texts']} answers the same, "
-            f"{found['tokens_same']} prompts cut into the same tokens; {time.monotonic() - began:.0f} s",
+            f"{found['shared']:.0%} of an answer before a difference, {found['tokens_same']} prompts cut into the same "
+            f"tokens; {time.monotonic() - began:.0f} s",
             flush=True,
         )
         for theirs, ours in found["different"]:

@@ -141,8 +141,9 @@ def try_export(workspace: Workspace, model_id: str, folder: Path, texts: list[st
         texts: Texts to write answers for; empty takes up to 20 of the model's dataset, tests first.
 
     Returns:
-        {"format", "program", "texts", "same", "tokens_same", "different"}: counts of texts with equal answers and of
-        prompts cut into equal tokens, and up to three pairs that differ.
+        {"format", "program", "texts", "same", "shared", "tokens_same", "different"}: counts of texts with equal answers
+        and of prompts cut into equal tokens, the mean share of an answer before a difference, 0-1, and up to three
+        pairs that differ.
 
     Raises:
         MedbenchError: When it is no export of this model, its program is not installed, or there are no texts.

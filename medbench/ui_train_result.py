@@ -10,7 +10,11 @@ from medbench import trust_figures, ui, ui_code_figures, ui_lesion_judged
 from medbench.ui_train import draw_scores
 from medbench.workspace import Workspace, read_json
 
-_BASELINES = {"majority": "Always the most frequent label", "keywords": "Keywords learnt from the rows"}
+_BASELINES = {
+    "majority": "Always the most frequent label",
+    "keywords": "Keywords learnt from the rows",
+    "before tuning": "The base before tuning",
+}
 
 
 def draw_result(workspace: Workspace, model_id: str) -> None:

@@ -115,8 +115,9 @@ def tried(model: CausalModel, folder: Path, texts: Sequence[str], most: int = 24
         most: Tokens of each answer.
 
     Returns:
-        {"format", "program", "texts": n, "same": n with equal answers, "tokens_same": n that the program cuts into the
-        same tokens, "different": the first three that differ, [theirs, ours]}.
+        {"format", "program", "texts": n, "same": n with equal answers, "shared": mean share of an answer before the
+        first token that differs, 0-1, "tokens_same": n that the program cuts into the same tokens, "different": the
+        first three that differ, [theirs, ours]}.
 
     Raises:
         MedbenchError: When the folder is no export, is of another base, or the program is not installed.
@@ -141,7 +142,16 @@ def tried(model: CausalModel, folder: Path, texts: Sequence[str], most: int = 24
     different = [[model.prompts.text_of(one), model.prompts.text_of(other)] for one, other in pairs if one != other]
     same = len(pairs) - len(different)
     told = {"format": use["format"], "program": program, "texts": len(texts), "same": same}
+    told["shared"] = sum(_shared(*pair) for pair in pairs) / max(len(pairs), 1)
     return {**told, "tokens_same": alike, "different": different[:3]}
+
+
+def _shared(theirs: Ids, ours: Ids) -> float:
+    """Return the share of the longer answer before the first token that differs, 0-1; 1 for two empty answers."""
+    equal = 0
+    while equal < min(len(theirs), len(ours)) and theirs[equal] == ours[equal]:
+        equal += 1
+    return equal / max(len(theirs), len(ours)) if theirs or ours else 1.0
 
 
 def greedy(lm: Any, ids: Ids, end_id: int, most: int) -> Ids:
