@@ -13,6 +13,7 @@ from tiny_causal import save_tiny_lm
 from medbench.errors import MedbenchError
 from medbench.events import Say
 from medbench.families import Fitting
+from medbench.families._causal_export import shared
 from medbench.families._causal_network import load_lm
 from medbench.families._causal_onnx import read_onnx, write_onnx
 from medbench.families._causal_scoring import left_padded
@@ -43,7 +44,7 @@ def tuned(bases: dict[str, Path]) -> CausalModel:
 def test_an_export_is_read_again_and_writes_the_same(tuned: CausalModel, tmp_path: Path, format: str) -> None:
     tuned.export(format, tmp_path)
     found = tuned.try_export(tmp_path, TEXTS)
-    assert (found["format"], found["texts"], found["same"]) == (format, 4, 4), found
+    assert (found["format"], found["texts"], found["same"], found["shared"]) == (format, 4, 4, 1.0), found
     use = json.loads((tmp_path / "use.json").read_text())
     assert use["words"] == ["R50", "K76.9", "N28"] and "Possible labels" in use["before"]
 
@@ -176,3 +177,8 @@ def test_weights_that_one_onnx_file_cannot_hold_are_refused(
     with pytest.raises(MedbenchError, match="a model whose weights fit one ONNX file"):
         write_onnx(load_lm(bases["llama"], Device()), tmp_path / "m.onnx")
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_how_far_two_answers_go_together() -> None:
+    pairs = [([5, 6, 7], [5, 6, 7]), ([5, 6, 9, 9], [5, 6, 7]), ([], [5]), ([], [])]
+    assert [shared(*pair) for pair in pairs] == [1.0, 2 / 4, 0.0, 1.0]

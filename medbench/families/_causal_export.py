@@ -142,11 +142,11 @@ def tried(model: CausalModel, folder: Path, texts: Sequence[str], most: int = 24
     different = [[model.prompts.text_of(one), model.prompts.text_of(other)] for one, other in pairs if one != other]
     same = len(pairs) - len(different)
     told = {"format": use["format"], "program": program, "texts": len(texts), "same": same}
-    told["shared"] = sum(_shared(*pair) for pair in pairs) / max(len(pairs), 1)
+    told["shared"] = sum(shared(*pair) for pair in pairs) / max(len(pairs), 1)
     return {**told, "tokens_same": alike, "different": different[:3]}
 
 
-def _shared(theirs: Ids, ours: Ids) -> float:
+def shared(theirs: Ids, ours: Ids) -> float:
     """Return the share of the longer answer before the first token that differs, 0-1; 1 for two empty answers."""
     equal = 0
     while equal < min(len(theirs), len(ours)) and theirs[equal] == ours[equal]:
