@@ -15,6 +15,7 @@ import typer
 from medbench import __version__, cli_aliases, cli_mimic, cli_predict
 from medbench.cli_codes import codes_app
 from medbench.cli_lesion import explain
+from medbench.cli_report import report
 from medbench.cli_review import review_app
 from medbench.cli_runs import Column, Json, follow, give, note, picked, runs_app, told
 from medbench.errors import MedbenchError
@@ -39,6 +40,7 @@ app.command()(explain)
 app.add_typer(codes_app, name="codes")
 app.add_typer(review_app, name="review")
 app.command()(cli_predict.predict)
+app.command()(report)
 app.command("test-export")(cli_predict.test_export)
 for act in (
     cli_aliases.promote,

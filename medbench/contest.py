@@ -148,7 +148,8 @@ class Contest:
     def sentences(self, name: Callable[[str], str] = str) -> list[str]:
         """Return what these figures say; `name` turns a model's id into what the user reads."""
         champion, challenger = name(self.champion), name(self.challenger)
-        told = [f"Answers shown: {self.shown[0]:,} of {champion}, {self.shown[1]:,} of {challenger}."]
+        theirs = f", {self.shown[1]:,} of {challenger}" if self.shown[1] else ""
+        told = [f"Answers shown: {self.shown[0]:,} of {champion}{theirs}."]
         if self.agreement.n:
             told.append(f"They give the same labels to {self.agreement.words}.")
         elif self.shown[1]:

@@ -45,18 +45,18 @@ def model_card_markdown(card: Mapping[str, Any]) -> str:
         card: What `model.json` holds; facts that are missing are left out.
     """
     parts = [f"# {_cell(card.get('name') or card.get('id', 'model'))}", NOTICE]
-    parts.append(_markdown_table(("", ""), [*_identity(card), *_data(card)]))
-    figures = _figures(card)
+    parts.append(markdown_table(("", ""), [*identity(card), *data_facts(card)]))
+    figures = figure_rows(card)
     if figures:
         head = ["", "model [95 % interval]", *card.get("baselines", {})]
-        parts += ["## Metrics", f"Judged on {card.get('judged_on', 'unknown rows')}.", _markdown_table(head, figures)]
-    if _calibration(card):
-        parts += ["## Calibration", _calibration(card)]
+        parts += ["## Metrics", f"Judged on {card.get('judged_on', 'unknown rows')}.", markdown_table(head, figures)]
+    if calibration_words(card):
+        parts += ["## Calibration", calibration_words(card)]
     if promises := trust_figures.sentences(card.get("promises", {}), card.get("answer", "one")):
         parts += ["## Promises", "\n".join(f"- {_cell(line)}" for line in promises)]
     if card.get("per_label"):
         head = ["label", "items", "precision", "recall", "F1", "threshold"]
-        parts += ["## Labels", _markdown_table(head, _label_rows(card))]
+        parts += ["## Labels", markdown_table(head, label_rows(card))]
     for title, lines in (("Limits", card.get("limits")), ("Notes", card.get("notes"))):
         if lines:
             parts += [f"## {title}", "\n".join(f"- {_cell(line)}" for line in lines)]
@@ -64,11 +64,12 @@ def model_card_markdown(card: Mapping[str, Any]) -> str:
     if findings:
         parts += ["## What the dataset's check found", "\n".join(f"- {_cell(line)}" for line in findings)]
     if card.get("command"):
-        parts += ["## How it was made", f"```sh\n{card['command']}\n```", _markdown_table(("", ""), _making(card))]
+        parts += ["## How it was made", f"```sh\n{card['command']}\n```", markdown_table(("", ""), making(card))]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown; cells make no markup of their own."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
 
@@ -78,7 +79,8 @@ def _cell(value: Any) -> str:
     return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _identity(card: Mapping[str, Any]) -> Facts:
+def identity(card: Mapping[str, Any]) -> Facts:
+    """Return what a model is, as names with values."""
     answer = {"one": "one label per item", "many": "any number of labels per item"}
     facts = [
         ("Model", card.get("id")),
@@ -92,7 +94,8 @@ def _identity(card: Mapping[str, Any]) -> Facts:
     return [(name, str(value)) for name, value in facts if value]
 
 
-def _data(card: Mapping[str, Any]) -> Facts:
+def data_facts(card: Mapping[str, Any]) -> Facts:
+    """Return what it learnt from, as names with values."""
     data = card.get("dataset", {})
     splits = ", ".join(f"{name} {count:,}" for name, count in data.get("splits", {}).items())
     facts = [
@@ -103,7 +106,8 @@ def _data(card: Mapping[str, Any]) -> Facts:
     return [(name, str(value)) for name, value in facts if value]
 
 
-def _making(card: Mapping[str, Any]) -> Facts:
+def making(card: Mapping[str, Any]) -> Facts:
+    """Return how it was made, as names with values."""
     cost, versions = card.get("cost", {}), card.get("versions", {})
     facts = [
         ("Seed", card.get("seed")),
@@ -127,7 +131,7 @@ def _names(card: Mapping[str, Any], labels: Sequence[str], most: int = 12) -> st
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _figures(card: Mapping[str, Any]) -> list[list[str]]:
+def figure_rows(card: Mapping[str, Any]) -> list[list[str]]:
     """Return one row per known metric: its name, the model's value with interval, each baseline's value."""
     measured = card.get("metrics", {})
     baselines = card.get("baselines", {}).values()
@@ -148,7 +152,8 @@ def _with_interval(entry: Any, *, short: bool = False) -> str:
     return f"{value} [{facts['low']:.3f}, {facts['high']:.3f}]"
 
 
-def _calibration(card: Mapping[str, Any]) -> str:
+def calibration_words(card: Mapping[str, Any]) -> str:
+    """Say how its probabilities were calibrated; empty when the card does not know."""
     facts = card.get("calibration", {})
     if "ece_after" not in facts:
         return ""
@@ -159,7 +164,8 @@ def _calibration(card: Mapping[str, Any]) -> str:
     )
 
 
-def _label_rows(card: Mapping[str, Any]) -> list[list[str]]:
+def label_rows(card: Mapping[str, Any]) -> list[list[str]]:
+    """Return one row per label: its name, items, precision, recall, F1 and threshold."""
     return [
         [
             _names(card, [str(row["label"])]),
@@ -237,14 +243,14 @@ class _Report:
         sheet.text(f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by medbench with the model {card.get('id', '')}.")
         sheet.notice(NOTICE)
         sheet.heading("The model")
-        sheet.facts([*_identity(card), *_data(card)])
-        figures = _figures(card)
+        sheet.facts([*identity(card), *data_facts(card)])
+        figures = figure_rows(card)
         headline = [row for row in figures if row[0] in HEADLINE] or figures[:3]
         if headline:
             sheet.text(f"Judged on {card.get('judged_on', 'unknown rows')}:")
             head = ["", "model [95 % interval]", *card.get("baselines", {})]
             sheet.table(head, headline, [3, 3, *[1.5] * (len(head) - 2)])
-        for line in [_calibration(card), *card.get("limits", []), *card.get("notes", [])]:
+        for line in [calibration_words(card), *card.get("limits", []), *card.get("notes", [])]:
             if line:
                 sheet.point(str(line))
 

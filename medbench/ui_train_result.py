@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import trust_figures, ui, ui_code_figures, ui_lesion_judged
+from medbench import trust_figures, ui, ui_code_figures, ui_deploy, ui_lesion_judged
 from medbench.ui_train import draw_scores
 from medbench.workspace import Workspace, read_json
 
@@ -47,7 +47,11 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
         page = "pages/lesion.py" if card.get("item") == "image" else "pages/classify.py"
         if st.button("Classify with it", key="train_classify", type="primary", help="Open the page where it answers."):
             st.switch_page(page, query_params={"model": model_id})
-        _downloads(card)
+        _downloads(workspace, card)
+    use = st.expander("👑 Put it to use", key="train_deploy", on_change="rerun")
+    if use.open:
+        with use, ui.guarded():
+            ui_deploy.draw_in_use(workspace, {model_id: card}, "train_deploy_in")
     if "codes" in card:
         ui_code_figures.draw(card)
     _per_label(card)
@@ -55,12 +59,28 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
         ui_lesion_judged.draw_judged(workspace, card)
 
 
-def _downloads(card: dict[str, Any]) -> None:
+def _downloads(workspace: Workspace, card: dict[str, Any]) -> None:
     import json
 
-    from medbench import reports
+    from medbench import bundles, reports, run_report
 
     name = str(card["id"])
+    ui.download(
+        "Report (PDF)",
+        lambda: run_report.as_pdf(workspace, name),
+        f"{name}.pdf",
+        "train_report_pdf",
+        "application/pdf",
+        help="Figures, labels, calibration, limits, and drafts of the reporting checklists.",
+    )
+    ui.download(
+        "Everything (zip)",
+        lambda: bundles.zipped(bundles.everything(workspace, name)),
+        f"{name}.zip",
+        "train_everything",
+        "application/zip",
+        help="Model card, report as HTML and PDF, checklists with their gaps, and what is needed to repeat the run.",
+    )
     ui.download(
         "Model card", lambda: reports.model_card_markdown(card).encode(), f"{name}.md", "train_card_md", "text/markdown"
     )

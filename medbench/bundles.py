@@ -1,0 +1,148 @@
+"""Everything about a run in one place: its card, its report, its checklists, and what is needed to repeat it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata as metadata
+import io
+import json
+import platform
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medbench import checklists, reports, run_report
+from medbench.aliases import card_of
+from medbench.errors import MedbenchError
+from medbench.reports import markdown_table
+from medbench.workspace import Workspace
+
+_CHUNK = 1 << 20
+_MOMENT = (1980, 1, 1, 0, 0, 0)  # the same files make the same zip
+
+
+def everything(workspace: Workspace, model_id: str) -> dict[str, bytes]:
+    """Return file name -> bytes: model card, report as HTML and PDF, checklists, reproduce bundle.
+
+    Raises:
+        MedbenchError: There is no such model, or its files are damaged.
+    """
+    card = card_of(workspace, model_id)
+    return {
+        "model-card.md": reports.model_card_markdown(card).encode(),
+        "report.html": run_report.as_html(workspace, model_id),
+        "report.pdf": run_report.as_pdf(workspace, model_id),
+        **checklist_files(workspace, card),
+        "reproduce.zip": reproduce(workspace, model_id),
+    }
+
+
+def write(workspace: Workspace, model_id: str, folder: Path) -> list[Path]:
+    """Write all of it into a folder and return the files; files of the same names are replaced.
+
+    Raises:
+        MedbenchError: As `everything`, or the folder is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise MedbenchError("a folder for the reports", f"the file {str(folder)!r}", "Name another with --to.")
+    files = everything(workspace, model_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return [folder / name for name in files]
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Return files as one zip; the same files always make the same bytes."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _MOMENT), content, zipfile.ZIP_DEFLATED)
+    return held.getvalue()
+
+
+def checklist_files(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return file name -> Markdown of each checklist that concerns a model."""
+    found = checklists.filled(card, run_report.dataset_card(workspace, card))
+    return {f"{name.lower().replace('+', '-')}.md": _markdown(name, lines).encode() for name, lines in found.items()}
+
+
+def _markdown(name: str, lines: list[checklists.Line]) -> str:
+    rows = [[line.number, line.topic, line.asks, line.answer or "**GAP: for the authors**"] for line in lines]
+    about = f"Numbers of {checklists.SOURCES[name]}. What each item asks is said in our own words: read the original."
+    table = markdown_table(("item", "part", "asks", "answer"), rows)
+    return f"# Checklist {name}\n\n{about}\n\n{checklists.summary(lines)}\n\n{table}\n"
+
+
+def reproduce(workspace: Workspace, model_id: str) -> bytes:
+    """Return a zip with what is needed to repeat a run; the data themselves stay where they are.
+
+    run.yaml (the spec), data.json (dataset id, SHA-256 of its rows, sources, splits), environment.txt (every installed
+    package with its version), machine.json, command.sh, model-card.json and README.md.
+
+    Raises:
+        MedbenchError: There is no such model, or its files are damaged.
+    """
+    card = card_of(workspace, model_id)
+    spec = workspace.runs / str(card.get("run", model_id)) / "run.yaml"
+    files = {
+        "README.md": _readme(card).encode(),
+        **({"run.yaml": spec.read_bytes()} if spec.is_file() else {}),
+        "command.sh": f"#!/bin/sh\nset -e\n{card.get('command', '# the card names no command')}\n".encode(),
+        "data.json": _json(_data(workspace, card)),
+        "environment.txt": _environment().encode(),
+        "machine.json": _json(_machine(card)),
+        "model-card.json": _json(card),
+    }
+    return zipped(files)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, indent=1).encode()
+
+
+def _data(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, Any]:
+    facts = run_report.dataset_card(workspace, card)
+    rows = workspace.datasets / str(card.get("dataset", {}).get("id") or "-") / "rows.parquet"
+    kept = ("id", "name", "task", "n_rows", "splits", "split", "seed", "mapping", "sources", "licence", "created")
+    told = {name: facts[name] for name in kept if name in facts} or dict(card.get("dataset", {}))
+    return {**told, "rows_sha256": _sha256(rows) if rows.is_file() else None}
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(_CHUNK):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _environment() -> str:
+    """Return every installed package with its version, as pip reads it; medbench itself comes from its source tree."""
+    named = {str(one.metadata["Name"]): one.version for one in metadata.distributions() if one.metadata["Name"]}
+    ours = f"# medbench {named.pop('medbench', '')}: install it from its source tree\n"
+    return ours + "".join(f"{name}=={named[name]}\n" for name in sorted(named, key=str.lower))
+
+
+def _machine(card: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "then": {"device": card.get("device"), "versions": card.get("versions", {})},
+        "now": {"python": sys.version.split()[0], "system": platform.platform(), "processor": platform.machine()},
+    }
+
+
+def _readme(card: Mapping[str, Any]) -> str:
+    data = card.get("dataset", {})
+    python = card.get("versions", {}).get("python", "as in machine.json")
+    return f"""# To repeat the run {card.get("run", card.get("id", ""))}
+
+1. Install Python {python} and the packages of `environment.txt` (`pip install -r environment.txt`). It lists what was
+   installed when this bundle was made; `model-card.json` has the versions of the run itself.
+2. Import the data: dataset “{data.get("name", "")}”, id `{data.get("id", "")}`. `data.json` names the source files, the
+   columns and the split. The id comes out the same when rows and splits are; `rows_sha256` digests `rows.parquet`.
+3. `sh command.sh`, or `medbench train run.yaml`.
+
+With the same packages on the same kind of processor the figures come out the same; elsewhere last digits may differ.
+"""

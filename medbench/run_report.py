@@ -1,0 +1,223 @@
+"""A run on paper: what was asked, what it learnt from, how well it does, what it must not be trusted with.
+
+One list of sections is drawn twice, as HTML that needs no network and as PDF, so that the two never differ.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from medbench import checklists, metrics, trust_figures
+from medbench.reports import NOTICE, calibration_words, data_facts, figure_rows, identity, label_rows, making
+from medbench.workspace import Workspace, read_json, undamaged
+
+LABELS_MOST = 300  # rows of the table of labels; the model card holds all
+_BARS = 40
+_BINS = 10
+_STYLE = """
+body {font: 15px/1.5 system-ui, sans-serif; color: #191e24; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;}
+h1 {font-size: 1.7rem;} h2 {font-size: 1.2rem; margin-top: 2rem; border-bottom: 1px solid #d5dbe1;}
+table {border-collapse: collapse; width: 100%; font-size: .9rem; margin: .5rem 0;}
+th, td {text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid #e8ecf0;}
+.notice {background: #e8ecf0; padding: .6rem .9rem; font-weight: 600;}
+.gap {color: #a04000; font-weight: 600;}
+.bar {background: #e8ecf0; width: 12rem; height: .7rem; display: inline-block;}
+.bar i {background: #1e69aa; height: .7rem; display: block;}
+@media print {body {margin: 0; max-width: none;} h2 {break-after: avoid;} tr {break-inside: avoid;}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of the report; empty parts of it are left out.
+
+    Attributes:
+        title: Its heading.
+        text: Paragraphs.
+        points: A list.
+        facts: Names with values.
+        head: Column names of its table.
+        rows: The table.
+        shares: How wide the columns are, relative to each other.
+        bars: (name, share of 0-1) drawn as bars.
+    """
+
+    title: str
+    text: Sequence[str] = ()
+    points: Sequence[str] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    shares: Sequence[float] = ()
+    bars: Sequence[tuple[str, float]] = ()
+
+
+def sections(workspace: Workspace, model_id: str) -> tuple[dict[str, Any], list[Section]]:
+    """Return a model's card and the report's parts.
+
+    Raises:
+        MedbenchError: There is no such model, or its files are damaged.
+    """
+    from medbench.aliases import card_of
+
+    card = card_of(workspace, model_id)
+    dataset = dataset_card(workspace, card)
+    parts = [
+        Section("The model", facts=[*identity(card), *data_facts(card)]),
+        _performance(card),
+        _labels(card),
+        Section("Calibration and promises", text=_trust(card), **_reliability(workspace, card)),
+        Section("Limits and notes", points=[str(one) for one in [*card.get("limits", ()), *card.get("notes", ())]]),
+        Section("What the dataset's check found", points=list(card.get("dataset", {}).get("findings", ()))),
+        Section("How it was made", text=[str(card.get("command", ""))], facts=making(card)),
+        *(_checklist(name, lines) for name, lines in checklists.filled(card, dataset).items()),
+    ]
+    return card, [part for part in parts if _says_something(part)]
+
+
+def dataset_card(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the card of what a model learnt from; empty when it has been deleted or belongs to another machine."""
+    name = str(card.get("dataset", {}).get("id") or "")
+    path = workspace.datasets / name / "dataset.json"
+    return read_json(path) if name and path.is_file() else {}
+
+
+def _says_something(part: Section) -> bool:
+    return any((any(part.text), part.points, part.facts, part.rows, part.bars))
+
+
+def _performance(card: Mapping[str, Any]) -> Section:
+    baselines = list(card.get("baselines", {}))
+    head = ["", "model [95 % interval]", *baselines]
+    text = [f"Judged on {card.get('judged_on', 'unknown rows')}."]
+    return Section("How well it does", text, head=head, rows=figure_rows(card), shares=[3, 3, *[1.5] * len(baselines)])
+
+
+def _labels(card: Mapping[str, Any]) -> Section:
+    rows = label_rows(card) if card.get("per_label") else []
+    head = ["label", "items", "precision", "recall", "F1", "threshold"]
+    bars = [(row[0], float(entry["f1"])) for row, entry in zip(rows, card.get("per_label", ()), strict=False)]
+    more = f" The first {LABELS_MOST} of {len(rows):,}; the model card holds all." if len(rows) > LABELS_MOST else ""
+    few = bars if len(bars) <= _BARS else []
+    return Section(
+        "Each label", [more], head=head, rows=rows[:LABELS_MOST], shares=[5, 1, 1.2, 1.2, 1.2, 1.2], bars=few
+    )
+
+
+def _trust(card: Mapping[str, Any]) -> list[str]:
+    promises = trust_figures.sentences(card.get("promises", {}), card.get("answer", "one"))
+    return [calibration_words(card), *promises]
+
+
+def _reliability(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table of claimed against true shares, from the answers the run kept."""
+    path = workspace.model(str(card["id"])) / "judged.npz"
+    if not path.exists():
+        return {}
+    with undamaged(path.parent, "model"), np.load(path, allow_pickle=False) as kept:
+        truth, probabilities = kept["truth"], kept["probabilities"]
+    curve = metrics.reliability_curve(truth, probabilities, "many" if card.get("answer") == "many" else "one", _BINS)
+    rows = [[f"{row['claimed']:.2f}", f"{row['true']:.2f}", f"{int(row['n']):,}"] for row in curve]
+    return {
+        "head": ["mean probability", "share that was true", "pairs of item and label"],
+        "rows": rows,
+        "shares": [1] * 3,
+    }
+
+
+def _checklist(name: str, lines: Sequence[checklists.Line]) -> Section:
+    rows = [[line.number, line.topic, line.asks, line.answer or "GAP: for the authors"] for line in lines]
+    text = [
+        f"A draft from the run. Numbers of {checklists.SOURCES[name]}; what each item asks is said in our own words.",
+        checklists.summary(lines),
+    ]
+    return Section(
+        f"Checklist {name}", text, head=["", "part", "asks", "answer"], rows=rows, shares=[0.6, 1.6, 3.6, 4.2]
+    )
+
+
+# --- drawn -----------------------------------------------------------------------------------------------------
+
+
+def as_html(workspace: Workspace, model_id: str) -> bytes:
+    """Return the report as one HTML page that needs no network. Raises MedbenchError as `sections` does."""
+    card, parts = sections(workspace, model_id)
+    title = html.escape(str(card.get("name") or model_id))
+    body = "".join(map(_html_section, parts))
+    page = (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head><body><h1>{title}</h1><p>{html.escape(_made(model_id))}</p>"
+        f'<p class="notice">{html.escape(NOTICE)}</p>{body}</body></html>'
+    )
+    return page.encode()
+
+
+def _made(model_id: str) -> str:
+    return f"Report of the model {model_id}, made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by medbench."
+
+
+def _html_section(part: Section) -> str:
+    pieces = [f"<h2>{html.escape(part.title)}</h2>"]
+    pieces += [f"<p>{html.escape(line)}</p>" for line in part.text if line]
+    if part.points:
+        pieces.append("<ul>" + "".join(f"<li>{html.escape(point)}</li>" for point in part.points) + "</ul>")
+    if part.facts:
+        pieces.append(_html_table((), part.facts))
+    if part.bars:
+        pieces.append("<table><tr><th>label</th><th>F1</th></tr>" + "".join(map(_html_bar, part.bars)) + "</table>")
+    if part.rows:
+        pieces.append(_html_table(part.head, part.rows))
+    return "".join(pieces)
+
+
+def _html_bar(bar: tuple[str, float]) -> str:
+    name, share = bar
+    drawn = f'<span class="bar"><i style="width:{share:.0%}"></i></span>'
+    return f"<tr><td>{html.escape(name)}</td><td>{drawn} {share:.3f}</td></tr>"
+
+
+def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>" if head else ""
+    return f"<table>{top}{''.join(map(_html_row, rows))}</table>"
+
+
+def _html_row(row: Sequence[str]) -> str:
+    cells = (
+        f'<td class="gap">{html.escape(cell)}</td>' if cell.startswith("GAP") else f"<td>{html.escape(cell)}</td>"
+        for cell in row
+    )
+    return "<tr>" + "".join(cells) + "</tr>"
+
+
+def as_pdf(workspace: Workspace, model_id: str) -> bytes:
+    """Return the report as PDF (A4, fonts embedded). Raises MedbenchError as `sections` does."""
+    from medbench.report_sheet import Sheet
+
+    card, parts = sections(workspace, model_id)
+    sheet = Sheet(NOTICE)
+    sheet.title(str(card.get("name") or model_id))
+    sheet.text(_made(model_id))
+    sheet.notice(NOTICE)
+    for part in parts:
+        sheet.heading(part.title)
+        for line in filter(None, part.text):
+            sheet.text(line)
+        for point in part.points:
+            sheet.point(point)
+        if part.facts:
+            sheet.facts(part.facts)
+        for name, share in part.bars:
+            sheet.bar(name, share, None, decided=True)
+        if part.rows and part.title.startswith("Checklist"):
+            for number, topic, asks, answer in part.rows:
+                sheet.text(f"{number}  {topic}: {asks}", bold=True)
+                sheet.text(answer)
+        elif part.rows:
+            sheet.table(part.head, part.rows, part.shares)
+    return sheet.done()
