@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medbench import runs
+from medbench import runs, worker_mlflow
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
 from medbench.records import SPLITS, Device, Examples, Metric, RunSpec
@@ -129,6 +129,7 @@ def _train(
         card["codes"] = judging.code_figures(judged, parts, rng)
     checks = _heat_checks(judged, parts, card, say)
     _save(workspace, folder.name, dataset, judged, card, checks)
+    worker_mlflow.mirror(workspace, card, say)
     figures = {name: round(metric.value, 4) for name, metric in judged.metrics.items()}
     if say.stopping:
         say("cancelled", model=folder.name, sentence="Stopped early; the best model so far was kept.", metrics=figures)
