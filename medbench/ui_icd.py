@@ -165,7 +165,11 @@ def begin(workspace: Workspace, text: str, coder: Coder, read: NoteFile | None =
     finally:
         bar.empty()
     proposed = tuple(one.code.label for one in coded.proposals)
-    st.session_state["icd_coded"] = (coded, CodeSheet(before.acts, proposed))
+    sheet = CodeSheet(before.acts, proposed)
+    st.session_state["icd_coded"] = (coded, sheet)
+    if not before.acts and before.proposed != proposed:
+        # So that a note is not lost with the browser's tab: the history opens it again.
+        coding_history.keep(workspace, text, coded.model, sheet, str(st.session_state.get("icd_who", "")))
     st.session_state["icd_round"] = st.session_state.get("icd_round", 0) + 1
 
 

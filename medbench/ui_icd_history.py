@@ -17,7 +17,7 @@ def draw_history(workspace: Workspace) -> None:
     """Draw the coded notes, newest first."""
     found = coding_history.newest(workspace)
     if not found:
-        ui.empty("Nothing has been coded yet. What you accept or reject on a note is listed here.")
+        ui.empty("Nothing has been coded yet. Every note that was coded is listed here, with what you decided.")
         return
     import pandas as pd
 

@@ -33,13 +33,13 @@ def draw_one(workspace: Workspace, coder: Coder) -> None:
 
 def _take(workspace: Workspace, coder: Coder) -> None:
     """Draw the boxes, and find codes when asked to; a problem is told and leaves what stands below as it is."""
-    st.session_state.setdefault("icd_text", "")
     read: NoteFile | None = st.session_state.pop("icd_read", None)
     if read is not None:
         # The box is drawn after this: a text that came from a file has to be put there before.
         st.session_state["icd_text"] = read.text
     paste, drop = st.columns([3, 1])
-    paste.text_area(
+    # No default is put into the session: after a restart of the server it would wipe what stands in an open browser.
+    text = paste.text_area(
         "Clinical note",
         key="icd_text",
         height=170,
@@ -65,7 +65,7 @@ def _take(workspace: Workspace, coder: Coder) -> None:
         if problem := st.session_state.pop("icd_problem", None):
             raise problem
         if pressed or st.session_state.pop("icd_again", False):
-            ui_icd.begin(workspace, st.session_state["icd_text"], coder, read)
+            ui_icd.begin(workspace, text, coder, read)
     except MedbenchError as error:
         ui.show_error(error)
 

@@ -102,6 +102,12 @@ def test_the_dictionary_codes_in_the_table_that_is_chosen(home: Workspace, start
     assert "as it was before your last change" in words_on(app)
 
 
+def test_a_note_that_was_coded_is_kept_before_anything_is_decided(home: Workspace, started: AppTest) -> None:
+    coded(coded(started))
+    (kept,) = coding_history.newest(home)
+    assert (kept.text, kept.sheet.acts) == (EXAMPLE, ())
+
+
 def test_decisions_come_back_with_the_note(home: Workspace) -> None:
     coding_history.keep(home, EXAMPLE, "", CodeSheet().act(Act("accept", PRESSURE, "", "AB", 1.0)), "AB")
     app = coded(opened(PAGE))
