@@ -12,6 +12,7 @@ import numpy.typing as npt
 from medbench import code_metrics, metrics, splits, trust
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
+from medbench.evidence_figures import evidence_figures
 from medbench.families import Family, FamilyOptions, Fitting, Model, check_relearning
 from medbench.records import Examples, Metric, Scores, SplitName, Truth
 from medbench.trust import Stranger, Trust
@@ -78,6 +79,8 @@ class Judged:
         known_splits: The splits that `known` is made of, in its order.
         notes: Facts the card must state.
         placed: Where items of `known` lie, for the most similar ones.
+        evidence: How far its evidence agrees with the annotators' (`evidence_figures`); None when they marked none,
+            and for out-of-fold scores: the model knows those items by now.
     """
 
     model: Model
@@ -90,6 +93,7 @@ class Judged:
     known_splits: tuple[SplitName, ...]
     notes: list[str]
     placed: Placed
+    evidence: dict[str, Any] | None = None
 
 
 def judge(
@@ -127,6 +131,7 @@ def judge(
     measured = metrics.evaluate(
         judged.truth, probabilities, decided, answer=judged.answer, groups=judged.groups or None, rng=fitting.rng
     )
+    evidence = None if which == "out-of-fold" else evidence_figures(model, judged, decided, say)
     known_splits: tuple[SplitName, ...] = ("train", "validation") if family.cheap else ("train",)
     notes = [] if which == "test" else [_NO_TEST]
     if keep_learning and which == "test" and not say.stopping:
@@ -139,7 +144,8 @@ def judge(
     confidence = replace(confidence, stranger=_strangers(placed, scale, fitting.rng))
     per_label = _label_rows(judged, probabilities, decided, confidence)
     outcome = Outcome(which, probabilities, judged.truth, decided, _reliability(judged, raw))
-    return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes, placed)
+    told = (measured, per_label, words, outcome, known, known_splits, notes, placed, evidence)
+    return Judged(model, confidence, *told)
 
 
 def _reliability(judged: Examples, raw: Scores) -> npt.NDArray[np.float64]:
@@ -284,13 +290,16 @@ class _FoldSay(Say):
 
 
 def code_figures(judged: Judged, parts: dict[str, Examples], rng: np.random.Generator) -> dict[str, Any]:
-    """Return what the coding field reports of the judged items: see `code_metrics.card_figures`."""
+    """Return what the coding field reports of the judged items: see `code_metrics.card_figures`.
+
+    Where annotators marked evidence, "evidence" says how far the model's agrees (`evidence_figures`).
+    """
     outcome = judged.outcome
     fitted = [parts[split] for split in judged.known_splits if split != "test"]
     learnt = np.sum([part.truth.sum(axis=0) for part in fitted], axis=0)
     where = {"test": ["test"], "validation": ["validation"]}.get(outcome.split, ["train", "validation"])
     groups = tuple(group for split in where for group in parts[split].groups)
-    return code_metrics.card_figures(
+    figures = code_metrics.card_figures(
         judged.model.labels,
         outcome.truth,
         outcome.probabilities,
@@ -299,6 +308,7 @@ def code_figures(judged: Judged, parts: dict[str, Examples], rng: np.random.Gene
         rng=rng,
         groups=groups or None,
     )
+    return {**figures, "evidence": judged.evidence} if judged.evidence else figures
 
 
 def majority(train: Examples, judged: Examples, rng: np.random.Generator) -> dict[str, Metric]:

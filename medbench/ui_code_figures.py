@@ -40,6 +40,8 @@ def draw(card: dict[str, Any]) -> None:
     ]
     _table(pd.DataFrame(rows), "codes", ("full code", "three characters"))
     st.caption("Three characters: E11.9 and E11.65 both count as E11. At 8: among the eight most probable codes.")
+    if evidence := codes.get("evidence"):
+        _evidence(evidence)
     for part, words in (("frequency", "By how often training saw the code"), ("chapters", "By chapter")):
         frame = pd.DataFrame(
             [
@@ -57,6 +59,17 @@ def draw(card: dict[str, Any]) -> None:
         if len(frame):
             st.markdown(f"**{words}**")
             _table(frame, part, ("precision", "recall", "F1"))
+
+
+def _evidence(found: dict[str, Any]) -> None:
+    """Draw how far the words the model shows agree with those that annotators marked."""
+    st.markdown("**Evidence**")
+    overlap, touching = found["overlap"], found["touching"]
+    ui.facts({"Overlap with the annotators' words": ui.with_interval(overlap), "Touches them": ui.share(touching)})
+    st.caption(
+        f"Of {ui.count_of(found['n'], 'code')} that it decided for rightly and annotators marked words for. "
+        "Overlap: characters in both of those in either. Touches: at least one character in both."
+    )
 
 
 def _interval(figure: dict[str, Any]) -> str:

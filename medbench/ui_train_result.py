@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -10,6 +10,12 @@ from medbench import trust_figures, ui, ui_code_figures, ui_deploy, ui_lesion_ju
 from medbench.ui_train import draw_scores
 from medbench.workspace import Workspace, read_json
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MANY = 60  # labels; more are paged
+_PAGE = 25
+_NUMBERS = ("items", "precision", "recall", "F1", "AUC", "threshold")
 _BASELINES = {
     "majority": "Always the most frequent label",
     "keywords": "Keywords learnt from the rows",
@@ -89,23 +95,38 @@ def _downloads(workspace: Workspace, card: dict[str, Any]) -> None:
 
 
 def _per_label(card: dict[str, Any]) -> None:
+    frame = label_frame(card)
+    st.markdown("**Each label**")
+    if len(frame) <= _MANY:
+        _short_table(frame)
+    else:
+        ui.grid(
+            frame,
+            f"train_per_label_{card['id']}",
+            page_size=_PAGE,
+            widths={"code": 130, **dict.fromkeys(_NUMBERS, 110)},
+            decimals=dict.fromkeys(_NUMBERS[1:], 3),
+        )
+        st.caption("Click a heading to sort; its menu filters. The download has all rows.")
+    ui.download("This table as CSV", lambda: ui.csv_bytes(frame), "labels.csv", "train_labels_csv", "text/csv")
+
+
+def label_frame(card: dict[str, Any]) -> pd.DataFrame:
+    """Return the figures of every label of a card, one a row; codes stand in a column of their own."""
     import pandas as pd
 
     names = card.get("label_names", {})
-    rows = [
-        {
-            "label": names.get(row["label"], row["label"]),
-            "items": row["n"],
-            "precision": row["precision"],
-            "recall": row["recall"],
-            "F1": row["f1"],
-            "AUC": row.get("auc"),
-            "threshold": row.get("threshold"),
-        }
-        for row in card["per_label"]
-    ]
-    frame = pd.DataFrame(rows)
-    st.markdown("**Each label**")
+    coded = "codes" in card
+    rows = []
+    for row in card["per_label"]:
+        name = names.get(row["label"], row["label"])
+        code = {"code": row["label"].partition(":")[2] or row["label"]} if coded else {}
+        figures = (row["n"], row["precision"], row["recall"], row["f1"], row.get("auc"), row.get("threshold"))
+        rows.append({**code, "label": name, **dict(zip(_NUMBERS, figures, strict=True))})
+    return pd.DataFrame(rows)
+
+
+def _short_table(frame: pd.DataFrame) -> None:
     st.dataframe(
         frame,
         hide_index=True,
@@ -121,4 +142,3 @@ def _per_label(card: dict[str, Any]) -> None:
             },
         },
     )
-    ui.download("This table as CSV", lambda: ui.csv_bytes(frame), "labels.csv", "train_labels_csv", "text/csv")

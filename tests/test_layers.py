@@ -45,6 +45,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2g", ("mimic_dataset",)),
     ("3", ("tasks", "families")),
     ("4a", ("mimic_jobs", "runs", "predicting", "preflight", "history", "uploads", "searching")),
+    ("4a", ("evidence_figures",)),
     ("4a", ("review_learning", "review_decisions")),
     ("4b", ("review_simulation", "review_readers")),
     ("4b", ("batches", "evaluating", "lesion_heat", "coding", "coding_history", "gathering")),
