@@ -80,12 +80,10 @@ def import_mimic(
 
     with told(as_json):
         order = Order(folder, _version(version), patients, seed, name, notes, tuple(split_ids or ()), not only_coding)
-        path, verdict = _build(order, drop, as_json)
+        path, verdict = _built(order, drop, as_json)
         facts: dict[str, Any] = {"database": str(path), **asdict(verdict)}
         if dataset:
             facts["dataset"], facts["labels"] = _dataset(path, dataset, codes, icd, min_count, as_json)
-        if not as_json:
-            _describe(verdict)
     give(facts, as_json, lambda: "\n".join([str(path), *([str(facts["dataset"])] if dataset else [])]))
 
 
@@ -115,9 +113,7 @@ def prepare(
 
     with told(as_json):
         order = Order(folder, _version(version), patients, seed, "", notes, tuple(split_ids or ()), False)
-        path, verdict = _build(order, drop, as_json)
-        if not as_json:
-            _describe(verdict)
+        path, _ = _built(order, drop, as_json)
         dataset_id, labels = _dataset(path, dataset or path.stem[:-11], codes, icd, min_count, as_json)
         count = mimic_tokens.tokenise(path, _tokenizer(tokenizer), _teller(as_json))
         facts = {"database": str(path), "dataset": dataset_id, "labels": labels, "tokens": asdict(count)}
@@ -151,16 +147,20 @@ def _version(text: str) -> Any:
     return {"3": "iii", "4": "iv"}.get(text.lower(), text.lower())
 
 
-def _build(order: Any, drop: bool, quiet: bool) -> tuple[Path, Verdict]:
+def _built(order: Any, drop: bool, quiet: bool) -> tuple[Path, Verdict]:
+    """Build the database, or find it built, and describe it."""
     from medbench import mimic
 
     with _stopping() as stop:
         try:
-            return mimic.build(Workspace.here(), order, drop=drop, say=_teller(quiet), stop=stop)
+            path, verdict = mimic.build(Workspace.here(), order, drop=drop, say=_teller(quiet), stop=stop)
         except Stopped:
             raise MedbenchError(
                 "a database built to the end", "a stop by you", "Nothing was left behind; give the command again."
             ) from None
+    if not quiet:
+        _describe(verdict)
+    return path, verdict
 
 
 @contextmanager

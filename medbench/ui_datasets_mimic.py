@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
@@ -17,6 +19,10 @@ from medbench.mimic_jobs import MimicJob
 from medbench.tasks import Task
 from medbench.workspace import Workspace
 
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+ChoiceT = TypeVar("ChoiceT")
 _EVERY = 1.0
 INTRO = (
     "MIMIC-III v1.4 or MIMIC-IV v2.2 and 3.1 as PhysioNet hands them out (CSV or CSV.GZ). The folder is read where it "
@@ -79,9 +85,7 @@ def _form(workspace: Workspace) -> None:
         help="On the computer that medbench runs on. For MIMIC-IV the folder that holds hosp.",
     ).strip()
     columns = st.columns([1, 1, 1])
-    version: Version = columns[0].segmented_control(
-        "Version", list(TITLES), default="iii", required=True, format_func=lambda one: TITLES[one], key="mimic_version"
-    )
+    version = _one_of(columns[0], "Version", TITLES, "iii", "mimic_version", "Which download it is.")
     patients = columns[1].number_input(
         "Patients",
         0,
@@ -197,27 +201,28 @@ def _bullets(sentences: list[str]) -> list[str]:
     return [f"- {ui.plain(sentence)}" for sentence in sentences]
 
 
+def _one_of(
+    place: DeltaGenerator, title: str, words: Mapping[ChoiceT, str], default: ChoiceT, key: str, help: str
+) -> ChoiceT:
+    """Draw a choice of one; `words` are what the user reads."""
+    chosen: ChoiceT = place.segmented_control(
+        title, list(words), default=default, required=True, format_func=words.__getitem__, key=key, help=help or None
+    )
+    return chosen
+
+
 def _dataset(workspace: Workspace, task: Task, path: Path) -> None:
     st.subheader("Make a dataset", anchor=False)
     columns = st.columns([2, 2, 2, 1])
     name = columns[0].text_input("Name", path.stem[:-11], key=f"mimic_name_{path.stem}", help="What you call it.")
-    codes: Kind = columns[1].segmented_control(
-        "Codes",
-        list(CODES),
-        default="all",
-        required=True,
-        format_func=lambda one: CODES[one],
-        key="mimic_codes",
-        help="Which codes become labels.",
-    )
-    revision: Revision = columns[2].segmented_control(
+    codes = _one_of(columns[1], "Codes", CODES, "all", "mimic_codes", "Which codes become labels.")
+    revision = _one_of(
+        columns[2],
         "Revision",
-        list(REVISIONS),
-        default="all",
-        required=True,
-        format_func=lambda one: REVISIONS[one],
-        key="mimic_icd",
-        help="Admissions of MIMIC-IV carry codes of the one or the other.",
+        REVISIONS,
+        "all",
+        "mimic_icd",
+        "Admissions of MIMIC-IV carry codes of the one or the other.",
     )
     least = columns[3].number_input(
         "At least", 1, None, 10, key="mimic_min_count", help="A code needs so many admissions to become a label."

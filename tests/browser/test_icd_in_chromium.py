@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from fpdf import FPDF
 from playwright.sync_api import Locator, Page, expect
 
 from .conftest import Server
@@ -30,6 +31,28 @@ def saved(page: Page, button: str) -> Path:
     with page.expect_download() as download:
         page.get_by_role("button", name=button, exact=True).click()
     return Path(download.value.path())
+
+
+def test_a_dropped_pdf_is_coded_and_what_it_denies_can_be_coded_anyway(server: Server, page: Page) -> None:
+    paper = FPDF()
+    paper.add_page()
+    paper.set_font("helvetica", size=12)
+    paper.multi_cell(0, 8, "Assessment: essential hypertension. He denies chest pain.")
+    page.goto(f"{server.address}/icd")
+    box = page.get_by_role("textbox", name="Clinical note")
+    expect(box).to_be_visible()
+    page.locator("input[type=file]").set_input_files(
+        {"name": "letter.pdf", "mimeType": "application/pdf", "buffer": bytes(paper.output())}
+    )
+    expect(card(page, "I10")).to_be_visible()
+    expect(box).to_have_value(re.compile("essential hypertension"))
+    page.locator(".mb-apart-card").get_by_role("button", name="Code it anyway").click()
+    expect(page.locator(".mb-apart-card.mb-accepted")).to_contain_text("R07.9")
+    page.locator("input[type=file]").set_input_files(
+        {"name": "note.pdf", "mimeType": "application/pdf", "buffer": b"PK\x03\x04\0\0"}
+    )
+    expect(page.get_by_test_id("stAlert")).to_contain_text("which is neither")
+    expect(card(page, "I10")).to_be_visible()
 
 
 def test_a_note_is_coded_by_hand_and_key(server: Server, page: Page) -> None:
