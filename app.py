@@ -25,6 +25,7 @@ def frame() -> None:
         st.Page("pages/classify.py", title="Classify", icon="🏷️", url_path="classify"),
         st.Page("pages/icd.py", title="ICD coding", icon="🧾", url_path="icd"),
         st.Page("pages/lesion.py", title="Lesions", icon="🔬", url_path="lesion"),
+        st.Page("pages/review.py", title="Review", icon="📚", url_path="review"),
     ]
     chosen = st.navigation(pages)
     st.sidebar.caption(ui.NOTICE)

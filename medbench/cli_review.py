@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -102,3 +103,118 @@ class _Told:
         if int(share * 10) > self._said:
             self._said = int(share * 10)
             note(f"{self._what}: {sentence}")
+
+
+@review_app.command("begin")
+def begin(
+    dataset: Annotated[str, typer.Argument(help="Id or name of a dataset of texts, labelled or not.")],
+    name: Annotated[str, typer.Option(help="What the review is called.")],
+    label: Annotated[list[str] | None, typer.Option(help="A label to decide on; give several for several.")] = None,
+    question: Annotated[str, typer.Option(help="What is looked for, in words.")] = "",
+    family: Annotated[str, typer.Option(help="Who ranks: linear, embedding or keywords.")] = "linear",
+    strategy: Annotated[str, typer.Option(help="mixed, certainty, uncertainty or diversity.")] = "mixed",
+    readers: Annotated[int, typer.Option(help="How many people read each record.")] = 1,
+    begin_labelled: Annotated[bool, typer.Option("--begin-labelled", help="Labels there already count.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Begin a review, to be read on the Review page, and print its id.
+
+    For example:
+
+      medbench review begin my-search --name Statins --label include --question "statins in children"
+    """
+    from dataclasses import asdict
+
+    from medbench import review
+
+    with told(as_json):
+        plan = review.create(
+            Workspace.here(), dataset, name, label or ["include"], question=question, family=family,
+            strategy=strategy, readers=readers, begin_labelled=begin_labelled,
+        )  # fmt: skip
+    give(asdict(plan), as_json, lambda: plan.id)
+
+
+@review_app.command("list")
+def list_reviews(as_json: Json = False) -> None:
+    """List the reviews, newest first. Example: medbench review list --json."""
+    from dataclasses import asdict
+
+    from medbench import review
+
+    with told(as_json):
+        plans = review.list_reviews(Workspace.here())
+    lines = [f"{plan.id}  {plan.dataset}  {', '.join(plan.labels)}  {plan.name}" for plan in plans]
+    give([asdict(plan) for plan in plans], as_json, lambda: "\n".join(lines) or "No reviews: medbench review begin")
+
+
+@review_app.command("status")
+def status(
+    review_id: Annotated[str, typer.Argument(metavar="REVIEW", help="Id; see: medbench review list.")],
+    as_json: Json = False,
+) -> None:
+    """Say how far a review is, whether reading may stop, and how well readers agree.
+
+    For example:
+
+      medbench review status statins-1a2b3c4d --json
+    """
+    from dataclasses import asdict
+
+    from medbench import review
+    from medbench.review_readers import agreement_of
+
+    with told(as_json):
+        held = review.load(Workspace.here(), review_id)
+        standing = held.journal.standing()
+        facts = {
+            "records": len(held),
+            "decided": len(standing.by_record),
+            "disagreements": len(standing.disagreements),
+            "advice": {
+                label: {**asdict(advice), "may_stop": advice.may_stop}
+                for label in held.plan.labels
+                for advice in [held.advice(standing, label)]
+            },
+            "sample": {
+                label: asdict(found)
+                for label in held.plan.labels
+                if (found := held.sampled(standing, label)) is not None
+            },
+            "agreement": [asdict(one) for one in agreement_of(standing, held.plan.labels)],
+        }
+        lines = [f"{len(standing.by_record):,} of {len(held):,} records decided."]
+        lines += [held.told(standing, label) for label in held.plan.labels]
+    give(facts, as_json, lambda: "\n".join(lines))
+
+
+@review_app.command("export")
+def export(
+    review_id: Annotated[str, typer.Argument(metavar="REVIEW", help="Id; see: medbench review list.")],
+    to: Annotated[str, typer.Option(help="csv, ris or dataset.")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="File to write; empty means REVIEW.csv or REVIEW.ris.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Take the answers out: a table, RIS with labels, or a dataset to train on.
+
+    For example:
+
+      medbench review export statins-1a2b3c4d --to ris --out read.ris
+
+      medbench review export statins-1a2b3c4d --to dataset
+    """
+    from medbench import review, review_exports
+
+    with told(as_json):
+        workspace = Workspace.here()
+        held = review.load(workspace, review_id)
+        if to == "dataset":
+            made = review_exports.as_dataset(workspace, held)
+        elif to in ("csv", "ris"):
+            data = review_exports.as_csv(held) if to == "csv" else review_exports.as_ris(held)
+            path = out or Path(f"{review_id}.{to}")
+            path.write_bytes(data)
+            made = str(path)
+        else:
+            raise MedbenchError("csv, ris or dataset", repr(to), "Choose one of these.")
+    give({"made": made}, as_json, lambda: made)

@@ -29,6 +29,7 @@ from medbench.review_choosing import STRATEGIES, Strategy, strategy_of, worth
 from medbench.review_decisions import Journal, Standing, held_by_others
 from medbench.review_learning import FAMILIES, Known, Pool, Ranker, Ranking
 from medbench.review_stopping import Advice, Estimate, advise, estimate
+from medbench.tasks import get_task
 from medbench.workspace import Workspace, checked_id, read_cards, read_json, write_json
 
 VERSION = 1
@@ -214,6 +215,21 @@ class Review:
         relevant = np.array([label in labels for labels in answers.values()], dtype=bool)
         return advise(relevant, len(self) - len(set(self.given) - set(answers)))
 
+    def told(self, standing: Standing, label: str) -> str:
+        """Return the stop advice for a label as one or two sentences."""
+        advice, name = self.advice(standing, label), f"“{label}”"
+        if not advice.found:
+            return f"{name}: nothing found yet in {advice.read:,} of {advice.total:,} records; too early to stop."
+        sure = f"{advice.confidence:.0%} sure"
+        if advice.may_stop:
+            verdict = f"Reading may stop: {advice.target:.0%} of them are found ({sure})."
+        else:
+            verdict = f"Read on: {advice.target:.0%} is not shown yet."
+        return (
+            f"{name}: {advice.found:,} found in {advice.read:,} of {advice.total:,} records; at least "
+            f"{advice.recall_low:.0%} of all there are ({sure}). {verdict}"
+        )
+
     def draw(self, who: str, count: int, rng: np.random.Generator) -> int:
         """Draw unread records at random, to be read next; return how many were drawn.
 
@@ -266,3 +282,19 @@ def load(workspace: Workspace, review_id: str) -> Review:
                 _open.pop(next(iter(_open)))
             _open[key] = Review(workspace, _plan(read_json(path)))
         return _open[key]
+
+
+def import_file(workspace: Workspace, path: Path, name: str) -> str:
+    """Keep an uploaded file as a dataset to be read, and return its id.
+
+    Args:
+        workspace: Where.
+        path: Where the bytes lie.
+        name: What the user called the file; the dataset is named after it.
+
+    Raises:
+        MedbenchError: No record of it can be used.
+    """
+    task = get_task("literature")
+    draft = datasets.draft([(path, name)], task_name=task.name, clean_label=task.clean_label)
+    return datasets.save(workspace, draft, name=name.split(".")[0] or name)

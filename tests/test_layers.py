@@ -57,6 +57,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("5a", ("batch_jobs", "comparing", "review", "reports", "exporting", "cluster", "judging", "api_guard")),
     ("5b", ("promoting", "run_report")),
     ("5b", ("lesion_report", "coding_exports", "api_icd", "api_lesion", "api_page")),
+    ("5b", ("review_exports",)),
     ("5c", ("api_jobs",)),
     ("5c", ("bundles",)),
     ("5d", ("worker_mlflow",)),
@@ -68,6 +69,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("6c", ("cli", "ui_datasets_images", "ui_icd_note", "ui_lesion_heat", "ui_lesion_history", "ui_lesion_judged")),
     ("6c", ("ui_datasets_mimic", "ui_train_models", "ui_code_figures")),
     ("6c", ("ui_deploy",)),
+    ("6c", ("ui_review",)),
     ("6d", ("ui_*",)),
     ("7", ("__main__", "app", "pages")),
 )

@@ -1,0 +1,154 @@
+"""The Review page's frame: choosing a review, and beginning one on a dataset or a dropped file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import streamlit as st
+
+from medbench import review, ui
+from medbench.datasets import list_datasets
+from medbench.families import get_family
+from medbench.review import Review
+from medbench.review_choosing import STRATEGIES
+from medbench.review_learning import FAMILIES
+from medbench.workspace import Workspace
+
+NEW = "new"
+STRATEGY_NAMES = {
+    "mixed": "Mixed: mostly the most relevant",
+    "certainty": "Most likely relevant first",
+    "uncertainty": "Most doubtful first",
+    "diversity": "Least like those read first",
+}
+WHY = {
+    "certainty": "🎯 most likely relevant",
+    "uncertainty": "❓ the ranking is in most doubt",
+    "diversity": "🧭 least like what was read",
+    "order": "🎲 nothing learnt yet",
+    "sample": "🎲 random sample",
+    "second": "👥 waits for another reader",
+    "skipped": "⏭️ skipped before",
+    "undone": "↩️ taken back",
+}
+UPLOAD = ["csv", "tsv", "ris", "nbib", "txt", "xml", "bib", "json", "jsonl", "xlsx", "gz"]
+
+
+def choose(workspace: Workspace) -> Review | None:
+    """Draw the choice of review; returns the chosen one, or None while a new one is being described."""
+    plans = review.list_reviews(workspace)
+    if not plans:
+        ui.empty("No review yet. Choose what to read, and say what you look for.")
+        _begin(workspace)
+        return None
+    names = {plan.id: f"{plan.name} · {ui.when(plan.created)}" for plan in plans} | {NEW: "➕ Begin a new review"}
+    asked = st.query_params.get("review", plans[0].id)
+    chosen = st.selectbox(
+        "Review",
+        list(names),
+        index=list(names).index(asked) if asked in names else 0,
+        format_func=names.__getitem__,
+        key="review_chosen",
+        help="Each has its own dataset, labels and decisions.",
+    )
+    if chosen == NEW:
+        _begin(workspace)
+        return None
+    st.query_params["review"] = chosen
+    return review.load(workspace, chosen)
+
+
+def reader() -> str:
+    """Draw the box for the reader's initials and return them."""
+    return st.text_input(
+        "Your initials", key="review_who", help="Kept with every decision you make.", persist_state="session", width=140
+    ).strip()
+
+
+def _begin(workspace: Workspace) -> None:
+    """Draw what a new review needs to know."""
+    st.subheader("A new review", anchor=False)
+    cards = {str(card["id"]): card for card in list_datasets(workspace) if card["item"] == "text"}
+    source = st.segmented_control(
+        "What to read", ["A dataset", "A file"], default="A dataset" if cards else "A file", key="review_source",
+        help="A dataset that is here already, or the file of a search: PubMed, RIS, a table.", required=True,
+    )  # fmt: skip
+    dropped, dataset = None, ""
+    if source == "A file":
+        dropped = st.file_uploader(
+            "File with the records",
+            type=UPLOAD,
+            key="review_file",
+            help="Titles and abstracts are found by themselves.",
+        )
+    elif cards:
+        dataset = st.selectbox(
+            "Dataset",
+            list(cards),
+            format_func=lambda one: f"{cards[one]['name']} · {ui.count_of(int(cards[one]['n_rows']), 'row')}",
+            key="review_dataset",
+            help="Labels are not needed.",
+        )
+    else:
+        ui.empty("No dataset of texts yet.", "Add a dataset", "pages/datasets.py", {"add": "1"})
+    with st.form("review_new", border=False):
+        asked = _asked(cards.get(dataset, {}))
+        pressed = st.form_submit_button("Begin", type="primary", help="You can stop and come back at any time.")
+    if pressed:
+        if dropped is not None:
+            with st.spinner("Reading the file…"), TemporaryDirectory() as folder:
+                path = Path(folder) / "dropped"
+                path.write_bytes(dropped.getvalue())
+                dataset = review.import_file(workspace, path, dropped.name)
+        if not dataset:
+            st.warning("Choose what to read first: a dataset or a file.")
+            return
+        plan = review.create(workspace, dataset, **asked)
+        st.query_params["review"] = plan.id
+        st.session_state.pop("review_chosen", None)
+        st.rerun()
+
+
+def _asked(card: dict[str, Any]) -> dict[str, Any]:
+    """Draw the fields of a new review and return what `review.create` takes."""
+    name = st.text_input(
+        "Name", key="review_name", help="How you will find it again.", placeholder="Statins in children"
+    )
+    labels = st.multiselect(
+        "Labels",
+        [*(str(label) for label in card.get("labels", ())), "include"],
+        default=["include"],
+        accept_new_options=True,
+        key="review_labels",
+        help="What you decide on. One label means: include or exclude. Several: each record gets those that apply.",
+    )
+    question = st.text_area(
+        "What you look for",
+        key="review_question",
+        height=90,
+        help="Your question or inclusion criteria, in plain words. Ranks the records until you have read some.",
+        placeholder="Randomised trials of statins in children with familial hypercholesterolaemia",
+    )
+    with st.expander("More options"):
+        strategy = st.selectbox(
+            "Order", STRATEGIES, format_func=STRATEGY_NAMES.__getitem__, key="review_strategy",
+            help="Mixed finds relevant records early and still looks at what is doubtful or new.",
+        )  # fmt: skip
+        family = st.selectbox(
+            "Who ranks", FAMILIES, format_func=lambda one: get_family(one).title, key="review_family",
+            help="Linear learns in a moment. Sentence vectors know synonyms, but read every text first: minutes.",
+        )  # fmt: skip
+        readers = st.number_input(
+            "Readers of each record", 1, 9, 1, key="review_readers", help="2 for double reading with settlement."
+        )
+        known = st.checkbox(
+            "Labels that are there already count as read",
+            key="review_known",
+            help="Rows of the dataset that carry labels are learnt from, and not shown again.",
+        )
+    return {
+        "name": name, "labels": labels, "question": question, "family": family, "strategy": strategy,
+        "readers": int(readers), "begin_labelled": known,
+    }  # fmt: skip

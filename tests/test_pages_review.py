@@ -1,0 +1,126 @@
+"""The Review page: begin, read by button, undo, settle, progress, take out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pages_at_work import make_dataset, opened, words_on
+from streamlit.testing.v1 import AppTest
+
+from medbench import datasets, review
+from medbench.review import Review
+from medbench.workspace import Workspace
+
+PAGE = "pages/review.py"
+
+
+def begun(home: Workspace, folder: Path, labels: tuple[str, ...] = ("heart",), readers: int = 1) -> Review:
+    plan = review.create(home, make_dataset(home, folder), "Hearts", labels, question="cardiac rhythm", readers=readers)
+    return review.load(home, plan.id)
+
+
+def as_reader(held: Review, who: str = "ab", tab: str = "Read") -> AppTest:
+    app = opened(PAGE, review=held.plan.id)
+    app.session_state["review_tab"] = tab
+    app.session_state["review_who"] = who
+    app.run()
+    assert not app.exception
+    assert not app.error
+    return app
+
+
+def test_an_empty_workspace_offers_to_begin(home: Workspace) -> None:
+    app = opened(PAGE)
+    assert "No review yet" in words_on(app)
+    assert app.title[0].value == "Review"
+
+
+def test_a_review_begins_on_a_dataset(home: Workspace, tmp_path: Path) -> None:
+    dataset = make_dataset(home, tmp_path, labelled=False)
+    app = opened(PAGE)
+    app.text_input(key="review_name").set_value("Airways")
+    app.text_area(key="review_question").set_value("breath and airway")
+    next(button for button in app.button if button.label == "Begin").click().run()
+    assert not app.exception
+    (plan,) = review.list_reviews(home)
+    assert (plan.name, plan.dataset, plan.labels) == ("Airways", dataset, ("include",))
+    assert "Type your initials" in words_on(app)
+
+
+def test_reading_undoing_and_noting(home: Workspace, tmp_path: Path) -> None:
+    held = begun(home, tmp_path)
+    app = as_reader(held)
+    first = app.session_state["review_now"][2].record
+    app.text_input(key=f"review_note_{first}").set_value("clear case")
+    app.button(key="review_key_Y").click().run()
+    (decision,) = held.journal.standing().decisions
+    assert (decision.record, decision.labels, decision.note, decision.who) == (first, ("heart",), "clear case", "ab")
+    assert app.session_state["review_now"][2].record != first
+    assert app.text_input(key=f"review_note_{app.session_state['review_now'][2].record}").value == ""
+    app.button(key="review_key_N").click().run()
+    app.button(key="review_key_U").click().run()
+    app.button(key="review_key_S").click().run()
+    assert [one.verdict for one in held.journal.standing().decisions] == ["read", "read", "unsure", "skip"]
+    skipped = held.journal.standing().decisions[-1].record
+    app.button(key="review_key_Z").click().run()
+    assert len(held.journal.standing().decisions) == 3
+    assert app.session_state["review_now"][2].record == skipped
+    assert not app.exception
+    held.ranker.wait(60)
+
+
+def test_several_labels_are_put_on_and_kept(home: Workspace, tmp_path: Path) -> None:
+    held = begun(home, tmp_path, ("heart", "lung"))
+    app = as_reader(held)
+    app.button(key="review_label_1").click().run()
+    app.button(key="review_label_2").click().run()
+    app.button(key="review_label_1").click().run()
+    app.button(key="review_key_Y").click().run()
+    assert held.journal.standing().decisions[0].labels == ("lung",)
+    assert app.button(key="review_label_2").label.startswith("⬜")
+    held.ranker.wait(60)
+
+
+def test_a_disagreement_is_settled(home: Workspace, tmp_path: Path) -> None:
+    held = begun(home, tmp_path, readers=2)
+    held.journal.decide(5, "read", ["heart"], "ab", note="rhythm")
+    held.journal.decide(5, "read", [], "cd")
+    app = as_reader(held, "boss", "Settle")
+    assert "1 record waits" in words_on(app)
+    assert "rhythm" in words_on(app)
+    app.button_group(key="review_settle_5").set_value(["heart"]).run()
+    app.button(key="review_settle_go").click().run()
+    assert held.journal.standing().answers == {5: ("heart",)}
+    assert "Nothing waits to be settled" in words_on(app)
+    held.ranker.wait(60)
+
+
+def test_progress_advice_sample_and_agreement(home: Workspace, tmp_path: Path) -> None:
+    held = begun(home, tmp_path, readers=2)
+    assert "Nothing is read yet" in words_on(as_reader(held, tab="Progress and stopping"))
+    for record in range(56):
+        relevant = ["heart"] if "cardiac" in held.texts[record] else []
+        held.journal.decide(record, "read", relevant, "ab")
+        if record < 12:
+            held.journal.decide(record, "read", [] if record == 3 else relevant, "cd")
+    app = as_reader(held, tab="Progress and stopping")
+    shown = words_on(app)
+    assert "found in 55 of 60 records" in shown  # record 3 is not settled
+    assert "irrelevant" in shown
+    statistics = list(app.dataframe[0].value["statistic"])
+    assert statistics == ["Krippendorff's α", "Cohen's κ"]
+    app.button(key="review_draw").click().run()
+    assert not app.exception
+    assert len(held.journal.standing().samples[0].records) == 4
+
+
+def test_answers_become_a_dataset(home: Workspace, tmp_path: Path) -> None:
+    held = begun(home, tmp_path)
+    assert "Nothing is read yet" in words_on(as_reader(held, tab="Take out"))
+    for record in range(30):
+        held.journal.decide(record, "read", ["heart"] if "cardiac" in held.texts[record] else [], "ab")
+    app = as_reader(held, tab="Take out")
+    app.button(key="review_make").click().run()
+    assert not app.exception
+    card = datasets.load(home, app.session_state["review_made"]).card
+    assert (card["name"], card["n_labelled"]) == ("Hearts, read", 30)
