@@ -208,6 +208,29 @@ def train(
 
 
 @app.command()
+def tune(
+    spec: Annotated[list[str] | None, typer.Argument(help="A YAML spec and key=value overrides.")] = None,
+    task: Annotated[str, typer.Option(help="The job: literature.")] = "literature",
+    family: Annotated[str | None, typer.Option(help="The method: linear, embedding, encoder, vision.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset id or name.")] = None,
+    minutes: Annotated[float, typer.Option(help="Stop searching after so many minutes.")] = 10,
+    trials: Annotated[int, typer.Option(help="Try at most so many sets of options.")] = 40,
+    detach: Annotated[bool, typer.Option("--detach", help="Start it and return at once.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search the options that you do not give, on the validation split; then train with the best and judge it once.
+
+    A search that was stopped goes on with `medbench runs resume ID`.
+
+    For example:
+
+      medbench tune --family linear --dataset ohsumed --minutes 5 options.loss=svm
+    """
+    words = [*(spec or []), f"tune.minutes={minutes}", f"tune.trials={trials}"]
+    train(words, task, family, dataset, detach, as_json)
+
+
+@app.command()
 def models(as_json: Json = False) -> None:
     """List the models that can answer. Example: medbench models --json."""
     from medbench import predicting

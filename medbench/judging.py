@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medbench import code_metrics, metrics, splits, trust
+from medbench import code_metrics, metrics, splits, trust, trust_figures
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
 from medbench.evidence_figures import evidence_figures
@@ -287,6 +287,21 @@ class _FoldSay(Say):
         """Say progress aloud, keep the rest."""
         if kind == "progress":
             self.outer(kind, **{**fields, "sentence": self.told})
+
+
+def trust_facts(judged: Judged) -> dict[str, Any]:
+    """Return how scores were calibrated, and what was promised beside the test items' answers and what it came to."""
+    fitted, outcome, labels = judged.trust, judged.outcome, judged.model.labels
+    measured = trust_figures.measured(fitted, outcome.probabilities, outcome.truth, labels)
+    return {
+        "calibration": {
+            "method": fitted.method,
+            "ece_before": round(fitted.ece_before, 5),
+            "ece_after": round(fitted.ece_after, 5),
+        },
+        "coverage": fitted.coverage,
+        "promises": measured if outcome.split == "test" else {},
+    }
 
 
 def code_figures(judged: Judged, parts: dict[str, Examples], rng: np.random.Generator) -> dict[str, Any]:

@@ -251,6 +251,15 @@ class Device:
     memory: int = 0
 
 
+class TuneSpec(BaseModel):
+    """How long a run searches its options before it trains the model that is kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    minutes: float = Field(default=10, gt=0, le=10_000, description="Stop searching after so many minutes.")
+    trials: int = Field(default=40, ge=1, le=10_000, description="Try at most so many sets of options, a count.")
+
+
 class RunSpec(BaseModel):
     """What a run is asked to do: one YAML file, one form, one command line."""
 
@@ -268,6 +277,9 @@ class RunSpec(BaseModel):
         "Empty means yes for families that fit in seconds, no for fine-tuned networks.",
     )
     options: dict[str, Any] = Field(default_factory=dict, description="The family's own options.")
+    tune: TuneSpec | None = Field(
+        default=None, description="Search the options that are not given, on the validation split; empty: no search."
+    )
 
 
 def join_text(title: str, text: str) -> str:

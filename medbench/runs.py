@@ -333,8 +333,9 @@ def command_line(spec: RunSpec) -> str:
     import shlex
 
     parts = ["medbench", "train", "--task", spec.task, "--family", spec.family, "--dataset", spec.dataset]
-    plain = spec.model_dump(exclude={"task", "family", "dataset", "options"}, exclude_defaults=True)
+    plain = spec.model_dump(exclude={"task", "family", "dataset", "options", "tune"}, exclude_defaults=True)
     parts += [f"{key}={value}" for key, value in plain.items()]
+    parts += [f"tune.{key}={value}" for key, value in spec.tune or ()]
     parts += [f"options.{key}={json.dumps(value)}" for key, value in spec.options.items()]
     return shlex.join(parts)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import trust_figures, ui, ui_code_figures, ui_deploy, ui_lesion_judged
+from medbench import trust_figures, ui, ui_code_figures, ui_deploy, ui_lesion_judged, ui_train_search
 from medbench.ui_train import draw_scores
 from medbench.workspace import Workspace, read_json
 
@@ -60,6 +60,7 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
             ui_deploy.draw_in_use(workspace, {model_id: card}, "train_deploy_in")
     if "codes" in card:
         ui_code_figures.draw(card)
+    ui_train_search.draw_found(card)
     _per_label(card)
     if card.get("item") == "image":
         ui_lesion_judged.draw_judged(workspace, card)

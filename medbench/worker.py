@@ -98,7 +98,7 @@ def _train(
 ) -> None:
     import numpy as np
 
-    from medbench import datasets, judging
+    from medbench import datasets, judging, tuning
     from medbench.families import Fitting, Surroundings
     from medbench.tasks import get_task
 
@@ -110,13 +110,15 @@ def _train(
             f"a dataset with {' or '.join(sorted(family.answers))} label(s) per item", dataset.answer, "Choose another."
         )
     device = chosen_device(spec.device)
-    rows = {split: len(examples) for split, examples in parts.items()}
+    rows = {split: len(part) for split, part in parts.items()}
     say("started", device=device.name, rows=rows, options=options.model_dump(mode="json"), resumed=resume)
     rng = np.random.default_rng(spec.seed)
     baselines = _baselines(workspace, spec, dataset, parts, say)
     headline = get_task(spec.task).metrics[0]
     around = Surroundings(workspace, dataset.id, dataset.item, headline)
     fitting = Fitting(rng, device, say, folder / "checkpoints", resume, around)
+    searched = tuning.for_run(spec, family, parts, fitting, folder)
+    options = searched.options if searched else options
     keep_learning = family.cheap if spec.keep_learning is None else spec.keep_learning
     balanced = headline == "balanced_accuracy"
     if before := judging.before_tuning(family, options, parts, fitting, balanced=balanced):
@@ -125,17 +127,23 @@ def _train(
     say("stage", name="save", sentence="Writing the model and its card.")
     seconds = time.monotonic() - began
     card = _card(folder.name, spec, options.model_dump(mode="json"), dataset, judged, baselines, seconds, device.name)
+    if searched:
+        searched.write_on(card)
     if spec.task == "icd":
         card["codes"] = judging.code_figures(judged, parts, rng)
     checks = _heat_checks(judged, parts, card, say)
     _save(workspace, folder.name, dataset, judged, card, checks)
     worker_mlflow.mirror(workspace, card, say)
+    _tell_the_end(say, folder.name, judged, seconds)
+
+
+def _tell_the_end(say: Say, model: str, judged: Judged, seconds: float) -> None:
     figures = {name: round(metric.value, 4) for name, metric in judged.metrics.items()}
     if say.stopping:
-        say("cancelled", model=folder.name, sentence="Stopped early; the best model so far was kept.", metrics=figures)
+        say("cancelled", model=model, sentence="Stopped early; the best model so far was kept.", metrics=figures)
     else:
-        sentence = f"Finished in {seconds:.0f} seconds."
-        say("finished", model=folder.name, sentence=sentence, seconds=round(seconds, 1), metrics=figures)
+        told = f"Finished in {seconds:.0f} seconds."
+        say("finished", model=model, sentence=told, seconds=round(seconds, 1), metrics=figures)
 
 
 def _baselines(
@@ -212,6 +220,8 @@ def _card(
     seconds: float,
     device: str,
 ) -> dict[str, Any]:
+    from medbench.judging import trust_facts
+
     facts = dataset.card
     return {
         "version": VERSION,
@@ -238,7 +248,7 @@ def _card(
         "judged_on": judged.judged_on,
         "per_label": judged.per_label,
         "baselines": baselines,
-        **_trust_facts(judged),
+        **trust_facts(judged),
         "cost": {"seconds": round(seconds, 1), "peak_memory": _peak_memory(), "size": 0},
         "versions": _versions(),
         "command": runs.command_line(spec),
@@ -246,23 +256,6 @@ def _card(
         "limits": _limits(facts, judged),
         "licence": facts.get("licence", ""),
         "notes": [*_verdicts(judged.metrics, baselines), *judged.model.notes(), *judged.notes],
-    }
-
-
-def _trust_facts(judged: Judged) -> dict[str, Any]:
-    """Return how scores were calibrated, and what was promised beside the test items' answers and what it came to."""
-    from medbench import trust_figures
-
-    trust, outcome, labels = judged.trust, judged.outcome, judged.model.labels
-    measured = trust_figures.measured(trust, outcome.probabilities, outcome.truth, labels)
-    return {
-        "calibration": {
-            "method": trust.method,
-            "ece_before": round(trust.ece_before, 5),
-            "ece_after": round(trust.ece_after, 5),
-        },
-        "coverage": trust.coverage,
-        "promises": measured if outcome.split == "test" else {},
     }
 
 

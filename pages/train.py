@@ -11,6 +11,7 @@ from medbench import (
     ui_train_plan,
     ui_train_result,
     ui_train_run,
+    ui_train_search,
 )
 from medbench.records import RunSpec
 from medbench.workspace import Workspace
@@ -23,9 +24,10 @@ def draw_plan(workspace: Workspace) -> None:
     ui_train_plan.draw_baseline(workspace, dataset)
     family = ui_train_plan.choose_family(dataset)
     options = ui_train_form.draw_options(family, ui_train_models.trained_on(workspace, dataset))
+    tune = ui_train_search.draw_search(family)
     fields = ui_train_form.draw_frame([card.name for card in preflight.graphics_cards()])
     ui_train_form.draw_refill()
-    spec = RunSpec(task=dataset.task, family=family.name, dataset=dataset.id, options=options, **fields)
+    spec = RunSpec(task=dataset.task, family=family.name, dataset=dataset.id, options=options, **fields, **tune)
     ui_train_plan.draw_start(workspace, spec)
 
 

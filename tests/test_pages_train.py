@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from medbench import datasets, runs
 from medbench.events import Say
 from medbench.families import families_for
-from medbench.records import RunSpec
+from medbench.records import RunSpec, TuneSpec
 from medbench.runs import Run
 from medbench.workspace import Workspace, read_json, write_json
 
@@ -126,6 +126,25 @@ def test_the_form_is_filled_from_yaml(full: tuple[Workspace, str, Run]) -> None:
     page.button(key="train_yaml_fill").click().run()
     command = healthy(page).code[0].value
     assert command.endswith(f"--dataset {full[1]} seed=5 'options.loss=\"logistic\"' options.C=3.5")
+
+
+def test_a_search_is_asked_for_and_its_trials_are_shown(full: tuple[Workspace, str, Run]) -> None:
+    place, dataset, _ = full
+    page = open_page()
+    page.toggle(key="train_tune").set_value(True)
+    page = page.run()
+    page.number_input(key="train_tune_trials").set_value(9)
+    page = healthy(page.run())
+    assert any("tune.minutes=10.0 tune.trials=9" in str(code.value) for code in page.code)
+    spec = RunSpec(task="literature", family="linear", dataset=dataset, tune=TuneSpec(minutes=1, trials=9))
+    run = runs.start(place, spec)
+    for _ in runs.follow(place, run):
+        pass
+    card = read_json(place.model(run) / "model.json")
+    assert len(card["tuning"]["trials"]) >= 3 and any("are the best of" in note for note in card["notes"])
+    page = healthy(open_page("Runs", run=run))
+    assert len(page.get("plotly_chart")) >= 1
+    assert "Every finished trial is a line" in words(page)
 
 
 def test_a_bad_yaml_is_refused_in_words(full: tuple[Workspace, str, Run]) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -152,6 +152,7 @@ class Family(ABC, Generic[OptionsT]):
             train + validation instead of on the validation split alone, and the final fit uses both.
         relearns: False when it must not be fitted again on all rows after it was judged.
         combines: True when its models are made of other models; such ones are not combined again.
+        space: Options that a search tries: (low, high), (low, high, "log"), or True for all values of a choice.
         Options: The pydantic class of its options.
     """
 
@@ -163,6 +164,7 @@ class Family(ABC, Generic[OptionsT]):
     cheap: ClassVar[bool] = False
     relearns: ClassVar[bool] = True
     combines: ClassVar[bool] = False
+    space: ClassVar[Mapping[str, tuple[Any, ...] | Literal[True]]] = {}
     Options: type[OptionsT]
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -215,6 +215,7 @@ class Causal(Family[CausalOptions]):
     items: ClassVar[frozenset[ItemKind]] = frozenset({"text"})
     answers: ClassVar[frozenset[AnswerKind]] = frozenset({"one", "many"})
     Options = CausalOptions
+    space: ClassVar[Mapping[str, Any]] = {"learning_rate": (5e-5, 2e-3, "log"), "imbalance": True}
 
     def fit(self, train: Examples, validation: Examples, options: CausalOptions, fitting: Fitting) -> CausalModel:
         """Tune adapters on `train`, keep what was best on `validation`; a stop keeps the best so far.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -136,6 +136,7 @@ class Embedding(Family[EmbeddingOptions]):
     answers: ClassVar[frozenset[AnswerKind]] = frozenset({"one", "many"})
     cheap = True
     Options = EmbeddingOptions
+    space: ClassVar[Mapping[str, Any]] = {"head": True, "balance": (0.0, 1.0), "windows": (1, 3)}
 
     def fit(self, train: Examples, validation: Examples, options: EmbeddingOptions, fitting: Fitting) -> EmbeddingModel:
         """Read every text (once per process) and fit the head; `validation` is not used.

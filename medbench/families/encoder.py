@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -183,6 +183,11 @@ class Encoder(Family[EncoderOptions]):
     items: ClassVar[frozenset[ItemKind]] = frozenset({"text"})
     answers: ClassVar[frozenset[AnswerKind]] = frozenset({"one", "many"})
     Options = EncoderOptions
+    space: ClassVar[Mapping[str, Any]] = {
+        "learning_rate": (1e-5, 3e-4, "log"),
+        "imbalance": True,
+        "dropout": (0.0, 0.3),
+    }
 
     def fit(self, train: Examples, validation: Examples, options: EncoderOptions, fitting: Fitting) -> EncoderModel:
         """Fine-tune on `train`, keep what was best on `validation`; a stop keeps the best so far.

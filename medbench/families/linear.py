@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -203,6 +203,14 @@ class Linear(Family[LinearOptions]):
     answers = frozenset({"one", "many"})
     cheap = True
     Options = LinearOptions
+    space: ClassVar[Mapping[str, Any]] = {
+        "loss": True,
+        "C": (0.02, 8.0, "log"),
+        "class_weight": True,
+        "emphasis": True,
+        "words": (1, 3),
+        "pieces": True,
+    }
 
     def fit(self, train: Examples, validation: Examples, options: LinearOptions, fitting: Fitting) -> LinearModel:
         """Choose the terms, weigh them, and fit one classifier per label. `validation` is not looked at.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -317,6 +317,12 @@ class Vision(Family[VisionOptions]):
     items: ClassVar[frozenset[ItemKind]] = frozenset({"image"})
     answers: ClassVar[frozenset[AnswerKind]] = frozenset({"one", "many"})
     Options = VisionOptions
+    space: ClassVar[Mapping[str, Any]] = {
+        "learning_rate": (1e-4, 3e-3, "log"),
+        "dropout": (0.0, 0.6),
+        "smoothing": (0.0, 0.2),
+        "imbalance": True,
+    }
 
     def fit(self, train: Examples, validation: Examples, options: VisionOptions, fitting: Fitting) -> VisionModel:
         """Fine-tune on `train`, keep what was best on `validation`; a stop keeps the best so far.

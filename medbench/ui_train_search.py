@@ -1,0 +1,108 @@
+"""Searching options on the Train page: the switch on the form, and what a search found on the result page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from medbench import ui
+from medbench.families import Family
+from medbench.records import TuneSpec
+
+KEYS = {"minutes": "train_tune_minutes", "trials": "train_tune_trials"}
+SWITCH = "train_tune"
+
+
+def draw_search(family: Family[Any]) -> dict[str, Any]:
+    """Draw the switch and its two limits; return the spec's "tune", or nothing when it is off or cannot be had."""
+    if not family.space:
+        return {}
+    names = ", ".join(name.replace("_", " ") for name in family.space)
+    on = st.toggle(
+        "Search the options",
+        key=SWITCH,
+        help=f"Tries sets of options on the validation split and trains with the best. Searched: {names}. "
+        "An option that you change above is kept as you set it.",
+        persist_state="session",
+    )
+    if not on:
+        return {}
+    left, right, _ = st.columns(3)
+    minutes = left.number_input(
+        "Minutes",
+        min_value=0.5,
+        max_value=10_000.0,
+        step=5.0,
+        key=KEYS["minutes"],
+        **_first("minutes", 10.0),
+        help="The search ends after so many minutes; the final training comes on top.",
+        persist_state="session",
+    )
+    trials = right.number_input(
+        "Trials",
+        min_value=1,
+        max_value=10_000,
+        step=10,
+        key=KEYS["trials"],
+        **_first("trials", 40),
+        help="At most so many sets of options are tried.",
+        persist_state="session",
+    )
+    return {"tune": {"minutes": minutes, "trials": trials}}
+
+
+def _first(name: str, value: float) -> dict[str, Any]:
+    """Return a widget's first value, unless the form has filled it already."""
+    return {} if KEYS[name] in st.session_state else {"value": value}
+
+
+def fill(wanted: TuneSpec | None) -> None:
+    """Put a spec's search into the form's widgets."""
+    st.session_state[SWITCH] = wanted is not None
+    for name, value in wanted or ():
+        st.session_state[KEYS[name]] = value
+
+
+def draw_found(card: dict[str, Any]) -> None:
+    """Draw what a search tried: which options matter, every trial as a line, and the table."""
+    found = card.get("tuning")
+    if not found:
+        return
+    import pandas as pd
+
+    title = str(found["headline"]).replace("_", " ")
+    rows = [
+        {"trial": each["number"], title: each["value"], "state": each["state"], "s": each["seconds"], **each["options"]}
+        for each in found["trials"]
+    ]
+    frame = pd.DataFrame(rows).sort_values(title, ascending=False, na_position="last")
+    with st.expander(f"The search: {len(rows)} trials", key="train_found"):
+        if found["importance"]:
+            st.caption("How much of the difference between trials each option explains.")
+            shares = pd.DataFrame({"option": list(found["importance"]), "share": list(found["importance"].values())})
+            st.bar_chart(shares, x="option", y="share", horizontal=True, sort="-share", height=40 + 36 * len(shares))
+        st.caption(f"Every finished trial is a line; yellow is the best {title}. Drag along an axis to pick lines.")
+        st.plotly_chart(_parallel(frame, list(found["trials"][0]["options"]), title), key="train_parallel")
+        st.dataframe(frame, hide_index=True, key="train_trials")
+        ui.download("This table as CSV", lambda: ui.csv_bytes(frame), "trials.csv", "train_trials_csv", "text/csv")
+
+
+def _parallel(frame: Any, options: list[str], title: str) -> Any:
+    """Return parallel coordinates of the finished trials."""
+    import plotly.graph_objects as go
+
+    done = frame[frame["state"] == "complete"]
+    axes: list[dict[str, Any]] = []
+    for name in options:
+        if done[name].dtype.kind in "if":
+            axes.append({"label": name, "values": done[name]})
+        else:
+            words = sorted(done[name].astype(str).unique())
+            values = [words.index(str(value)) for value in done[name]]
+            axes.append({"label": name, "values": values, "tickvals": list(range(len(words))), "ticktext": words})
+    axes.append({"label": title, "values": done[title]})
+    lines = go.Parcoords(dimensions=axes, line={"color": done[title], "colorscale": "Viridis"})
+    figure = go.Figure(lines)
+    figure.update_layout(height=340, margin={"l": 70, "r": 50, "t": 50, "b": 20})
+    return figure
