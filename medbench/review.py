@@ -220,14 +220,14 @@ class Review:
         advice, name = self.advice(standing, label), f"“{label}”"
         if not advice.found:
             return f"{name}: nothing found yet in {advice.read:,} of {advice.total:,} records; too early to stop."
-        sure = f"{advice.confidence:.0%} sure"
+        sure = f"{100 * advice.confidence:.0f} % sure"
         if advice.may_stop:
-            verdict = f"Reading may stop: {advice.target:.0%} of them are found ({sure})."
+            verdict = f"Reading may stop: {100 * advice.target:.0f} % of them are found ({sure})."
         else:
-            verdict = f"Read on: {advice.target:.0%} is not shown yet."
+            verdict = f"Read on: {100 * advice.target:.0f} % is not shown yet."
         return (
             f"{name}: {advice.found:,} found in {advice.read:,} of {advice.total:,} records; at least "
-            f"{advice.recall_low:.0%} of all there are ({sure}). {verdict}"
+            f"{100 * advice.recall_low:.0f} % of all there are ({sure}). {verdict}"
         )
 
     def draw(self, who: str, count: int, rng: np.random.Generator) -> int:

@@ -37,11 +37,8 @@ def draw_progress(held: Review) -> None:
     for label in held.plan.labels:
         advice = held.advice(standing, label)
         st.markdown(f"{'✅' if advice.may_stop else '📖'} {ui.plain(held.told(standing, label))}")
-        st.caption(
-            f"p = {advice.p:.3f} that so few would have come lately if 95 % were not found. "
-            f"A hint, no proof: the last {ui.count_of(advice.streak, 'record')} in a row "
-            f"{'was' if advice.streak == 1 else 'were'} irrelevant."
-        )
+        streak = f" A hint, no proof: the last {advice.streak:,} in a row were irrelevant." if advice.streak > 1 else ""
+        st.caption(f"p = {advice.p:.3f} that so few would have come lately if 95 % were not found.{streak}")
     st.caption(
         "After Callaghan and Müller-Hansen (2020). It trusts that the order is better than chance; a random sample of "
         "the unread needs no such trust."
