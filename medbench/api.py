@@ -24,110 +24,40 @@ from fastapi import Depends, FastAPI, File, Form, Query, Request, Response, Uplo
 from fastapi import Path as PathField
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
-from medbench import __version__, aliases, batches, contest, gathering, predicting, runs
+from medbench import __version__, aliases, batches, contest, explaining, gathering, predicting, runs
 from medbench.api_guard import Guard, RefusedError, TooLargeError, problem
 from medbench.api_jobs import add_jobs, as_response
 from medbench.api_page import page
+from medbench.api_questions import (
+    EVIDENCE_LIMIT,
+    ITEMS_LIMIT,
+    CompareIn,
+    ExplainIn,
+    ExplainOut,
+    PredictIn,
+    PredictOut,
+    Problem,
+)
 from medbench.batches import Batch
 from medbench.errors import MedbenchError, OversizedError
 from medbench.mapping import guess
 from medbench.predicting import Loaded
 from medbench.readers import open_source
-from medbench.records import ColumnMap, Item, Prediction, Span
+from medbench.records import ColumnMap, Item
 from medbench.workspace import Workspace, read_json
 
-ITEMS_LIMIT = 1000
-EVIDENCE_LIMIT = 50  # items; explaining one asks the model some hundred times
-TEXT_LIMIT = 1_000_000  # bytes of UTF-8, title and text together
 _STEM_LIMIT, _SUFFIX_LIMIT = 120, 12  # characters of a file name and of its ending that are kept
-_HALVES = re.compile("[\ud800-\udfff]")  # JSON can say them, UTF-8 cannot
 # What starlette's parser of forms says, under status 400, of a form that is sound but too large.
 _TOO_MUCH = re.compile(r"Too many (files|fields)\.|Part exceeded maximum size")
 _THREADS = 4
 _WATCH_EVERY = 0.5  # seconds between looks whether the client is still there
 ResultT = TypeVar("ResultT")
-
-
-class Problem(BaseModel):
-    """Why a request was refused."""
-
-    expected: str = Field(description="What was expected.")
-    found: str = Field(description="What was found instead.")
-    todo: str = Field(description="What to do.")
-
-
-class ItemIn(BaseModel):
-    """One abstract or note."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: str | None = Field(
-        default=None, max_length=500, description="Your own id; the position (from 1) when left out."
-    )
-    title: str = Field(default="", description="Title; may be empty.")
-    text: str = Field(default="", description="Abstract or full text.")
-
-    def item(self, position: int) -> Item:
-        """Return the record, its text checked for size."""
-        for part in (self.title, self.text):
-            if _HALVES.search(part):
-                raise RefusedError(422, "text in Unicode", "half a surrogate pair", "Send whole characters.")
-        size = len(self.title.encode()) + len(self.text.encode())
-        if size > TEXT_LIMIT:
-            raise RefusedError(
-                413, f"at most {TEXT_LIMIT:,} bytes of text per item", f"{size:,} bytes", "Shorten the text."
-            )
-        return Item(self.id or str(position), self.title, self.text)
-
-
-class PredictIn(BaseModel):
-    """A question about up to 1,000 items."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str = Field(description="Model id, as GET /models lists it, or @job, as GET /aliases lists it.")
-    items: list[ItemIn] = Field(min_length=1, description=f"1 to {ITEMS_LIMIT:,} items.")
-    evidence: bool = Field(
-        default=False,
-        description=f"Also say which words drove each decided label; at most {EVIDENCE_LIMIT} items then.",
-    )
-
-
-class ExplainIn(BaseModel):
-    """A question about the reasons for one label."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str = Field(description="Model id, as GET /models lists it.")
-    item: ItemIn = Field(description="The item.")
-    label: str | None = Field(default=None, description="A label of the model; the most probable one when left out.")
-
-
-class PredictOut(BaseModel):
-    """Answers in the order of the items. Labels are ordered: decided ones first, then by probability."""
-
-    model: str
-    predictions: list[Prediction] = Field(
-        description='Each also carries "chosen" (the decided labels), and "evidence" (see /explain) when asked for.'
-    )
-
-
-class ExplainOut(BaseModel):
-    """The evidence for one label. Spans are [start, end) in characters of `text`."""
-
-    label: str
-    method: str
-    spans: list[Span]
-    heat: list[list[float]] | None = Field(description="For images only: rows of weights, 0-1.")
-    faithfulness: float | None = Field(description="How much more the score falls without the marks than at random.")
-    text: str = Field(description="What the model read: the title, a line feed and the text.")
 
 
 def create_app(workspace: Workspace) -> FastAPI:
@@ -177,6 +107,11 @@ def _add_lists(app: FastAPI, workspace: Workspace) -> None:
         """`@name` stands wherever a model id does. Each job with its champion, challenger and changes."""
         return [job.as_json() for job in aliases.jobs(workspace)]
 
+    @app.get("/models/{model_id}/methods", summary="List how a model can be explained", tags=["models"])
+    def methods(model_id: Annotated[str, PathField(description="As GET /models lists it.")]) -> list[dict[str, Any]]:
+        """Its best method first, each with what it does; for models of texts."""
+        return [asdict(method) for method in explaining.methods_for(_load(workspace, model_id))]
+
     @app.get("/runs", summary="List the training runs", tags=["runs"])
     def list_runs() -> list[dict[str, Any]]:
         """Newest first: queued, running, finished, failed, cancelled or lost."""
@@ -204,6 +139,11 @@ def _add_answers(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimi
     async def explain(question: ExplainIn) -> Response:
         """The words or sentences that drove one label, with signed weights and how faithful the marks are."""
         return await work(lambda: _explained(workspace, question))
+
+    @app.post("/explain/compare", summary="Say why, by several methods, and how far they agree", tags=["answers"])
+    async def compare(question: CompareIn) -> Response:
+        """What each method marks, how faithful it is, and rank correlation and shared words of each two."""
+        return await work(lambda: _compared(workspace, question))
 
     @app.post("/predict/file", response_class=FileResponse, summary="Label a file", tags=["answers"])
     async def predict_file(
@@ -274,7 +214,8 @@ def _predicted(workspace: Workspace, question: PredictIn) -> Response:
     return as_response({"model": loaded.id, "predictions": told})
 
 
-def _explained(workspace: Workspace, question: ExplainIn) -> Response:
+def _asked(workspace: Workspace, question: ExplainIn) -> tuple[Loaded, Item, str]:
+    """Return model, item and label of a question about reasons."""
     item = question.item.item(1)
     loaded = _load(workspace, question.model)
     if not item.joined:
@@ -282,13 +223,24 @@ def _explained(workspace: Workspace, question: ExplainIn) -> Response:
     label = question.label
     if label is None:
         label = max(predicting.predict(loaded, [item])[0].labels, key=lambda score: score.probability).label
-    return as_response(_reasons(loaded, item, label))
+    return loaded, item, label
 
 
-def _reasons(loaded: Loaded, item: Item, label: str) -> dict[str, Any]:
-    explanation = predicting.explain(loaded, item, label)
-    heat = None if explanation.heat is None else explanation.heat.tolist()
-    return {**asdict(explanation), "heat": heat, "text": item.joined}
+def _explained(workspace: Workspace, question: ExplainIn) -> Response:
+    return as_response(_reasons(*_asked(workspace, question), question.method))
+
+
+def _compared(workspace: Workspace, question: CompareIn) -> Response:
+    loaded, item, label = _asked(workspace, question)
+    asked = [name.strip() for name in question.method.split(",") if name.strip()]
+    names = asked or explaining.quick_for(loaded)
+    return as_response({**explaining.compare(loaded, item, label, names).as_json(), "text": item.joined})
+
+
+def _reasons(loaded: Loaded, item: Item, label: str, method: str = "") -> dict[str, Any]:
+    asked = explaining.explain(loaded, item, label, method) if method else predicting.explain(loaded, item, label)
+    heat = None if asked.heat is None else asked.heat.tolist()
+    return {**asdict(asked), "heat": heat, "text": item.joined}
 
 
 def _answered_file(

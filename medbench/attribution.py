@@ -6,12 +6,13 @@ Everything here works on any model that scores texts; the caller passes a functi
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from medbench.records import Explanation, Span
+from medbench.records import Explanation, Faithfulness, Span
 
 Stretch = tuple[int, int]
 """[start, end) in characters of the original text."""
@@ -30,11 +31,20 @@ _FUNCTION_WORD = re.compile(
     r"those|to|was|we|were|when|where|which|while|who|will|with|would"
 )
 _ODDS_FLOOR = 1e-6
+SENTENCES_SHARE = 0.34
+"""At most this share of a text's words counts as the marks where whole sentences are marked."""
+_STEPS = (0.1, 0.3, 0.5, 0.7, 0.9)  # symmetric: taking words away in one random order is bringing them in its reverse
+_ORDERS = 3
 
 
 def word_spans(text: str) -> list[Stretch]:
     """Return the whole words of `text`, in order; inner hyphens and apostrophes belong to it ("IL-6", "don't")."""
     return [match.span() for match in _WORD.finditer(text)]
+
+
+def is_function_word(word: str) -> bool:
+    """Return whether a word in lower case says nothing by itself ("of", "was"); negations say something."""
+    return _FUNCTION_WORD.fullmatch(word) is not None
 
 
 def sentence_spans(text: str) -> list[Stretch]:
@@ -96,12 +106,17 @@ def occlusion(score_texts: ScoreTexts, text: str, units: Sequence[Stretch]) -> t
     return tuple(Span(start, end, float(drop)) for (start, end), drop in zip(units, drops, strict=True))
 
 
+def log_odds(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return the log-odds of scores in [0, 1], which are kept a millionth away from both ends."""
+    kept = np.clip(np.asarray(scores, dtype=np.float64), _ODDS_FLOOR, 1 - _ODDS_FLOOR)
+    odds: npt.NDArray[np.float64] = np.log(kept) - np.log1p(-kept)
+    return odds
+
+
 def _drops(score_texts: ScoreTexts, text: str, groups: Sequence[Sequence[Stretch]]) -> npt.NDArray[np.float64]:
     if not groups:
         return np.zeros(0)
-    scores = np.asarray(score_texts([text, *(occlude(text, group) for group in groups)]), dtype=np.float64)
-    scores = np.clip(scores, _ODDS_FLOOR, 1 - _ODDS_FLOOR)
-    odds = np.log(scores) - np.log1p(-scores)
+    odds = log_odds(score_texts([text, *(occlude(text, group) for group in groups)]))
     drops: npt.NDArray[np.float64] = odds[0] - odds[1:]
     return drops
 
@@ -145,7 +160,7 @@ def _places(text: str, sentences: Sequence[Stretch], limit: int) -> dict[str, li
     for start, end in sentences:
         for at, to in word_spans(text[start:end]):
             word = text[start + at : start + to].casefold()
-            if not _FUNCTION_WORD.fullmatch(word) and len(places) < limit:
+            if not is_function_word(word) and len(places) < limit:
                 places.setdefault(word, [])
     for start, end in word_spans(text):
         if (word := text[start:end].casefold()) in places:
@@ -153,42 +168,48 @@ def _places(text: str, sentences: Sequence[Stretch], limit: int) -> dict[str, li
     return places
 
 
-def faithfulness(
+def measure(
     score_texts: ScoreTexts,
     text: str,
     spans: Sequence[Span],
-    rng: np.random.Generator,
     *,
     share: float = 0.2,
     draws: int = 6,
-) -> float | None:
-    """Measure whether the marked evidence matters more than any other words.
-
-    The comprehensiveness of DeYoung et al. 2020 (drop of the score when the evidence is removed), less the mean drop
-    when random runs of the same numbers of words are removed.
+    curves: bool = True,
+) -> Faithfulness | None:
+    """Measure whether the marked evidence matters more than any other words; the same every time.
 
     Args:
-        score_texts: Scores one label, in [0, 1]; called once with `draws` + 2 texts.
+        score_texts: Scores one label, in [0, 1]; called once, with `draws` + 3 texts and 25 more for the curves.
         text: The original text.
         spans: The marks; only those with a positive weight count as evidence, strongest first.
-        rng: Draws the random runs.
-        share: At most this share of the text's words is removed (the strongest mark is removed in any case).
-        draws: How many random removals are averaged.
+        share: At most this share of the text's words is taken as the marks (the strongest mark in any case).
+        draws: How many random removals are averaged: runs of words of the same lengths as the marks.
+        curves: Also measure deletion and insertion, in five steps, and in three random orders of the words.
 
     Returns:
-        A number in [-1, 1]; above 0 the marks beat chance. None when nothing is marked or the text is one word.
+        None when nothing is marked or the text is one word.
     """
     words = word_spans(text)
     top, sizes = _strongest(spans, words, max(1, round(share * len(words))))
     if not top or len(words) < 2:
         return None
-    variants = [text, occlude(text, top)]
+    rng = np.random.default_rng(zlib.crc32(text.encode("utf-8", "surrogatepass")))
+    variants = [text, occlude(text, top), occlude(text, top, keep=True)]
     for _ in range(draws):
         starts = [int(rng.integers(0, len(words) - min(size, len(words)) + 1)) for size in sizes]
         runs = [(words[at][0], words[at + min(n, len(words)) - 1][1]) for at, n in zip(starts, sizes, strict=True)]
         variants.append(occlude(text, runs))
+    orders = [_order(spans, words, rng), *(rng.permutation(len(words)) for _ in range(_ORDERS))] if curves else []
+    for at, order in enumerate(orders):
+        parts = [[words[word] for word in order[: max(1, round(step * len(words)))]] for step in _STEPS]
+        variants += [occlude(text, part) for part in parts]
+        variants += [occlude(text, part, keep=True) for part in parts] if at == 0 else []
     scores = np.asarray(score_texts(variants), dtype=np.float64)
-    return float(np.clip(scores[2:].mean() - scores[1], -1.0, 1.0))
+    removed = float(scores[0] - scores[3 : 3 + draws].mean())
+    curve = scores[3 + draws :].reshape(-1, len(_STEPS)).mean(axis=1).tolist()
+    more = (curve[0], curve[1], float(np.mean(curve[2:]))) if curves else (None, None, None)
+    return Faithfulness(float(scores[0] - scores[1]), float(scores[0] - scores[2]), removed, *more)
 
 
 def _strongest(spans: Sequence[Span], words: Sequence[Stretch], budget: int) -> tuple[list[Stretch], list[int]]:
@@ -203,21 +224,48 @@ def _strongest(spans: Sequence[Span], words: Sequence[Stretch], budget: int) -> 
     return top, sizes
 
 
+def _order(spans: Sequence[Span], words: Sequence[Stretch], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return the words' positions, strongest mark first; words that no mark tells apart come in random order."""
+    weight = np.zeros(len(words))
+    for span in spans:
+        for at, (start, end) in enumerate(words):
+            if start < span.end and end > span.start:
+                weight[at] = span.weight
+    return np.lexsort((rng.random(len(words)), -weight)).astype(np.int64)
+
+
+def explained(
+    score_texts: ScoreTexts, text: str, label: str, method: str, spans: Sequence[Span], *, share: float = 0.2
+) -> Explanation:
+    """Return an explanation with these marks and how faithful they are, measured in nine readings."""
+    found = measure(score_texts, text, spans, share=share, curves=False)
+    return Explanation(label, method, tuple(spans), faithfulness=found.gain if found else None, measured=found)
+
+
 def explain(score_texts: ScoreTexts, text: str, label: str) -> Explanation:
     """Explain a label on a text by occlusion (`evidence`), and say how faithful that is; the same marks every time."""
-    spans = evidence(score_texts, text)
-    trusted = faithfulness(score_texts, text, spans, np.random.default_rng(0))
-    return Explanation(label, "occlusion", spans, faithfulness=trusted)
+    return explained(score_texts, text, label, "occlusion", evidence(score_texts, text))
 
 
-def explain_sentences(score_texts: ScoreTexts, text: str, label: str) -> Explanation:
-    """Explain a label by leaving out one sentence after the other (words, in a text of one sentence).
-
-    For models that read slowly: as many readings as there are sentences, and eight for how faithful the marks are.
-    """
+def sentence_units(text: str, most: int = 60) -> list[Stretch]:
+    """Return a text's sentences (words, in a text of one sentence); neighbours are joined where there are too many."""
     units = sentence_spans(text)
     if len(units) < 2:
         units = word_spans(text)
-    spans = tuple(span for span in occlusion(score_texts, text, units) if span.weight)
-    trusted = faithfulness(score_texts, text, spans, np.random.default_rng(0), share=0.34)
-    return Explanation(label, "occlusion of sentences", spans, faithfulness=trusted)
+    together = -(-len(units) // most)
+    parts = [units[at : at + together] for at in range(0, len(units), together)] if units else []
+    return [(part[0][0], part[-1][1]) for part in parts]
+
+
+def sentence_marks(score_texts: ScoreTexts, text: str) -> tuple[Span, ...]:
+    """Weigh a text's `sentence_units` by leaving out one after the other."""
+    return tuple(span for span in occlusion(score_texts, text, sentence_units(text)) if span.weight)
+
+
+def explain_sentences(score_texts: ScoreTexts, text: str, label: str) -> Explanation:
+    """Explain a label by its sentences, see `sentence_marks`.
+
+    For models that read slowly: as many readings as there are sentences, and nine for how faithful the marks are.
+    """
+    marks = sentence_marks(score_texts, text)
+    return explained(score_texts, text, label, "occlusion of sentences", marks, share=SENTENCES_SHARE)

@@ -14,7 +14,7 @@ import typer
 
 from medbench import __version__, cli_aliases, cli_mimic, cli_predict
 from medbench.cli_codes import codes_app
-from medbench.cli_lesion import explain
+from medbench.cli_explain import explain
 from medbench.cli_report import report
 from medbench.cli_review import review_app
 from medbench.cli_runs import Column, Json, follow, give, note, picked, runs_app, told

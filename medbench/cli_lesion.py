@@ -1,4 +1,4 @@
-"""`medbench explain MODEL PICTURE`: one photograph read whole, with its heat map as a picture or a PDF report."""
+"""`medbench explain` for models of pictures: one photograph read whole, its heat map as a picture or a PDF report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from medbench.cli_runs import Json, give, told
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
 
@@ -15,33 +14,14 @@ OPACITY = 0.45
 Fact = Annotated[str, typer.Option(help="Of the patient: age in years, male or female, where on the body.")]
 
 
-def explain(
-    model: Annotated[str, typer.Argument(help="Id of a model that reads pictures; see: medbench models.")],
-    picture: Annotated[Path, typer.Argument(help="A photograph of one lesion.")],
-    out: Annotated[Path | None, typer.Option(help="Where the heat map goes: .png, or .pdf for a report.")] = None,
-    label: Annotated[str, typer.Option(help="What the map speaks for; the decided diagnosis when empty.")] = "",
-    method: Annotated[str, typer.Option(help="Heat-map method; the first that fits when empty.")] = "",
-    age: Fact = "",
-    sex: Fact = "",
-    site: Fact = "",
-    as_json: Json = False,
-) -> None:
-    """Read one photograph of a lesion: the answer, why, how far that can be trusted, and what it resembles.
-
-    For example:
-
-      medbench explain starter-lesion mole.jpg --out mole.png
-
-      medbench explain starter-lesion mole.jpg --out mole.pdf --method layer-cam
-    """
-    with told(as_json):
-        answer, lines = _explained(model, picture, out, label, method, {"age": age, "sex": sex, "site": site})
-    give(answer, as_json, lambda: "\n".join(lines))
-
-
-def _explained(
+def explain_picture(
     model: str, path: Path, out: Path | None, label: str, method: str, told: dict[str, str]
 ) -> tuple[dict[str, Any], list[str]]:
+    """Read one photograph of a lesion; return all that is said of it, JSON-ready and in lines.
+
+    Raises:
+        MedbenchError: The picture, the model, the label, the method or a fact of the patient does not fit.
+    """
     from medbench import heat_check, lesion_heat, lesion_reading, predicting
     from medbench.lesion_history import keep
     from medbench.lesion_reading import Picture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,8 @@ from medbench.families import Family, FamilyOptions, Fitting, Model, check_relea
 from medbench.records import Examples, Metric, Scores, SplitName, Truth
 from medbench.trust import Stranger, Trust
 
+Look = Callable[[Model, Sequence[str], Truth, str], None]
+"""Given a judged model, the items it was judged on, what it decided, and their split (it learnt "out-of-fold")."""
 FOLDS = 5
 _SAMPLE_FOR_STRANGERS = 4000
 NEIGHBOURS = 20_000
@@ -104,6 +106,7 @@ def judge(
     fitting: Fitting,
     keep_learning: bool,
     balanced: bool = False,
+    look: Look = lambda *_: None,
 ) -> Judged:
     """Fit, tune trust, score the test split once, and fit the kept weights.
 
@@ -117,35 +120,34 @@ def judge(
         fitting: Randomness, device, progress and checkpoints.
         keep_learning: Fit once more on all rows after judging (weights only; the figures stay those of before).
         balanced: Decide so that rare labels get their due (tasks whose headline is balanced accuracy).
+        look: Shown the model that was judged, before it may be fitted again.
     """
     train, validation, test = parts["train"], parts["validation"], parts["test"]
-    say = fitting.say
     check_relearning(family, keep_learning)
     known, held, held_scores, model, scale, placed = _fitted(family, options, train, validation, fitting)
     confidence = trust.fit_trust(
         held_scores, held.truth, known.answer, None, None, fitting.rng, groups=held.groups, balanced=balanced
     )
-    judged, raw, which, words = _what_to_judge(family, model, parts, held, held_scores, say)
+    judged, raw, which, words = _what_to_judge(family, model, parts, held, held_scores, fitting.say)
     probabilities = confidence.calibrate(raw)
     decided = confidence.decide(probabilities)
     measured = metrics.evaluate(
         judged.truth, probabilities, decided, answer=judged.answer, groups=judged.groups or None, rng=fitting.rng
     )
-    evidence = None if which == "out-of-fold" else evidence_figures(model, judged, decided, say)
+    look(model, judged.items, decided, which)
+    evidence = None if which == "out-of-fold" else evidence_figures(model, judged, decided, fitting.say)
     known_splits: tuple[SplitName, ...] = ("train", "validation") if family.cheap else ("train",)
     notes = [] if which == "test" else [_NO_TEST]
-    if keep_learning and which == "test" and not say.stopping:
+    if keep_learning and which == "test" and not fitting.say.stopping:
         everything = _together(known, test)
-        say("stage", name="refit", sentence=f"Fitting the kept weights on all {len(everything):,} rows.")
+        fitting.say("stage", name="refit", sentence=f"Fitting the kept weights on all {len(everything):,} rows.")
         model = family.fit(everything, _nothing(known) if family.cheap else validation, options, fitting)
-        known, known_splits = everything, (*known_splits, "test")
+        known, known_splits, placed = everything, (*known_splits, "test"), _placed(model, everything, fitting.rng)
         notes.append(_KEPT_LEARNING)
-        placed = _placed(model, known, fitting.rng)
     confidence = replace(confidence, stranger=_strangers(placed, scale, fitting.rng))
     per_label = _label_rows(judged, probabilities, decided, confidence)
     outcome = Outcome(which, probabilities, judged.truth, decided, _reliability(judged, raw))
-    told = (measured, per_label, words, outcome, known, known_splits, notes, placed, evidence)
-    return Judged(model, confidence, *told)
+    return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes, placed, evidence)
 
 
 def _reliability(judged: Examples, raw: Scores) -> npt.NDArray[np.float64]:

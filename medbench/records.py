@@ -148,6 +148,32 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Faithfulness:
+    """What leaving out, and keeping, the marked words does to a label's score (0-1): are the marks what drives it?
+
+    Attributes:
+        comprehensiveness: How far the score falls without the marks; high is good (DeYoung et al. 2020).
+        sufficiency: How far it falls when nothing but the marks is kept; low is good, below 0 when it even rises.
+        random: How far it falls without as many random words, mean over several draws.
+        deletion: Mean score while the words go, strongest first; low is good (Petsiuk et al. 2018). None: not measured.
+        insertion: Mean score while they come back, strongest first; high is good. None: not measured.
+        chance: Mean score while words go or come in random order: what deletion and insertion should be better than.
+    """
+
+    comprehensiveness: float
+    sufficiency: float
+    random: float
+    deletion: float | None = None
+    insertion: float | None = None
+    chance: float | None = None
+
+    @property
+    def gain(self) -> float:
+        """How much more the score falls without the marks than without random words; above 0 beats chance."""
+        return float(min(max(self.comprehensiveness - self.random, -1.0), 1.0))
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a label got its score.
 
@@ -158,6 +184,7 @@ class Explanation:
         heat: For images: (H, W) float32 in [0, 1].
         faithfulness: Drop of the score when the marked evidence is removed minus the drop when the same amount of
             random evidence is removed, in [-1, 1]; None when it was not measured.
+        measured: What `faithfulness` rests on, for texts.
     """
 
     label: str
@@ -165,6 +192,7 @@ class Explanation:
     spans: tuple[Span, ...] = ()
     heat: npt.NDArray[np.float32] | None = None
     faithfulness: float | None = None
+    measured: Faithfulness | None = None
 
 
 @dataclass(frozen=True, slots=True)

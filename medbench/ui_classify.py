@@ -8,15 +8,14 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import aliases, predicting, trust_figures, ui
+from medbench import aliases, predicting, trust_figures, ui, ui_evidence
+from medbench.evidence_sheet import STYLE
 from medbench.predicting import Loaded
-from medbench.records import Explanation, Item, LabelScore, Prediction, Span
+from medbench.records import Item, LabelScore, Prediction
 from medbench.workspace import Workspace
 
-FOR, AGAINST = "37, 99, 205", "200, 100, 0"  # blue and orange: told apart by every kind of colour vision
 _SHOWN = 8
 _PROBABLE = 0.05
-_FAINT = 0.08  # marks weaker than this share of the strongest are left out
 _STYLE = f"""<style>
 .mb-bars {{display: grid; grid-template-columns: minmax(6rem, 16rem) 1fr 7.5rem; gap: .3rem .8rem; align-items: center;
   font-size: .95rem; max-width: 52rem;}}
@@ -26,10 +25,7 @@ _STYLE = f"""<style>
 .mb-bar span {{position: absolute; inset: 0 auto 0 0; border-radius: .2rem; background: rgba(128, 128, 128, .55);}}
 .mb-bar.mb-full span {{background: #0b7a86;}}
 .mb-bar i {{position: absolute; top: -.2rem; bottom: -.2rem; width: 2px; background: currentColor;}}
-.mb-text {{white-space: pre-wrap; line-height: 1.75; max-width: 56rem;}}
-.mb-text mark {{color: inherit; border-radius: .2rem; padding: .05rem .1rem;}}
-.mb-text mark.mb-against {{border-bottom: 2px dotted rgb({AGAINST});}}
-.mb-text mark.mb-for {{border-bottom: 2px solid rgb({FOR});}}
+{STYLE}
 </style>"""
 
 
@@ -127,7 +123,7 @@ def draw_answer(
     tabs = st.tabs(names, key=f"{key}_tabs", on_change="rerun")
     if tabs[0].open:
         with tabs[0], ui.guarded():
-            _evidence(loaded, item, answer, key)
+            ui_evidence.draw(loaded, item, {score.label: score.name for score in shown}, key)
     elif tabs[1].open:
         with tabs[1], ui.guarded():
             _similar(workspace, loaded, item)
@@ -197,71 +193,6 @@ def _conformal(loaded: Loaded, answer: Prediction) -> None:
     else:
         words = f"This set holds on average {ui.share(answer.coverage)} of a text's true labels"
     st.caption(f"{words}{trust_figures.beside_a_set(loaded.card)}: **{ui.plain(names)}**.")
-
-
-def _evidence(loaded: Loaded, item: Item, answer: Prediction, key: str) -> None:
-    shown = _most_telling(answer.labels)
-    names = {score.label: score.name for score in shown}
-    label = st.pills(
-        "Why this label?",
-        list(names),
-        default=shown[0].label,
-        required=True,
-        format_func=names.__getitem__,
-        key=f"{key}_why",
-        help="Marks what spoke for and against this label in the text.",
-    )
-    with st.spinner("Looking for the words that drove it…"):
-        reason = _explained(loaded, item, label)
-    st.html(f'<div class="mb-text">{marked(item.joined, reason.spans)}</div>')
-    st.html(
-        f'<div class="mb-text mb-fact"><mark class="mb-for" style="background: rgba({FOR}, .25)">speaks for it</mark> '
-        f'<mark class="mb-against" style="background: rgba({AGAINST}, .22)">speaks against it</mark> · '
-        f"{ui.escape(faithfulness(reason))}</div>"
-    )
-
-
-def _explained(loaded: Loaded, item: Item, label: str) -> Explanation:
-    """Return the explanation, kept in the session: torch families take seconds for one."""
-    kept: dict[tuple[str, Item, str], Explanation] = st.session_state.setdefault("classify_reasons", {})
-    asked = (loaded.id, item, label)
-    if asked not in kept:
-        while len(kept) > 50:
-            kept.pop(next(iter(kept)))
-        kept[asked] = predicting.explain(loaded, item, label)
-    return kept[asked]
-
-
-def faithfulness(reason: Explanation) -> str:
-    """Say in one or two sentences how far the marks can be believed."""
-    method, value = f"Method: {reason.method}.", reason.faithfulness
-    if not reason.spans:
-        return f"No word stands out. {method}"
-    if value is None:
-        return f"How faithful the marks are was not measured. {method}"
-    if value <= 0.01:
-        return f"The marked words matter no more than random ones ({value:+.2f}): do not lean on them. {method}"
-    words = "the marks drive the answer" if value >= 0.1 else "the marks matter a little"
-    return f"Without the marked words the score falls {value:.2f} more than without random ones: {words}. {method}"
-
-
-def marked(text: str, spans: Sequence[Span]) -> str:
-    """Return the text as escaped HTML with its spans marked: blue for, orange against, deeper for more weight."""
-    largest = max((abs(span.weight) for span in spans), default=0.0) or 1.0
-    pieces, at = [], 0
-    for span in sorted(spans, key=lambda span: span.start):
-        start, end = max(span.start, at), min(span.end, len(text))
-        if end <= start or abs(span.weight) < _FAINT * largest:
-            continue
-        kind, colour = ("mb-for", FOR) if span.weight > 0 else ("mb-against", AGAINST)
-        depth = 0.10 + 0.40 * abs(span.weight) / largest
-        pieces.append(ui.escape(text[at:start]))
-        pieces.append(
-            f'<mark class="{kind}" style="background: rgba({colour}, {depth:.2f})" title="{span.weight:+.3f}">'
-            f"{ui.escape(text[start:end])}</mark>"
-        )
-        at = end
-    return "".join([*pieces, ui.escape(text[at:])])
 
 
 def _similar(workspace: Workspace, loaded: Loaded, item: Item) -> None:

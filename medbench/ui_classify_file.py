@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from medbench import batch_jobs, datasets, ui
+from medbench import batch_jobs, datasets, ui, ui_batch_evidence
 from medbench.batch_jobs import Job
 from medbench.datasets import Preview
 from medbench.errors import MedbenchError
@@ -202,6 +202,8 @@ def _results(job: Job) -> None:
         page_size=15,
     )
     _downloads(job, frame, corrections)
+    with ui.guarded():
+        ui_batch_evidence.draw(job)
     if not picked:
         st.caption("Most doubtful first. Click a row to see why, and to correct it.")
         return

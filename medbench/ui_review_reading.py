@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from medbench import ui
+from medbench.evidence_sheet import marked
 from medbench.records import Span, join_text
 from medbench.review import Next, Review
 from medbench.review_decisions import Decision, Standing, Verdict
-from medbench.ui_classify import marked
 from medbench.ui_review import STRATEGY_NAMES, WHY, reader
 
 _KEYS_ONE = "Keys: Y include · N exclude · U unsure · S skip · Z undo"

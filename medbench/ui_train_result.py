@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import trust_figures, ui, ui_code_figures, ui_deploy, ui_lesion_judged, ui_train_search
+from medbench import (
+    trust_figures,
+    ui,
+    ui_class_words,
+    ui_code_figures,
+    ui_deploy,
+    ui_lesion_judged,
+    ui_train_search,
+)
 from medbench.ui_train import draw_scores
 from medbench.workspace import Workspace, read_json
 
@@ -64,6 +72,8 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
     _per_label(card)
     if card.get("item") == "image":
         ui_lesion_judged.draw_judged(workspace, card)
+    else:
+        ui_class_words.draw(workspace, card)
 
 
 def _downloads(workspace: Workspace, card: dict[str, Any]) -> None:

@@ -13,8 +13,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,10 @@ from medbench.workspace import Workspace
 if TYPE_CHECKING:
     from medbench.datasets import Dataset
     from medbench.families import Family, FamilyOptions
-    from medbench.heat_check import HeatCheck
     from medbench.judging import Judged
 
 VERSION = 1
+Keep = Callable[[Path], None]  # writes something into a model's folder
 FITTED_RIVALS = 1_000
 """With more labels, simpler families are quoted when they were trained, not fitted along the way."""
 RIVALS = ("keywords", "linear")
@@ -98,7 +99,7 @@ def _train(
 ) -> None:
     import numpy as np
 
-    from medbench import datasets, judging, tuning
+    from medbench import class_words, datasets, judging, tuning
     from medbench.families import Fitting, Surroundings
     from medbench.tasks import get_task
 
@@ -119,11 +120,12 @@ def _train(
     fitting = Fitting(rng, device, say, folder / "checkpoints", resume, around)
     searched = tuning.for_run(spec, family, parts, fitting, folder)
     options = searched.options if searched else options
-    keep_learning = family.cheap if spec.keep_learning is None else spec.keep_learning
+    keep = family.cheap if spec.keep_learning is None else spec.keep_learning
     balanced = headline == "balanced_accuracy"
     if before := judging.before_tuning(family, options, parts, fitting, balanced=balanced):
         baselines["before tuning"] = {key: _numbers(metric) for key, metric in before.items()}
-    judged = judging.judge(family, options, parts, fitting=fitting, keep_learning=keep_learning, balanced=balanced)
+    look = class_words.Look(say, dataset.item)
+    judged = judging.judge(family, options, parts, fitting=fitting, keep_learning=keep, balanced=balanced, look=look)
     say("stage", name="save", sentence="Writing the model and its card.")
     seconds = time.monotonic() - began
     card = _card(folder.name, spec, options.model_dump(mode="json"), dataset, judged, baselines, seconds, device.name)
@@ -132,7 +134,7 @@ def _train(
     if spec.task == "icd":
         card["codes"] = judging.code_figures(judged, parts, rng)
     checks = _heat_checks(judged, parts, card, say)
-    _save(workspace, folder.name, dataset, judged, card, checks)
+    _save(workspace, folder.name, dataset, judged, card, [*checks, look.save])
     worker_mlflow.mirror(workspace, card, say)
     _tell_the_end(say, folder.name, judged, seconds)
 
@@ -274,15 +276,16 @@ def _limits(facts: dict[str, Any], judged: Judged) -> list[str]:
     return limits
 
 
-def _heat_checks(judged: Judged, parts: dict[str, Examples], card: dict[str, Any], say: Say) -> list[HeatCheck]:
-    """Compare the heat maps of a model of pictures with those of random weights; none for a model without maps."""
+def _heat_checks(judged: Judged, parts: dict[str, Examples], card: dict[str, Any], say: Say) -> list[Keep]:
+    """Compare the heat maps of a model of pictures with those of random weights; return what keeps that in a folder."""
     from medbench import heat_check
 
     if not isinstance(judged.model, heat_check.Checkable):
         return []
     say("stage", name="heat_check", sentence="Comparing its heat maps with those of random weights.")
     try:
-        return heat_check.measure(judged.model, heat_check.chosen(parts), judged.model.labels)
+        checks = heat_check.measure(judged.model, heat_check.chosen(parts), judged.model.labels)
+        return [partial(heat_check.save, checks=checks)] if checks else []
     except Exception as error:  # noqa: BLE001 - hours of training must not be lost to a map; the card says so
         traceback.print_exc()
         card["notes"].append(f"Its heat maps could not be compared with those of random weights: {error}.")
@@ -295,14 +298,14 @@ def _save(
     dataset: Dataset,
     judged: Judged,
     card: dict[str, Any],
-    checks: Sequence[HeatCheck] = (),
+    more: Sequence[Keep] = (),
 ) -> None:
-    """Write the model under a hidden name, the card last, and rename the folder into place."""
+    """Write the model under a hidden name, what `more` adds, the card last, and rename the folder into place."""
     import shutil
 
     import numpy as np
 
-    from medbench import heat_check, lesion_judged
+    from medbench import lesion_judged
     from medbench.predicting import fingerprint
     from medbench.workspace import write_json
 
@@ -320,9 +323,9 @@ def _save(
     outcome = judged.outcome
     splits = ("test",) if outcome.split == "test" else ("validation",) if outcome.split == "validation" else SPLITS[:2]
     where = np.concatenate([dataset.positions(split) for split in splits])
-    more: dict[str, Any] = {}
+    tones: dict[str, Any] = {}
     if dataset.item == "image":
-        more["tones"] = lesion_judged.tones(dataset.examples(*splits).items)
+        tones["tones"] = lesion_judged.tones(dataset.examples(*splits).items)
     np.savez_compressed(
         folder / "judged.npz",
         split=np.array(outcome.split),
@@ -331,10 +334,10 @@ def _save(
         truth=outcome.truth,
         decided=outcome.decided,
         raw_reliability=outcome.raw_reliability,
-        **more,
+        **tones,
     )
-    if checks:
-        heat_check.save(folder, checks)
+    for add in more:
+        add(folder)
     card["cost"]["size"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     write_json(folder / "model.json", card)
     shutil.rmtree(final, ignore_errors=True)

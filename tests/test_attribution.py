@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medbench.attribution import evidence, faithfulness, occlude, occlusion, sentence_spans, word_spans
+from medbench.attribution import (
+    evidence,
+    explain,
+    measure,
+    occlude,
+    occlusion,
+    sentence_spans,
+    sentence_units,
+    word_spans,
+)
 from medbench.records import Span
 
 TEXT = (
@@ -88,18 +97,43 @@ def test_a_sentence_that_matters_only_as_a_whole_is_marked_whole() -> None:
 
 
 def test_true_evidence_is_faithful_and_false_evidence_is_not() -> None:
-    rng = np.random.default_rng(0)
     text = "the tumour " + "filler " * 30
     at = text.index("tumour")
-    true = faithfulness(tumour, text, [Span(at, at + 6, 1.0)], rng)
-    false = faithfulness(tumour, text, [Span(11, 17, 1.0)], rng)
+    true, false = (measure(tumour, text, [Span(*place, 1.0)]) for place in ((at, at + 6), (11, 17)))
     assert true is not None
     assert false is not None
-    assert true > 0.6
-    assert false <= 0.0
+    assert true.comprehensiveness == pytest.approx(0.8)  # .9 with the word, .1 without
+    assert true.sufficiency == pytest.approx(0)  # the word alone is enough
+    assert (false.comprehensiveness, false.sufficiency) == (pytest.approx(0), pytest.approx(0.8))
+    assert true.gain > 0.6 >= 0 >= false.gain
+    # The word goes first and comes first; 5 steps in all.
+    assert (true.deletion, true.insertion) == (pytest.approx(0.1), pytest.approx(0.9))
+    assert true.deletion is not None and false.deletion is not None and true.chance is not None
+    assert true.deletion < true.chance < 0.9
+    assert false.deletion > true.deletion
+    assert measure(tumour, text, [Span(at, at + 6, 1.0)]) == true  # the same every time
+
+
+def test_curves_are_left_out_where_readings_are_dear() -> None:
+    asked: list[int] = []
+
+    def counted(texts: Sequence[str]) -> np.ndarray:
+        asked.append(len(texts))
+        return tumour(texts)
+
+    quick = measure(counted, TEXT, [Span(0, 7, 1.0)], curves=False)
+    assert quick is not None and quick.deletion is None and quick.chance is None
+    assert asked == [9]
 
 
 def test_nothing_marked_is_not_measured() -> None:
-    rng = np.random.default_rng(0)
-    assert faithfulness(tumour, "a tumour", [Span(2, 8, -1.0)], rng) is None
-    assert faithfulness(tumour, "tumour", [Span(0, 6, 1.0)], rng) is None
+    assert measure(tumour, "a tumour", [Span(2, 8, -1.0)]) is None
+    assert measure(tumour, "tumour", [Span(0, 6, 1.0)]) is None
+    assert explain(tumour, "", "x").spans == ()
+
+
+def test_a_text_of_one_sentence_is_parted_by_words_and_a_long_one_into_few_parts() -> None:
+    assert pieces("one tumour here", sentence_units("one tumour here")) == ["one", "tumour", "here"]
+    long = " ".join(f"Sentence {at}." for at in range(130))
+    units = sentence_units(long, most=60)
+    assert len(units) == 44 and pieces(long, units)[0] == "Sentence 0. Sentence 1. Sentence 2."

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from streamlit.testing.v1 import AppTest
 from medbench import batch_jobs, batches, history, predicting
 from medbench.batch_jobs import Job
 from medbench.errors import MedbenchError
+from medbench.evidence_sheet import faithful_words, marked
 from medbench.records import ColumnMap, Explanation, Item, LabelScore, Span
-from medbench.ui_classify import as_json, as_pdf, bars, faithfulness, marked
+from medbench.ui_classify import as_json, as_pdf, bars
 from medbench.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +31,7 @@ def full(trained: tuple[Workspace, str], tmp_path: Path, monkeypatch: pytest.Mon
     root = tmp_path / "home"
     shutil.copytree(trained[0].data.parent, root)
     monkeypatch.setenv("MEDBENCH_HOME", str(root))
+    monkeypatch.setattr("medbench.ui_evidence._PATIENCE", 60.0)  # however busy the machine is
     return Workspace.here(root), trained[1]
 
 
@@ -287,7 +290,7 @@ def test_bars_show_thresholds_and_escape_names() -> None:
 )
 def test_faithfulness_is_said_in_words(value: float | None, sentence: str) -> None:
     reason = Explanation("x", "occlusion", (Span(0, 3, 1.0),), faithfulness=value)
-    assert faithfulness(reason) == f"{sentence} Method: occlusion."
+    assert faithful_words(reason) == f"{sentence} Method: occlusion."
 
 
 def test_downloads_hold_the_answer(full: tuple[Workspace, str]) -> None:
@@ -298,3 +301,87 @@ def test_downloads_hold_the_answer(full: tuple[Workspace, str]) -> None:
     stored = json.loads(as_json(pairs))
     assert stored["chosen"] == ["cardiology"] and stored["text"] == HEART
     assert as_pdf(loaded, pairs, {0: ["oncology"]}).startswith(b"%PDF")
+
+
+def test_another_method_is_chosen_and_methods_are_compared(full: tuple[Workspace, str]) -> None:
+    page = asked("", f"A trial in two groups. {HEART}. The outcome was the same.", full[1])
+    assert "Fall without" in words(page) and "Deletion" in words(page)
+    page.selectbox(key="classify_one_method").set_value("sentences").run()
+    healthy(page)
+    assert "Method: occlusion of sentences." in words(page)
+    page.toggle(key="classify_one_compare").set_value(True).run()
+    healthy(page)
+    tables = [frame.value for frame in page.dataframe]
+    methods = next(table for table in tables if "strongest" in table.columns)
+    assert list(methods["method"])[1:] == ["occlusion", "occlusion of sentences"]
+    agreement = next(table for table in tables if "" in table.columns)
+    assert agreement.iloc[0, 1] == "1.00 · 100%"
+    assert "How far they agree" in words(page)
+    page.multiselect(key="classify_one_methods").set_value(["occlusion"]).run()
+    assert "Choose two methods or more." in words(healthy(page))
+
+
+def test_a_slow_explanation_shows_how_far_it_is_and_can_be_stopped(
+    full: tuple[Workspace, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medbench import ui_evidence
+    from medbench.families.keywords import KeywordModel
+    from medbench.families.linear import LinearModel
+
+    for kind in (KeywordModel, LinearModel):
+        plain = kind.label_scores
+
+        def slowly(self, texts, label, plain=plain):
+            time.sleep(0.15)
+            return plain(self, texts, label)
+
+        monkeypatch.setattr(kind, "label_scores", slowly)
+    monkeypatch.setattr(ui_evidence, "_PATIENCE", 0.1)
+    page = asked("", HEART, full[1])
+    page.selectbox(key="classify_one_method").set_value("shap").run()
+    page.button(key="classify_one_one_stop").click().run()
+    assert "Stopped." in words(healthy(page))
+    page.button(key="classify_one_one_again").click().run()
+    assert page.button(key="classify_one_one_stop")
+    page.button(key="classify_one_one_stop").click().run()
+
+
+def test_every_record_of_a_file_gets_its_evidence(full: tuple[Workspace, str], tmp_path: Path) -> None:
+    from medbench import explaining_jobs
+
+    workspace, model = full
+    job = done(workspace, model, dropped(tmp_path))
+    assert explaining_jobs.evidence_of(job) == []
+    page = open_page("A file", model=model)
+    page.session_state["classify_batch"] = job.id
+    page.run()
+    page.button(key="classify_find_evidence").click().run()
+    explaining_jobs.find_evidence(job).wait(60)
+    page.run()
+    healthy(page)
+    [table] = [frame.value for frame in page.dataframe if "strongest sentence" in frame.value.columns]
+    assert set(table["id"]) == {str(700 + row) for row in range(30) if row != 3}
+    assert len(explaining_jobs.evidence_of(job)) == 30 and explaining_jobs.evidence_of(job)[3] == []
+    # A torn line is cut off and found anew; the rest is not.
+    path = job.batch.folder / "evidence.jsonl"
+    before = path.read_bytes()
+    path.write_bytes(before[:-20])
+    explaining_jobs.find_evidence(job).wait(60)
+    assert path.read_bytes() == before
+    asked = explaining_jobs.study_methods(job, ("occlusion", "sentences"), 5)
+    asked.wait(60)
+    assert asked.result is not None and asked.result.items == 5
+    assert page.button(key="classify_study_go")
+
+
+def test_a_search_for_evidence_that_was_stopped_keeps_what_it_has(full: tuple[Workspace, str], tmp_path: Path) -> None:
+    from medbench import explaining_jobs
+
+    job = done(full[0], full[1], dropped(tmp_path, rows=80))
+    search = explaining_jobs.find_evidence(job)
+    search.stop()
+    search.wait(60)
+    found = len(explaining_jobs.evidence_of(job))
+    assert found < 80
+    explaining_jobs.find_evidence(job).wait(60)
+    assert len(explaining_jobs.evidence_of(job)) == 80

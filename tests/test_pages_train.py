@@ -279,3 +279,16 @@ def test_the_queue_is_reordered_from_the_page(full: tuple[Workspace, str, Run]) 
             runs.cancel(place, run)
             for _ in runs.follow(place, run):
                 pass
+
+
+def test_a_finished_run_lists_the_words_of_each_label(full: tuple[Workspace, str, Run]) -> None:
+    from medbench import class_words
+
+    workspace, _, run = full
+    told = words(healthy(open_page(run=run.id)))
+    assert "Words that matter for each label" in told
+    assert "Each word was left out of up to five of" in told
+    (workspace.model(run.id) / class_words.FILE).unlink()
+    page = healthy(open_page(run=run.id))
+    assert "Nobody has looked yet." in words(page)
+    healthy(page.button(key="train_find_words").click().run())

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from medbench.errors import MedbenchError
 from medbench.events import Say
-from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores
+from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores, Span
 from medbench.workspace import Workspace
 
 CHEAP_FITS = 7
@@ -46,6 +46,9 @@ class Model(ABC):
     spread_means: ClassVar[str] = "when parts of the network are silenced at random"
     """What the spread of a probability is over, for models that tell one; ends the sentence "how much it moves ..."."""
 
+    dear: ClassVar[bool] = False
+    """True when each reading takes long or costs money: a text is not read again for what nobody asked for."""
+
     @abstractmethod
     def scores(self, items: Sequence[str]) -> Scores:
         """Return uncalibrated scores, (n_items, n_labels) float32 in [0, 1]; rows sum to 1 when answer is "one"."""
@@ -57,6 +60,22 @@ class Model(ABC):
     @abstractmethod
     def reasons(self, item: str, label: str) -> Explanation:
         """Explain `label` on `item` with character spans in the original text (whole words or sentences)."""
+
+    def methods(self) -> tuple[str, ...]:
+        """Return the names of the ways this model is best explained in, the best first.
+
+        For texts these are keys of `explaining.METHODS`; those that work on any model are offered beside them.
+        """
+        return ()
+
+    def marks(self, item: str, label: str, method: str) -> tuple[Span, ...]:
+        """Return what one of its own methods finds for `label`: whole words or sentences, in text order."""
+        return self.reasons(item, label).spans
+
+    def label_scores(self, texts: Sequence[str], label: str) -> npt.NDArray[np.float32]:
+        """Return (n,) scores of one label, for the many variants of an explanation: nothing is remembered of them."""
+        scores: npt.NDArray[np.float32] = self.scores(texts)[:, self.labels.index(label)]
+        return scores
 
     @abstractmethod
     def save(self, folder: Path) -> None:

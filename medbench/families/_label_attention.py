@@ -85,13 +85,16 @@ def label_attention(width: int, n_labels: int) -> Any:
     return LabelAttention()
 
 
-def word_marks(text: str, places: Sequence[tuple[int, int]], shares: npt.NDArray[np.float32]) -> tuple[Span, ...]:
-    """Return the words that the shares of their tokens fall on, at most 32, in text order.
+def word_marks(
+    text: str, places: Sequence[tuple[int, int]], shares: npt.NDArray[np.float32], most: int | None = _MARKED
+) -> tuple[Span, ...]:
+    """Return the words that the shares of their tokens fall on, in text order.
 
     Args:
         text: The original text.
         places: [start, end) of each token in it; empty for special tokens.
         shares: (tokens,) what each token adds to the label's log-odds; a word gets the sum of its tokens.
+        most: So many of the strongest words are returned, a count; None returns all.
     """
     words = word_spans(text)
     if not words:
@@ -102,6 +105,6 @@ def word_marks(text: str, places: Sequence[tuple[int, int]], shares: npt.NDArray
         at = int(np.searchsorted(starts, end - 1, side="right")) - 1
         if start < end and at >= 0 and end <= words[at][1]:
             weights[at] += share
-    strongest = set(np.argsort(-np.abs(weights), kind="stable")[:_MARKED].tolist())
+    strongest = set(np.argsort(-np.abs(weights), kind="stable")[:most].tolist())
     marked = [(start, end, float(weights[at])) for at, (start, end) in enumerate(words) if at in strongest]
     return tuple(Span(start, end, weight) for start, end, weight in marked if weight)

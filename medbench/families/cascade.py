@@ -138,6 +138,10 @@ class CascadeModel(Model):
         member = self.slow if bool(self.passed_on([item])[0]) else self.quick
         return member.model.reasons(item, label)
 
+    def methods(self) -> tuple[str, ...]:
+        """Return the evidence of the model that answers."""
+        return ("member",)
+
     def notes(self) -> tuple[str, ...]:
         """Return who answers how much, and what that costs."""
         return tuple(self.card["notes"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -99,6 +100,8 @@ class CausalOptions(AdapterOptions):
 class CausalModel(Model):
     """A language model with its prompts; adapters are merged into it (beside it when its weights are packed)."""
 
+    dear: ClassVar[bool] = True
+
     def __init__(self, lm: Any, prompts: Prompts, card: dict[str, Any], device: Device, adapter: Any = None) -> None:
         """Take a language model in evaluation mode on `device`, its prompts, its card and its adapter."""
         from medbench.families._causal_fit import reading_for
@@ -169,18 +172,22 @@ class CausalModel(Model):
 
     def reasons(self, item: str, label: str) -> Explanation:
         """Weigh the sentences of `item` by leaving each out; only the label's own tokens are read for each."""
+        return explain_sentences(partial(self.label_scores, label=label), item, label)
+
+    def methods(self) -> tuple[str, ...]:
+        """Return leaving out sentences, which costs the fewest readings."""
+        return ("sentences",)
+
+    def label_scores(self, texts: Sequence[str], label: str) -> npt.NDArray[np.float32]:
+        """Return (n,) scores of one label; only its own tokens are read."""
         from medbench.families._causal_scoring import label_chances
 
         at = self.labels.index(label)
         path = np.array(self.prompts.trie.path(at), dtype=np.int64)
-
-        def score(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-            asked = self.prompts.prompts(texts)
-            with self._lock:
-                chances, _ = label_chances(self.lm, asked, self.prompts.trie, self._reading, None, only=path)
-            return chances[:, at]
-
-        return explain_sentences(score, item, label)
+        asked = self.prompts.prompts(texts)
+        with self._lock:
+            chances, _ = label_chances(self.lm, asked, self.prompts.trie, self._reading, None, only=path)
+        return chances[:, at]
 
     def cut(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return (n,) float32, the share of each text's words beyond `max_tokens`."""

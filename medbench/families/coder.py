@@ -13,9 +13,9 @@ Files in a model's folder, all written by `CoderModel.save`:
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from medbench.attribution import faithfulness
+from medbench.attribution import explained
 from medbench.errors import MedbenchError, Stopped
 from medbench.families import CHEAP_FITS, Estimate, Family, FamilyOptions, Fitting, Model
 from medbench.families import _semantic as semantic
@@ -126,9 +126,11 @@ class CoderModel(Model):
         found = tuple(sorted(spans, key=lambda span: span.start))
         if not found:
             method, found = "weight × TF-IDF", self._words(item, at)
-        rng = np.random.default_rng(zlib.crc32(item.encode()))  # the same text is always measured the same way
-        measured = faithfulness(lambda texts: self.scores(texts)[:, at], item, found, rng)
-        return Explanation(label, method, found, faithfulness=measured)
+        return explained(partial(self.label_scores, label=label), item, label, method, found)
+
+    def methods(self) -> tuple[str, ...]:
+        """Return its phrases."""
+        return ("phrases",)
 
     def _words(self, item: str, at: int) -> tuple[Span, ...]:
         table, weights = self.words.table(item), self.words.word_weights(at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -109,13 +110,12 @@ class EmbeddingModel(Model):
         """Explain a label by leaving out sentences, then words; costs about 50 readings of the text."""
         if label not in self.labels:
             raise MedbenchError("a label of this model", repr(label), f"Choose one of {', '.join(self.labels)}.")
-        column = self.labels.index(label)
+        return explain(partial(self.label_scores, label=label), item, label)
 
-        def score(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-            found: npt.NDArray[np.float32] = self._score(self._encoder.read(texts))[:, column]
-            return found
-
-        return explain(score, item, label)
+    def label_scores(self, texts: Sequence[str], label: str) -> npt.NDArray[np.float32]:
+        """Return (n,) scores of one label; the vectors are not remembered."""
+        found: npt.NDArray[np.float32] = self._score(self._encoder.read(texts))[:, self.labels.index(label)]
+        return found
 
     def save(self, folder: Path) -> None:
         """Write embedding.json and head.npz; the base is not copied, its checksum is kept."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from medbench.attribution import explain, faithfulness
+from medbench.attribution import explain, explained
 from medbench.errors import MedbenchError
 from medbench.families import Estimate, Family, Fitting, Model
 from medbench.families import _encoder_cost as cost
@@ -133,26 +134,38 @@ class EncoderModel(Model):
         """Explain a label: what it picked ("label attention", 10 readings), or by leaving words out (about 50)."""
         if label not in self.labels:
             raise MedbenchError("a label of this model", repr(label), f"Choose one of: {', '.join(self.labels)}.")
-        column = self.labels.index(label)
-
-        def score(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-            found: npt.NDArray[np.float32] = self._score(self._read(texts))[:, column]
-            return found
-
+        score = partial(self.label_scores, label=label)
         if self._card["head"] != "label_attention":
             return explain(score, item, label)
-        spans = self._picked(item, column)
-        trusted = faithfulness(score, item, spans, np.random.default_rng(0))
-        return Explanation(label, "label attention", spans, faithfulness=trusted)
+        return explained(score, item, label, "label attention", self.marks(item, label, "label-attention"))
 
-    def _picked(self, item: str, column: int) -> tuple[Span, ...]:
+    def label_scores(self, texts: Sequence[str], label: str) -> npt.NDArray[np.float32]:
+        """Return (n,) scores of one label; the readings are not remembered."""
+        found: npt.NDArray[np.float32] = self._score(self._read(texts))[:, self.labels.index(label)]
+        return found
+
+    def methods(self) -> tuple[str, ...]:
+        """Return what the label picked, where it picks; then leaving out, and two looks inside the network."""
+        first = "label-attention" if self._card["head"] == "label_attention" else "occlusion"
+        return (first, "integrated-gradients", "attention-rollout")
+
+    def marks(self, item: str, label: str, method: str) -> tuple[Span, ...]:
+        """Return the words that the label's attention, its gradients or the attention of all layers mark."""
+        from medbench.families import _encoder_reasons as inside
         from medbench.families._label_attention import word_marks
         from medbench.families._networks import label_shares
 
-        ids = self._reader.chunks([item], self._card["chunks"])[0]
+        column, most = self.labels.index(label), self._card["chunks"]
+        ids = self._reader.chunks([item], most)[0]
+        asked = (self._network, ids, self._reader.pad_id, self._device, column)
         with self._lock:
-            shares = label_shares(self._network, ids, self._reader.pad_id, self._device, column)
-        return word_marks(item, self._reader.places(item, self._card["chunks"]), shares)
+            if method == "label-attention":
+                return word_marks(item, self._reader.places(item, most), label_shares(*asked))
+            if method == "integrated-gradients":
+                shares = inside.integrated_gradients(*asked, self.answer, self._card["tokens_per_batch"])
+            else:
+                shares = inside.attention_rollout(*asked)
+        return word_marks(item, self._reader.places(item, most), shares, most=None)
 
     def save(self, folder: Path) -> None:
         """Write encoder.json, head.safetensors and the adapter, or all weights with config.json.

@@ -114,6 +114,8 @@ class EndpointOptions(FamilyOptions):
 class EndpointModel(Model):
     """A served model with the question that it is asked."""
 
+    dear: ClassVar[bool] = True
+
     def __init__(self, labels: tuple[str, ...], answer: AnswerKind, asking: Asking) -> None:
         """Take the labels, the kind of answer, and who is asked how."""
         self.labels, self.answer, self.asking = labels, answer, asking
@@ -155,6 +157,10 @@ class EndpointModel(Model):
         except (MedbenchError, Refused):  # the answer itself stands; only its passages are missing
             return Explanation(label, "passages that the model quotes: the server gave none")
         return Explanation(label, "passages that the model quotes", tuple(Span(*place, 1.0) for place in places))
+
+    def methods(self) -> tuple[str, ...]:
+        """Return the quoted passages; every other method asks the server some fifty times."""
+        return ("quotes",)
 
     def cut(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return (n,) float32, the share of each text's words that are not sent, 0-1."""

@@ -106,6 +106,10 @@ class EnsembleModel(Model):
         told = [member.model.reasons(item, label) for member in self.members]
         return Explanation(label, f"mean of {len(told)} members", spans=mean_spans(item, told, self.combiner.shares))
 
+    def methods(self) -> tuple[str, ...]:
+        """Return its members' evidence."""
+        return ("members",)
+
     def notes(self) -> tuple[str, ...]:
         """Return who takes part with which share, how they are combined, and what was tried."""
         return tuple(self.card["notes"])

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from medbench.attribution import faithfulness
+from medbench.attribution import explained
 from medbench.calibration import fit_lines, logistic
 from medbench.errors import MedbenchError, Stopped
 from medbench.families import CHEAP_FITS, Estimate, Family, FamilyOptions, Fitting, Model
@@ -111,9 +111,11 @@ class KeywordModel(Model):
         places = [place for place in self._ngrams.places(item) if weights[place[2]]]
         worth = {column: float(weights[column]) for _, _, column in places}
         spans = spread_over_words(item, places, worth)
-        rng = np.random.default_rng(zlib.crc32(item.encode()))  # the same text is always measured the same way
-        measured = faithfulness(lambda texts: self.scores(texts)[:, at], item, spans, rng)
-        return Explanation(label, "keywords", spans, faithfulness=measured)
+        return explained(partial(self.label_scores, label=label), item, label, "keywords", spans)
+
+    def methods(self) -> tuple[str, ...]:
+        """Return its words."""
+        return ("keywords",)
 
     def save(self, folder: Path) -> None:
         """Write projection.npz and lexicon.json."""

@@ -9,10 +9,10 @@ Files in a model's folder, all written by `LinearModel.save`:
 
 from __future__ import annotations
 
-import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from medbench.attribution import faithfulness
+from medbench.attribution import explained
 from medbench.errors import MedbenchError, Stopped
 from medbench.families import CHEAP_FITS, Estimate, Family, FamilyOptions, Fitting, Model
 from medbench.families._ngrams import (
@@ -171,9 +171,11 @@ class LinearModel(Model):
         worth = dict(zip(table.indices.tolist(), (table.data * weights[table.indices]).tolist(), strict=True))
         places = [place for place in self.ngrams.places(item) + self.ngrams.piece_places(item) if place[2] in worth]
         spans = spread_over_words(item, places, worth)
-        rng = np.random.default_rng(zlib.crc32(item.encode()))  # the same text is always measured the same way
-        measured = faithfulness(lambda texts: self.scores(texts)[:, at], item, spans, rng)
-        return Explanation(label, "weight × TF-IDF", spans, faithfulness=measured)
+        return explained(partial(self.label_scores, label=label), item, label, "weight × TF-IDF", spans)
+
+    def methods(self) -> tuple[str, ...]:
+        """Return the exact contributions."""
+        return ("contributions",)
 
     def save(self, folder: Path) -> None:
         """Write vocabulary.json, weights.npz and linear.json."""

@@ -95,6 +95,10 @@ class LookupModel(Model):
                 spans.append(Span(mention.start, mention.end, float(chance)))
         return Explanation(label, "lookup", tuple(spans))
 
+    def methods(self) -> tuple[str, ...]:
+        """Return the mentions."""
+        return ("mentions",)
+
     def save(self, folder: Path) -> None:
         """Write lookup.json."""
         share = dict(zip(self.labels, (float(each) for each in self.share), strict=True))
