@@ -123,7 +123,7 @@ def _per_label(card: dict[str, Any]) -> None:
 
 
 def label_frame(card: dict[str, Any]) -> pd.DataFrame:
-    """Return the figures of every label of a card, one a row; codes stand in a column of their own."""
+    """Return the figures of every label of a card, one a row, the most frequent first; codes have their own column."""
     import pandas as pd
 
     names = card.get("label_names", {})
@@ -134,7 +134,7 @@ def label_frame(card: dict[str, Any]) -> pd.DataFrame:
         code = {"code": row["label"].partition(":")[2] or row["label"]} if coded else {}
         figures = (row["n"], row["precision"], row["recall"], row["f1"], row.get("auc"), row.get("threshold"))
         rows.append({**code, "label": name, **dict(zip(_NUMBERS, figures, strict=True))})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).sort_values("items", ascending=False, kind="stable", ignore_index=True)
 
 
 def _short_table(frame: pd.DataFrame) -> None:

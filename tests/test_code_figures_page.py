@@ -58,5 +58,7 @@ def test_codes_stand_in_a_column_of_their_own():
     figures = {"n": 3, "precision": 0.5, "recall": 0.25, "f1": 1 / 3, "threshold": 0.4}
     card = {"label_names": {"icd10cm:E11": "Type 2 diabetes"}, "per_label": [{"label": "icd10cm:E11", **figures}]}
     assert list(label_frame(card).iloc[0][["label", "items", "F1"]]) == ["Type 2 diabetes", 3, 1 / 3]
+    rare = {"label": "rare", **figures, "n": 1}
+    assert list(label_frame({**card, "per_label": [rare, *card["per_label"]]})["items"]) == [3, 1]
     (row,) = label_frame({**card, "codes": {}}).to_dict("records")
     assert (row["code"], row["label"], row["threshold"]) == ("E11", "Type 2 diabetes", 0.4)
