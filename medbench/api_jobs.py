@@ -1,4 +1,4 @@
-"""The routes of two jobs: photographs of lesions, and codes for clinical notes."""
+"""The routes of jobs: photographs of lesions, codes for clinical notes, and models compared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi import Path as PathField
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from medbench import api_icd, api_lesion, coding
+from medbench import api_icd, api_lesion, coding, comparing_sheet
 from medbench.codes import Version
 from medbench.workspace import Workspace
 
@@ -41,6 +41,7 @@ def add_jobs(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimiter)
 
     _add_lesions(app, workspace, work)
     _add_codes(app, workspace, work)
+    _add_comparison(app, workspace, work)
 
 
 def as_response(value: Any) -> Response:
@@ -101,4 +102,17 @@ def _add_codes(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -> 
     async def open_code(code: Annotated[str, PathField(description="E11.9, e119 or icd10cm:E11.9.")]) -> Response:
         """Its text, whether it is billable, its place in the tree, its notes and its mappings."""
         answer: Response = await work(partial(api_icd.opened, code))
+        return answer
+
+
+def _add_comparison(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -> None:
+    @app.get("/compare", summary="Compare models judged on the same test items", tags=["models"])
+    async def compare(
+        model: Annotated[
+            list[str], Query(min_length=2, max_length=20, description="Model ids; give it several times.")
+        ],
+        metric: Annotated[str, Query(description="What decides; the task's own when left out.")] = "",
+    ) -> Response:
+        """Who beats whom and by how much, with intervals and paired tests; models judged on other items are named."""
+        answer: Response = await work(partial(comparing_sheet.compared, workspace, model, metric))
         return answer

@@ -14,6 +14,7 @@ import typer
 
 from medbench import __version__, cli_aliases, cli_mimic, cli_predict
 from medbench.cli_codes import codes_app
+from medbench.cli_compare import compare
 from medbench.cli_explain import explain
 from medbench.cli_report import report
 from medbench.cli_review import review_app
@@ -37,6 +38,7 @@ import_app.command("mimic")(cli_mimic.import_mimic)
 app.command("prepare")(cli_mimic.prepare)
 app.command("tokens")(cli_mimic.tokens)
 app.command()(explain)
+app.command()(compare)
 app.add_typer(codes_app, name="codes")
 app.add_typer(review_app, name="review")
 app.command()(cli_predict.predict)

@@ -23,7 +23,7 @@ SEED = 7
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933")
 GREY = "#8a8f98"
 HEIGHT = 420
-_MARGIN = {"l": 10, "r": 10, "t": 40, "b": 10}
+CAMERAS = ("SVG", "PNG")
 
 
 @dataclass(frozen=True)
@@ -147,13 +147,21 @@ def cell_table(frame: pd.DataFrame, key: str, chosen: Callable[[int, str], None]
     )
 
 
-def plot(figure: Figure, name: str, key: str, height: int = HEIGHT) -> None:
+def plot(figure: Figure, name: str, key: str, height: int = HEIGHT, sides: int = 10) -> None:
     """Draw a plot; its camera button saves it as a picture, the button below as a page that works alone."""
-    figure.update_layout(height=height, margin=_MARGIN, legend={"orientation": "h", "y": -0.18})
-    kind = st.session_state.get("compare_camera", "svg")
+    margin = {"l": sides, "r": sides, "t": 40, "b": 10}
+    figure.update_layout(height=height, margin=margin, legend={"orientation": "h", "y": -0.18})
+    kind = str(st.session_state.get("compare_camera") or CAMERAS[0]).lower()
     camera = {"format": kind, "filename": name, "scale": 2 if kind == "png" else 1}
     st.plotly_chart(figure, key=key, config={"displaylogo": False, "toImageButtonOptions": camera})
     ui.download("Plot as HTML", lambda: page_of(figure), f"{name}.html", f"{key}_html", "text/html")
+
+
+def draw_camera() -> None:
+    """Draw the choice of what a plot's camera button saves."""
+    st.segmented_control(
+        "The camera above each plot saves", CAMERAS, default=CAMERAS[0], key="compare_camera", help="SVG for print."
+    )
 
 
 def page_of(figure: Figure) -> bytes:

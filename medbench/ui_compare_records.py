@@ -104,6 +104,7 @@ def draw_records(
     rows: npt.NDArray[np.int64],
     key: str,
     label: str | None = None,
+    order: str = "those on which the models differ most first",
 ) -> None:
     """Draw judged records, five a page, each with its truth and what the models answered.
 
@@ -114,6 +115,7 @@ def draw_records(
         rows: Positions among the judged items.
         key: Prefix of the widgets' keys.
         label: Whose probability is shown; the top labels of each model when None.
+        order: Which come first, in words.
     """
     if not len(rows):
         st.info("No such record.")
@@ -122,7 +124,7 @@ def draw_records(
     page = 1
     if pages > 1:
         page = int(st.number_input(f"Page of {pages:,}", 1, pages, key=f"{key}_page", help=f"{len(rows):,} records."))
-    st.caption(f"{ui.count_of(len(rows), 'record')}; those on which the models differ most come first.")
+    st.caption(f"{ui.count_of(len(rows), 'record')}; {order}.")
     shown = rows[(page - 1) * ON_PAGE : page * ON_PAGE]
     dataset = datasets.load(workspace, str(models[0].card["dataset"]["id"]))
     held = dataset.rows(models[0].positions[shown])

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
-from medbench import ui, ui_compare, ui_compare_records, ui_compare_runs
+from medbench import (
+    ui,
+    ui_compare,
+    ui_compare_cost,
+    ui_compare_curves,
+    ui_compare_errors,
+    ui_compare_labels,
+    ui_compare_records,
+    ui_compare_runs,
+)
 
 INTRO = "Runs judged on the same test items, side by side: what is really better, what only looks so."
 
-with ui.page("Compare", INTRO) as workspace:
-    choice = ui_compare_runs.choose(workspace)
+with ui.page("Compare", INTRO) as place:
+    choice = ui_compare_runs.choose(place)
     if choice is not None:
-        compared = ui_compare.load(workspace, choice.ids)
-        ui_compare_runs.draw_verdict(compared, choice.metric)
-        ui_compare_runs.draw_table(compared, choice.metric)
-        pairs, records = st.tabs(["Pairs", "Disagreements"], key="compare_tab", on_change="rerun")
-        if pairs.open:
-            with pairs, ui.guarded():
-                ui_compare_runs.draw_pairs(compared, choice.metric)
-        elif records.open:
-            with records, ui.guarded():
-                ui_compare_records.draw_disagreements(workspace, compared)
+        metric = choice.metric
+        held = ui_compare.load(place, choice.ids)
+        ui_compare_runs.draw_verdict(held, metric)
+        ui_compare_runs.draw_table(held, metric)
+        parts: dict[str, Callable[[], None]] = {
+            "Pairs": lambda: ui_compare_runs.draw_pairs(held, metric),
+            "Disagreements": lambda: ui_compare_records.draw_disagreements(place, held),
+            "Confusions": lambda: ui_compare_labels.draw_confusion(place, held),
+            "Labels": lambda: ui_compare_labels.draw_labels(held),
+            "Curves": lambda: ui_compare_curves.draw_curves(held),
+            "Probabilities": lambda: ui_compare_curves.draw_probabilities(held),
+            "Groups": lambda: ui_compare_labels.draw_groups(place, held, metric),
+            "Errors": lambda: ui_compare_errors.draw_errors(place, held),
+            "Cost": lambda: ui_compare_cost.draw_cost(place, held, metric),
+            "Training": lambda: ui_compare_cost.draw_training(place, held),
+        }
+        # Only the open part is computed.
+        for tab, draw in zip(st.tabs(list(parts), key="compare_tab", on_change="rerun"), parts.values(), strict=True):
+            if tab.open:
+                with tab, ui.guarded():
+                    draw()
+        ui_compare.draw_camera()

@@ -23,6 +23,7 @@ COMMANDS = [
     ["models"],
     ["predict"],
     ["evaluate"],
+    ["compare"],
     ["serve"],
     ["codes", "search"],
     ["codes", "show"],

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medbench import comparing, comparing_judged, comparing_verdict
+from medbench import (
+    comparing,
+    comparing_errors,
+    comparing_figures,
+    comparing_judged,
+    comparing_sheet,
+    comparing_verdict,
+)
 from medbench.comparing_errors import confused, partings, rows_of
 from medbench.comparing_judged import Answered
 from medbench.comparing_verdict import Pair
@@ -167,3 +174,127 @@ def test_models_of_other_items_are_fenced_off(full_workspace: Workspace) -> None
     assert fenced["bare"].startswith("came without the answers")
     with pytest.raises(MedbenchError, match="the answers a model was judged by"):
         comparing_judged.answered(place, "bare")
+
+
+def one_wrong(wrong: np.ndarray, truth: np.ndarray) -> Answered:
+    return replace(planted("A", truth, 1.0, 0), decided=wrong)
+
+
+def test_curves_meet_their_corners(truth: np.ndarray) -> None:
+    model = planted("A", truth, 0.7, 1)
+    roc, precise = comparing_figures.roc(model, "b"), comparing_figures.precision_recall(model, "b")
+    assert (roc.x[0], roc.y[0], roc.x[-1], roc.y[-1]) == (0, 0, 1, 1)
+    assert precise.x[-1] == 1 and precise.y[-1] == pytest.approx(truth[:, 1].mean())
+    assert comparing_figures.reliability(model)[:, 2].sum() == truth.size
+
+
+def test_a_threshold_by_hand() -> None:
+    truth = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=bool)
+    model = replace(planted("A", truth, 1.0, 0), probabilities=np.array([[0.9], [0.4], [0.6], [0.1]]) * np.ones(3))
+    found = comparing_figures.at_threshold(model, "a", 0.5)
+    assert (found.decided, found.sensitivity, found.specificity, found.precision) == (2, 1 / 2, 1 / 2, 1 / 2)
+    assert comparing_figures.at_threshold(model, "a", 0.99).f1 == 0
+
+
+def test_labels_by_how_often_training_saw_them() -> None:
+    truth = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=bool)
+    decided = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 1, 0]], dtype=bool)
+    model = one_wrong(decided, truth)
+    rows = comparing_figures.by_frequency([model], [5, 40, 2000])
+    assert [(row["band"], row["n"], row["f1 A"]) for row in rows] == [
+        ("under 10", 2, pytest.approx(2 / 3)),
+        ("10 to 49", 2, pytest.approx(4 / 5)),
+        ("1,000 and more", 0, 0.0),
+    ]
+    labels = comparing_figures.label_table([model], [5, 40, 2000])
+    assert [(row["label"], row["learnt"]) for row in labels] == [("a", 5), ("b", 40)]
+
+
+def test_training_counts_leave_out_the_judged_items(truth: np.ndarray) -> None:
+    model = planted("A", truth, 0.5, 1)
+    items = comparing_judged.JudgedItems(np.arange(300), np.array([0.5, 0.5, 0.5]))
+    counts = (truth.sum(axis=0) + np.array([7, 8, 9])).tolist()
+    card = {**model.card, "learnt_from": {"counts": counts, "splits": ["train", "validation", "test"]}}
+    assert comparing_figures.learnt_counts(replace(model, card=card), items) == [7, 8, 9]
+    card = {**model.card, "learnt_from": {"counts": counts, "splits": ["train", "validation"]}}
+    assert comparing_figures.learnt_counts(replace(model, card=card), items) == counts
+
+
+def test_a_subgroup_has_its_own_metric_and_interval(truth: np.ndarray) -> None:
+    model = planted("A", truth, 0.9, 1)
+    items = comparing_judged.JudgedItems(np.arange(300), np.array([0.4, 0.4, 0.4]))
+    rows = np.arange(50)
+    found = comparing_figures.subgroup_metric(model, rows, items, "exact_match", np.random.default_rng(0))
+    assert found.value == pytest.approx(model.right[rows].mean()) and found.n == 50
+    assert found.low is not None and found.high is not None and found.low < found.value < found.high
+
+
+def test_the_front_of_quality_and_cost() -> None:
+    quality, cost = {"cheap": 0.6, "best": 0.8, "beaten": 0.7}, {"cheap": 1.0, "best": 5.0, "beaten": 6.0}
+    assert comparing_figures.pareto(quality, cost, "micro_f1") == {"cheap", "best"}
+    assert comparing_figures.pareto(quality, cost, "brier") == {"cheap"}
+
+
+def test_errors_are_shares_of_all_labels_involved() -> None:
+    truth = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=bool)
+    decided = np.array([[1, 0, 1], [1, 0, 0], [0, 0, 0]], dtype=bool)
+    model = one_wrong(decided, truth)
+    assert comparing_errors.item_errors(model).tolist() == [pytest.approx(2 / 3), 0, 0]
+    assert comparing_errors.confusions(model) == [("b", "c", 1)]
+
+
+def test_the_worst_answer_is_the_surest_wrong_one(truth: np.ndarray) -> None:
+    model = planted("A", truth, 1.0, 1)
+    model.probabilities[17] = np.where(truth[17], 0.001, 0.999)
+    assert comparing_errors.worst(model)[0] == 17
+
+
+@pytest.mark.parametrize("answer", ["many", "one"])
+def test_planted_label_errors_are_found(answer: str) -> None:
+    draw = np.random.default_rng(0)
+    right = np.eye(3, dtype=bool)[draw.integers(0, 3, 200)]
+    model = planted("A", right, 1.0, 1, answer)
+    given = right.copy()
+    given[:5] = np.roll(given[:5], 1, axis=1)
+    found = comparing_errors.likely_label_errors(replace(model, truth=given))
+    assert set(found[:5].tolist()) == set(range(5))
+
+
+def test_lengths_go_into_bands() -> None:
+    told = [comparing_errors.length_band(words) for words in (0, 99, 100, 399, 800)]
+    assert told == ["under 100 words", "under 100 words", "100 to 199 words", "200 to 399 words", "800 words and more"]
+
+
+def test_what_is_known_of_texts_and_of_pictures(
+    trained: tuple[Workspace, str], trained_lesions: tuple[Workspace, str]
+) -> None:
+    place, run = trained
+    model = comparing_judged.answered(place, run)
+    facts = comparing_errors.item_facts(place, model)
+    assert set(facts) == {"length", "year"} and set(facts["year"]) == {"2020 to 2024"}
+    place, run = trained_lesions
+    pictures = comparing_judged.answered(place, run)
+    facts = comparing_errors.item_facts(place, pictures)
+    assert {len(values) for values in facts.values()} == {len(pictures.truth)}
+    assert "skin tone" in facts
+
+
+def test_a_sheet_leaves_in_every_format(full_workspace: Workspace, tmp_path: Any) -> None:
+    place = full_workspace
+    (card,) = [one for one in comparing_judged.cards(place) if not one["id"].startswith("starter-")]
+    source, twin = place.models / card["id"], place.models / "twin"
+    twin.mkdir()
+    (twin / "judged.npz").write_bytes((source / "judged.npz").read_bytes())
+    write_json(twin / "model.json", {**card, "id": "twin", "name": "twin", "seed": 1})
+    sheet = comparing_sheet.compared(place, [card["id"], "twin", "starter-icd"])
+    assert sheet["sentences"] == [f"{card['name']} cannot be told from twin."]
+    assert "starter-icd" in sheet["fenced"]
+    for name in ("a.json", "a.csv", "a.md", "a.tex"):
+        comparing_sheet.write(sheet, tmp_path / name)
+        assert "twin" in (tmp_path / name).read_text()
+    with pytest.raises(MedbenchError, match="a file that ends in"):
+        comparing_sheet.write(sheet, tmp_path / "a.docx")
+    with pytest.raises(MedbenchError, match="two models judged on the same items"):
+        comparing_sheet.compared(place, [card["id"], "starter-icd"])
+    with pytest.raises(MedbenchError, match="a metric, found 'auc'"):
+        comparing_sheet.compared(place, [card["id"], "twin"], "auc")

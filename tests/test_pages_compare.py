@@ -119,6 +119,38 @@ def test_runs_on_other_items_are_fenced_off_with_the_reason(
     assert "One run alone" in told
 
 
+@pytest.mark.parametrize(
+    ("tab", "told"),
+    [
+        ("Confusions", "Each label against the rest"),
+        ("Labels", "By how often training saw the label"),
+        ("Curves", "DeLong's test"),
+        ("Probabilities", "before calibration"),
+        ("Groups", "Wide intervals mean few items"),
+        ("Errors", "Rank correlation of length and error"),
+        ("Cost", "no other run is both"),
+        ("Training", "fitted at once"),
+    ],
+)
+def test_every_part_is_drawn(both: Workspace, tab: str, told: str) -> None:
+    assert told in words_on(drawn(tab))
+
+
+def test_likely_label_errors_are_looked_for_on_demand(both: Workspace) -> None:
+    app = drawn("Errors")
+    app.segmented_control(key="compare_errors_part").set_value("Likely label errors").run()
+    app.button(key="compare_label_errors_start").click().run()
+    assert not app.exception
+    assert "** of " in words_on(app)
+
+
+def test_speed_is_measured_on_demand(both: Workspace) -> None:
+    app = drawn("Cost")
+    app.button(key="compare_measure").click().run()
+    assert not app.exception
+    assert "Items per second, measured here" in words_on(app)
+
+
 def test_tables_leave_as_markdown_and_latex() -> None:
     frame = pd.DataFrame({"run": ["a|b_c", "50 % <x>"], "F1": [0.5, float("nan")]})
     assert table_formats.markdown(frame).splitlines() == [

@@ -1,0 +1,141 @@
+"""A comparison to take away: one record for machines, and the same as a table for a paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medbench import comparing, comparing_judged, comparing_verdict, table_formats
+from medbench.comparing import Comparison
+from medbench.errors import MedbenchError
+from medbench.tasks import get_task
+from medbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = (".json", ".csv", ".md", ".tex")
+
+
+def compared(workspace: Workspace, ids: Sequence[str], metric: str = "", *, seed: int = 0) -> dict[str, Any]:
+    """Compare models by their ids; return everything that is said about them, JSON-ready.
+
+    Args:
+        workspace: Where the models lie.
+        ids: Two or more models.
+        metric: What decides; the headline of the task when empty.
+        seed: Seed of resamples and exchanges.
+
+    Returns:
+        "task", "metric", "items", "groups"; "sentences" and "footnote"; "models" (best first: id, name, family,
+        differs, cost, and every metric with value, low, high); "baselines": name -> such metrics; "pairs" as in
+        `comparing_verdict.Pair`; "fenced": id -> why a model was left out.
+
+    Raises:
+        MedbenchError: Fewer than two models were judged on the same items, or the metric is unknown.
+    """
+    unique = list(dict.fromkeys(ids))
+    known = {str(card["id"]): card for card in comparing_judged.cards(workspace)}
+    for name in unique:
+        if name not in known:
+            raise MedbenchError("the id of a model", repr(name), "See: medbench models.")
+    kept, fenced = comparing_judged.fence(workspace, [known[name] for name in unique])
+    if len(kept) < 2:
+        why = "; ".join(f"{name} {reason}" for name, reason in fenced.items()) or f"{len(kept)} model"
+        raise MedbenchError("two models judged on the same items", why, "Train both on one dataset.")
+    models = [comparing_judged.answered(workspace, name) for name in kept]
+    items = comparing_judged.items_of(workspace, models[0])
+    found = comparing.compare(models, items.groups, rng=np.random.default_rng(seed))
+    metric = metric or comparing_judged.headline(models[0].card)
+    if metric not in found.point:
+        raise MedbenchError("a metric", repr(metric), f"Choose one of {', '.join(sorted(found.point))}.")
+    return {
+        "task": models[0].card["task"],
+        "metric": metric,
+        "items": len(models[0].truth),
+        "groups": found.n_groups,
+        "sentences": found.sentences(metric),
+        "footnote": found.footnote(metric),
+        "models": _models(found, metric),
+        "baselines": models[0].card.get("baselines", {}),
+        "pairs": [{**asdict(pair), "told": pair.told} for pair in found.pairs(metric)],
+        "fenced": fenced,
+    }
+
+
+def _models(found: Comparison, metric: str) -> list[dict[str, Any]]:
+    cards = {model.id: model.card for model in found.models}
+    differ = comparing_judged.differences(list(cards.values()))
+    return [
+        {
+            "id": name,
+            "name": found.names[name],
+            "family": cards[name]["family"],
+            "differs": differ[name],
+            "cost": cards[name].get("cost", {}),
+            "metrics": cards[name]["metrics"],
+        }
+        for name in found.order(metric)
+    ]
+
+
+def table(sheet: dict[str, Any]) -> pd.DataFrame:
+    """Return the models, then the baselines, with the metrics of the task and their 95 % intervals as text."""
+    import pandas as pd
+
+    metrics = [sheet["metric"], *(name for name in _shown(sheet) if name != sheet["metric"])]
+    rows = [
+        {
+            "run": one["name"],
+            "method": one["family"],
+            "what differs": one["differs"],
+            **_figures(one["metrics"], metrics),
+        }
+        for one in sheet["models"]
+    ]
+    rows += [
+        {"run": name, "method": "baseline", "what differs": "", **_figures(figures, metrics)}
+        for name, figures in sheet["baselines"].items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _shown(sheet: dict[str, Any]) -> list[str]:
+    return [name for name in get_task(sheet["task"]).metrics if name in sheet["models"][0]["metrics"]]
+
+
+def _figures(figures: dict[str, Any], metrics: Sequence[str]) -> dict[str, str]:
+    return {comparing_verdict.title_of(name): _with_interval(figures.get(name)) for name in metrics}
+
+
+def _with_interval(figure: dict[str, Any] | None) -> str:
+    if figure is None or figure.get("value") is None:
+        return ""
+    interval = "" if figure.get("low") is None else f" ({figure['low']:.3f}–{figure['high']:.3f})"
+    return f"{figure['value']:.3f}{interval}"
+
+
+def write(sheet: dict[str, Any], path: Path) -> None:
+    """Write a comparison as its ending asks: JSON, CSV, Markdown (with the sentences) or LaTeX.
+
+    Raises:
+        MedbenchError: Another ending.
+    """
+    kind = path.suffix.lower()
+    if kind == ".json":
+        text = json.dumps(sheet, ensure_ascii=False, indent=1) + "\n"
+    elif kind == ".csv":
+        text = table(sheet).to_csv(index=False)
+    elif kind == ".md":
+        said = "\n\n".join(sheet["sentences"])
+        text = f"{said}\n\n{table_formats.markdown(table(sheet))}\n{sheet['footnote']}\n"
+    elif kind == ".tex":
+        text = table_formats.latex(table(sheet), sheet["footnote"])
+    else:
+        raise MedbenchError(f"a file that ends in {', '.join(FORMATS)}", repr(path.name), "Name it comparison.md.")
+    path.write_text(text, encoding="utf-8")
