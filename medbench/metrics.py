@@ -222,15 +222,13 @@ def label_ranking_precision(truth: Truth, prob: Probabilities) -> Floats:
     Its mean over labelled items is MAP. Tied labels all take the worst rank of the tie, as in label ranking average
     precision (Tsoumakas 2010), so that constant scores earn nothing.
     """
-    precision = np.zeros(len(truth))
-    n_true = truth.sum(axis=1)
-    ascending = np.sort(prob, axis=1)
-    for row in np.flatnonzero(n_true):
-        values = prob[row, truth[row]]
-        rank = prob.shape[1] - np.searchsorted(ascending[row], values, side="left")
-        hits = len(values) - np.searchsorted(np.sort(values), values, side="left")
-        precision[row] = (hits / rank).mean()
-    return precision
+    at, column = np.nonzero(truth)
+    share = np.empty(len(at))
+    for part in slices_of(len(at), truth.shape[1]):
+        rows = at[part]
+        above = prob[rows] >= prob[rows, column[part], None]
+        share[part] = (above & truth[rows]).sum(axis=1) / above.sum(axis=1)
+    return np.bincount(at, weights=share, minlength=len(truth)) / np.maximum(truth.sum(axis=1), 1)
 
 
 def _ranked(
