@@ -228,7 +228,8 @@ def label_ranking_precision(truth: Truth, prob: Probabilities) -> Floats:
         rows = at[part]
         above = prob[rows] >= prob[rows, column[part], None]
         share[part] = (above & truth[rows]).sum(axis=1) / above.sum(axis=1)
-    return np.bincount(at, weights=share, minlength=len(truth)) / np.maximum(truth.sum(axis=1), 1)
+    total = np.asarray(np.bincount(at, weights=share, minlength=len(truth)), dtype=np.float64)
+    return _ratio(total, truth.sum(axis=1).astype(np.float64))
 
 
 def _ranked(

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from medbench import (
+    api,
     comparing,
     comparing_errors,
     comparing_figures,
@@ -292,6 +294,10 @@ def test_a_sheet_leaves_in_every_format(full_workspace: Workspace, tmp_path: Any
     for name in ("a.json", "a.csv", "a.md", "a.tex"):
         comparing_sheet.write(sheet, tmp_path / name)
         assert "twin" in (tmp_path / name).read_text()
+    answer = TestClient(api.mounted(place)).get("/api/compare", params={"model": [card["id"], "twin"]})
+    assert answer.json()["sentences"] == sheet["sentences"]
+    alone = TestClient(api.mounted(place)).get("/api/compare", params={"model": [card["id"], "starter-icd"]})
+    assert alone.status_code == 400 and "judged on the same items" in alone.json()["expected"]
     with pytest.raises(MedbenchError, match="a file that ends in"):
         comparing_sheet.write(sheet, tmp_path / "a.docx")
     with pytest.raises(MedbenchError, match="two models judged on the same items"):
