@@ -24,8 +24,8 @@ def as_starter(workspace: Workspace, model_id: str, name: str, title: str) -> Pa
     """Copy a model to `models/starter-<name>`: weights, trust, fingerprints of known texts, and its card.
 
     A model of pictures also takes along what may be told of its training pictures (`shipped_lesions`: ids, diagnoses,
-    128 bytes of each vector) and how its heat maps compare with random ones (`heat_check`), made now if need be; both
-    need its dataset.
+    128 bytes of each vector) and how its heat maps compare with random ones (`heat_check`), made now if need be, and
+    keeps its weights in 8 bits; all three need its dataset.
 
     Args:
         workspace: Where the model lies and the starter goes.
@@ -37,7 +37,7 @@ def as_starter(workspace: Workspace, model_id: str, name: str, title: str) -> Pa
         The starter's folder.
 
     Raises:
-        MedbenchError: When the model is missing or larger than 10 MB without its training rows.
+        MedbenchError: When the model is missing, or larger than 10 MB without its training rows and in 8 bits.
     """
     starter = checked_id(f"starter-{name}")
     source, target = workspace.model(model_id), workspace.models / starter
@@ -45,16 +45,17 @@ def as_starter(workspace: Workspace, model_id: str, name: str, title: str) -> Pa
         raise MedbenchError("the id of a model", repr(model_id), "List them with: medbench models.")
     card = read_json(source / "model.json")
     files = [path for path in source.iterdir() if path.name not in LEFT_BEHIND]
-    size = _size(path for path in source.rglob("*") if path.name not in LEFT_BEHIND)
-    if size > LARGEST:
-        found = f"{size / 1e6:.1f} MB"
-        raise MedbenchError("at most 10 MB for a starter", found, "Train an adapter or a head instead of full weights.")
     known = _lesions(workspace, model_id, card)
     building = target.with_name(f".{starter}.partial")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     for path in files:
         (shutil.copytree if path.is_dir() else shutil.copy)(path, building / path.name)
+    _keep_small(workspace, model_id, card, building)
+    if (size := _size(building.rglob("*"))) > LARGEST:
+        shutil.rmtree(building)
+        found = f"{size / 1e6:.1f} MB"
+        raise MedbenchError("at most 10 MB for a starter", found, "Train an adapter or a head instead of full weights.")
     if known is not None:
         shipped_lesions.save(building, known)
         heat_check.save(building, list(heat_check.ensure(workspace, predicting.load(workspace, model_id)).values()))
@@ -63,6 +64,22 @@ def as_starter(workspace: Workspace, model_id: str, name: str, title: str) -> Pa
     shutil.rmtree(target, ignore_errors=True)
     building.rename(target)
     return target
+
+
+def _keep_small(workspace: Workspace, model_id: str, card: dict[str, Any], building: Path) -> None:
+    """Keep a picture network's weights in 8 bits where its dataset is here to correct biases on; the card says so."""
+    model: Any = predicting.load(workspace, model_id).model if card.get("item") == "image" else None
+    if not hasattr(model, "in_int8"):
+        return
+    try:
+        items = datasets.load(workspace, str(card["dataset"]["id"])).examples("validation").items
+    except MedbenchError:
+        return
+    small = model.in_int8(items)
+    if small is not model:
+        small.save(building)
+        card["options"] = {**card["options"], "keep": "int8"}
+        card["notes"] = [*card.get("notes", []), "Its weights are kept in 8 bits; its figures are of 32 bits."]
 
 
 def _size(paths: Iterable[Path]) -> int:

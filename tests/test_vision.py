@@ -124,6 +124,24 @@ def test_int8_weights_are_a_quarter_and_nearly_the_same() -> None:
     assert torch.equal(back["small.bias"], state["small.bias"])
 
 
+def test_a_model_kept_in_float_can_be_kept_in_int8_afterwards(
+    drawn: tuple[Examples, list[tuple[int, int]]], tmp_path: Path
+) -> None:
+    examples, _ = drawn
+    model = fitted(examples, epochs=1, keep="fp32")
+    small = model.in_int8(examples.items)
+    assert small is not model and small.in_int8(examples.items) is small
+    assert np.abs(small.scores(examples.items[:20]) - model.scores(examples.items[:20])).max() < 0.05
+    sizes = []
+    for name, each in (("large", model), ("small", small)):
+        (tmp_path / name).mkdir()
+        each.save(tmp_path / name)
+        sizes.append((tmp_path / name / "weights.safetensors").stat().st_size)
+    assert sizes[1] < 0.5 * sizes[0]
+    again = FAMILY.load(tmp_path / "small", Device())
+    assert np.array_equal(again.scores(examples.items[:5]), small.scores(examples.items[:5]))
+
+
 def test_imagenet_weights_fit_timm_key_by_key() -> None:
     from medbench.families._vision_weights import imagenet_base, obtainable, packaged
 

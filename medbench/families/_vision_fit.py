@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,24 @@ def _kept(network: Any, options: VisionOptions, pixels: Pixels, examples: Exampl
     facts = facts_of([examples.items[row] for row in rows]) if options.metadata else None
     known = None if facts is None else torch.from_numpy(facts)
     return packed_network(network.eval(), options.keep, as_tensor(pixels[rows]), known)
+
+
+def packed_model(network: Any, card: dict[str, Any], items: Sequence[str]) -> tuple[Any, dict[str, Any], Any, str]:
+    """Return network, card, tensors and device of the same model with its weights in 8 bits.
+
+    Args:
+        network: A network in evaluation mode.
+        card: Its card.
+        items: Pictures that say how biases are corrected; `PICTURES` from all over are read.
+    """
+    import torch
+
+    some = [items[row] for row in np.linspace(0, len(items) - 1, min(PICTURES, len(items))).astype(int)]
+    pixels = as_tensor(read_squares(some, int(card["read_size"])))
+    facts = torch.from_numpy(facts_of(some)) if card["metadata"] else None
+    kept = packed_network(network, "int8", pixels, facts)
+    card = {**card, "keep": "int8"}
+    return _filled(card, kept, "cpu"), card, kept, "cpu"
 
 
 def _read_size(network: Any, options: VisionOptions) -> int:

@@ -296,6 +296,12 @@ class VisionModel(Model):
         pixels = read_squares(items, self._engine.size)
         write_int8(self.onnx(), pixels, facts_of(items) if self._card["metadata"] else None, folder)
 
+    def in_int8(self, items: Sequence[str]) -> VisionModel:
+        """Return the same network with its weights kept in 8 bits; biases are corrected on some of `items`."""
+        from medbench.families._vision_fit import packed_model
+
+        return self if self._card["keep"] == "int8" else VisionModel(*packed_model(self._network, self._card, items))
+
     def save(self, folder: Path) -> None:
         """Write vision.json and weights.safetensors."""
         from safetensors.torch import save_file
