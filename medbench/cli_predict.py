@@ -22,23 +22,39 @@ REFUSED_SHOWN = 20
 DICTIONARY = "dictionary"
 """What stands in the place of a model's id when the code tables alone are to answer."""
 
+ModelId = Annotated[
+    str, typer.Argument(help="Model id (see: medbench models), @job, or dictionary: codes without a model.")
+]
+File = Annotated[Path | None, typer.Argument(help="The file to label; a zip or folder of pictures for lesion models.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "--output", help="Where the labelled file goes; its ending may ask for another format."),
+]
+Served = Annotated[bool, typer.Option("--use-litellm", help="Ask a served model (--endpoint, --model), untrained.")]
+Address = Annotated[str, typer.Option("--endpoint", metavar="URL", help="Base address of an OpenAI-compatible server.")]
+ServedName = Annotated[str, typer.Option("--model", metavar="NAME", help="What the server calls the model.")]
+Choices = Annotated[str, typer.Option(help="Labels to choose from, with semicolons; codes when empty.")]
+Remote = Annotated[bool, typer.Option("--allow-remote", help="Let the text leave this computer.")]
+KeyName = Annotated[str, typer.Option(metavar="NAME", help="Environment variable with the server's key.")]
+Wait = Annotated[float, typer.Option(help="Longest wait for the served model's answer, in seconds.")]
+
 
 def predict(
-    model: Annotated[
-        str, typer.Argument(help="Model id (see: medbench models), @job, or dictionary: codes without a model.")
-    ],
-    file: Annotated[
-        Path | None, typer.Argument(help="The file to label; a zip or folder of pictures for lesion models.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "--output", help="Where the labelled file goes; its ending may ask for another format."),
-    ] = None,
+    model: ModelId = "",
+    file: File = None,
+    out: Out = None,
     title: Column = None,
     abstract: Column = None,
     text: Annotated[str | None, typer.Option(help="Column of the full text; without a FILE, the text itself.")] = None,
     pdf: Annotated[Path | None, typer.Option(help="One document, PDF or text, instead of a file of records.")] = None,
     id_: Annotated[str | None, typer.Option("--id", metavar="COL", help="Column of the item's own id.")] = None,
+    use_litellm: Served = False,
+    endpoint: Address = "http://127.0.0.1:8000/v1",
+    served_model: ServedName = "local",
+    labels: Choices = "",
+    allow_remote: Remote = False,
+    key_variable: KeyName = "",
+    timeout: Wait = 60.0,
     as_json: Json = False,
 ) -> None:
     """Label a file and write it back with labels, probabilities, flags and the model's id.
@@ -49,29 +65,38 @@ def predict(
 
       medbench predict starter-literature-domains search.nbib --out labelled.nbib
 
-      medbench predict starter-literature-domains search.ris --out labelled.csv --json
-
       medbench predict starter-lesion photographs.zip --out answers.csv
 
       medbench predict starter-literature-domains --text "Statins after myocardial infarction ..."
 
       medbench predict dictionary --pdf letter.pdf --output codes.json
-    """
-    from medbench import picture_batches
 
+      medbench predict --use-litellm --endpoint http://127.0.0.1:8000/v1 --model NAME --text "Lobar pneumonia ..."
+    """
     with told(as_json):
+        if use_litellm:
+            asked = {"address": endpoint, "model": served_model, "allow_remote": allow_remote, "timeout": timeout}
+            _predict_served(model, {**asked, "key_variable": key_variable}, labels, _given(text, pdf)[0], out, as_json)
+            return
+        if not model:
+            raise MedbenchError("the id of a model", "none", "Name one; see: medbench models.")
         if file is None:
             predict_one(model, text, pdf, out, as_json)
             return
         if out is None:
             raise MedbenchError("a place for the labelled file", "none", "Name it with --out FILE.")
-        chosen = picked(title=title, abstract=abstract, text=text, id=id_)
-        if picture_batches.is_pictures(Workspace.here(), model, file):
-            facts, words = _pictured(model, file, out, as_json)
-        else:
-            facts = _labelled(model, file, out, chosen, as_json)
-            words = f"{facts['answered']:,} records labelled, {facts['refused']:,} refused: {out}"
+        facts, words = _of_file(model, file, out, picked(title=title, abstract=abstract, text=text, id=id_), as_json)
     give(facts, as_json, lambda: words)
+
+
+def _of_file(model: str, file: Path, out: Path, chosen: dict[str, str], as_json: bool) -> tuple[dict[str, Any], str]:
+    """Answer for a file of records or for pictures; return the facts and their wording."""
+    from medbench import picture_batches
+
+    if picture_batches.is_pictures(Workspace.here(), model, file):
+        return _pictured(model, file, out, as_json)
+    facts = _labelled(model, file, out, chosen, as_json)
+    return facts, f"{facts['answered']:,} records labelled, {facts['refused']:,} refused: {out}"
 
 
 def _pictured(model: str, file: Path, out: Path, as_json: bool) -> tuple[dict[str, Any], str]:
@@ -130,6 +155,24 @@ def predict_one(model: str, text: str | None, pdf: Path | None, out: Path | None
         answer = _labels(workspace, model, name, given.text)
         found = answer.as_json()
         lines = _label_lines(answer)
+    _handed_over(found, lines, given, out, as_json)
+
+
+def _predict_served(
+    model: str, options: dict[str, Any], labels: str, given: NoteFile, out: Path | None, as_json: bool
+) -> None:
+    """Ask a served model about a text or a document, and print or write what it says."""
+    from medbench import served
+
+    if model:
+        raise MedbenchError("either a model of medbench or a served one", f"both ({model!r})", "Leave one of them out.")
+    choices = [label.strip() for label in labels.split(";") if label.strip()]
+    answer = served.ask(given.text, options, choices)
+    _handed_over(answer.as_json(), answer.lines(), given, out, as_json)
+
+
+def _handed_over(found: dict[str, Any], lines: list[str], given: NoteFile, out: Path | None, as_json: bool) -> None:
+    """Print an answer about one document, or write it as JSON to `out`."""
     found = {**found, "remarks": [*given.remarks, *found.get("remarks", ())]}
     if out is not None:
         out.write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fpdf import FPDF
+from served import serving
 from typer.testing import CliRunner
 
 from medbench import coding
@@ -74,3 +76,46 @@ def test_mistakes_are_one_sentence(home: Workspace, words: list[str], sentence: 
     result = CliRunner().invoke(app, ["predict", *words])
     assert result.exit_code == 2
     assert sentence in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_served_model_answers_untrained_with_codes_that_exist_and_are_not_denied(
+    home: Workspace, tmp_path: Path
+) -> None:
+    pytest.importorskip("litellm")
+
+    def behave(body: dict[str, Any], number: int) -> tuple[int, Any]:
+        if "Copy from" in body["messages"][0]["content"]:
+            return 200, "cough"
+        return 200, "R07.9 - Chest pain\nJ18.1 - Lobar pneumonia\nR05.9\nE11\nX99.ZZ"
+
+    with serving(behave) as server:
+        words = ["--use-litellm", "--endpoint", server.address, "--model", "m", "--text", NOTE]
+        codes, _, apart = told(*words).partition("Set apart, not to be coded:")
+        assert "icd10cm:J18.1  Lobar pneumonia, unspecified organism\n    “Lobar pneumonia”" in codes
+        assert "icd10cm:R05.9  Cough, unspecified\n    “cough”" in codes and "R07.9" not in codes
+        assert "icd10cm:R07.9  Chest pain, unspecified  (negated: “chest pain”)" in apart
+        assert "in no table: X99.ZZ." in apart and "there are no probabilities" in apart
+        out = tmp_path / "codes.json"
+        assert told(*words, "--output", str(out)) == ""
+        found = json.loads(out.read_text(encoding="utf-8"))
+        assert [row["code"] for row in found["codes"]] == ["J18.1", "R05.9", "E11"]
+        assert [row["billable"] for row in found["codes"]] == [True, True, False]
+    with serving(lambda body, number: (200, "Cancer")) as server:
+        words = ["--use-litellm", "--endpoint", server.address, "--model", "m", "--text", NOTE]
+        assert told(*words, "--labels", "cancer; not cancer").startswith("cancer\n")
+        refused = CliRunner().invoke(app, ["predict", *words])
+        assert refused.exit_code == 2 and "codes from 'm' as its answer, found 'Cancer'" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--use-litellm", "--endpoint", "https://far.example.org/v1", "--text", NOTE], "If the texts may leave this"),
+        (["dictionary", "--use-litellm", "--text", NOTE], "either a model of medbench or a served one"),
+        (["--text", NOTE], "the id of a model, found none"),
+    ],
+)
+def test_a_served_model_is_not_asked_by_accident(home: Workspace, words: list[str], sentence: str) -> None:
+    pytest.importorskip("litellm")
+    result = CliRunner().invoke(app, ["predict", *words])
+    assert result.exit_code == 2 and sentence in result.output

@@ -48,6 +48,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("4a", ("evidence_figures",)),
     ("4a", ("class_words",)),
     ("4a", ("review_learning", "review_decisions")),
+    ("4a", ("served",)),
     ("4b", ("review_simulation", "review_readers")),
     ("4b", ("batches", "evaluating", "lesion_heat", "coding", "coding_history", "gathering")),
     ("4b", ("job_history",)),

@@ -124,7 +124,7 @@ class Asking:
         if manner.samples > 1:
             found["seed"] = sample
         if manner.scoring == "tokens" if tokens is None else tokens:
-            found["logprobs"] = True
+            found |= {"logprobs": True, "top_logprobs": 1}  # llama-cpp-python gives none unless told how many
         schema = answer_schema(self.words)
         if manner.hold == "json_object":
             found["response_format"] = {"type": "json_object", "schema": schema}

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 
 from medbench.errors import MedbenchError
 from medbench.families import Estimate, Family, FamilyOptions, Fitting, Model
-from medbench.families._endpoint_asking import Asking, Manner, Spent
+from medbench.families._endpoint_asking import Asking, Manner, Reply, Spent
 from medbench.families._endpoint_server import Place, Refused, address_host, check_place, is_loopback, is_variable
 from medbench.families._endpoint_words import Question, Vocabulary
 from medbench.families._hashed_words import hashed_words
@@ -138,6 +138,10 @@ class EndpointModel(Model):
             out = np.where(out > 0, out, rest)
             out /= np.maximum(out.sum(axis=1, keepdims=True), 1e-12)
         return np.clip(out, 0, 1).astype(np.float32)
+
+    def replies(self, items: Sequence[str]) -> list[Reply]:
+        """Return what each text got: labels in the answer's order, and what could not be read as one."""
+        return self.asking.replies(items)
 
     def unanswered(self, items: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return (n,) bool, the texts whose answers could not be read as labels."""
@@ -309,3 +313,8 @@ def _telling(train: Examples, order: Sequence[int], count: int) -> list[int]:
 
 
 FAMILY = Endpoint()
+
+
+def untrained(options: EndpointOptions, labels: tuple[str, ...], answer: AnswerKind) -> EndpointModel:
+    """Return a model that asks without any training, check or calibration; the first text is the first question."""
+    return EndpointModel(labels, answer, asking_for(options, labels, answer))
