@@ -76,7 +76,7 @@ class ServedAnswer:
         if one.code is None:
             return {"label": one.label}
         code = one.code
-        facts = {"code": code.code, "version": code.version, "kind": code.kind}
+        facts: dict[str, Any] = {"code": code.code, "version": code.version, "kind": code.kind}
         facts |= {"description": code.text, "billable": code.billable}
         evidence = [
             {"start": each.start, "end": each.end, "status": each.status, "words": self.text[each.start : each.end]}
