@@ -15,6 +15,7 @@ from medbench import (
     ui_compare_labels,
     ui_compare_records,
     ui_compare_runs,
+    ui_deploy,
 )
 
 INTRO = "Runs judged on the same test items, side by side: what is really better, what only looks so."
@@ -37,6 +38,7 @@ with ui.page("Compare", INTRO) as place:
             "Errors": lambda: ui_compare_errors.draw_errors(place, held),
             "Cost": lambda: ui_compare_cost.draw_cost(place, held, metric),
             "Training": lambda: ui_compare_cost.draw_training(place, held),
+            "In use": lambda: ui_deploy.draw_in_use(place, {one.id: one.card for one in held.models}, "compare_use"),
         }
         # Only the open part is computed.
         for tab, draw in zip(st.tabs(list(parts), key="compare_tab", on_change="rerun"), parts.values(), strict=True):

@@ -130,6 +130,7 @@ def test_runs_on_other_items_are_fenced_off_with_the_reason(
         ("Errors", "Rank correlation of length and error"),
         ("Cost", "no other run is both"),
         ("Training", "fitted at once"),
+        ("In use", "nothing to compare it with"),
     ],
 )
 def test_every_part_is_drawn(both: Workspace, tab: str, told: str) -> None:
