@@ -65,7 +65,7 @@ def _found(job: Job) -> None:
         hide_index=True,
         key="classify_evidence_table",
         column_config={
-            "strongest sentence": st.column_config.TextColumn("strongest sentence", width="large"),
+            "strongest sentence": st.column_config.TextColumn("strongest sentence", width=420),
             "faithfulness": st.column_config.NumberColumn(
                 "faithfulness",
                 format="%.2f",

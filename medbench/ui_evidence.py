@@ -188,8 +188,9 @@ def methods_table(item: Item, found: Compared) -> pd.DataFrame:
 
     rows = []
     for told, seconds in zip(found.told, found.seconds, strict=True):
-        best = sorted((span for span in told.spans if span.weight > 0), key=lambda span: -span.weight)[:3]
-        words = " · ".join(" ".join(item.joined[span.start : span.end].split())[:60] for span in best)
+        best = sorted((span for span in told.spans if span.weight > 0), key=lambda span: -span.weight)
+        named = dict.fromkeys(" ".join(item.joined[span.start : span.end].split())[:60] for span in best)
+        words = " · ".join(list(named)[:3])
         measures = Told(item, "", told).measures()
         figures = {words: measures[name] for name, (words, _) in _MEASURES.items()}
         rows.append({"method": told.method, "strongest": words, **figures, "seconds": round(seconds, 1)})
