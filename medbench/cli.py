@@ -172,8 +172,10 @@ def _describe(draft: Any, card: dict[str, Any]) -> None:
 @app.command()
 def train(
     spec: Annotated[list[str] | None, typer.Argument(help="A YAML spec and key=value overrides.")] = None,
-    task: Annotated[str, typer.Option(help="The job: literature.")] = "literature",
-    family: Annotated[str | None, typer.Option(help="The method: keywords, linear, embedding, encoder.")] = None,
+    task: Annotated[str, typer.Option(help="The job: literature, icd or lesion.")] = "literature",
+    family: Annotated[
+        str | None, typer.Option(help="The method: linear, encoder, vision, ... See the Train page.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset id or name.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Start it and return at once.")] = False,
     as_json: Json = False,
@@ -212,8 +214,8 @@ def train(
 @app.command()
 def tune(
     spec: Annotated[list[str] | None, typer.Argument(help="A YAML spec and key=value overrides.")] = None,
-    task: Annotated[str, typer.Option(help="The job: literature.")] = "literature",
-    family: Annotated[str | None, typer.Option(help="The method: linear, embedding, encoder, vision.")] = None,
+    task: Annotated[str, typer.Option(help="The job: literature, icd or lesion.")] = "literature",
+    family: Annotated[str | None, typer.Option(help="The method: linear, embedding, encoder, causal, vision.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset id or name.")] = None,
     minutes: Annotated[float, typer.Option(help="Stop searching after so many minutes.")] = 10,
     trials: Annotated[int, typer.Option(help="Try at most so many sets of options.")] = 40,

@@ -13,6 +13,7 @@ from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from medbench.codes import Version
     from medbench.coding import CodedNote
     from medbench.note_files import NoteFile
     from medbench.records import Prediction
@@ -55,13 +56,12 @@ def predict(
     allow_remote: Remote = False,
     key_variable: KeyName = "",
     timeout: Wait = 60.0,
+    codes: Annotated[str, typer.Option(help="The dictionary's table, icd10cm or icd9cm; empty: the model's.")] = "",
     as_json: Json = False,
 ) -> None:
     """Label a file and write it back with labels, probabilities, flags and the model's id.
 
-    A second call after a kill goes on where the first one stopped.
-
-    For example:
+    A second call after a kill goes on where the first one stopped. For example:
 
       medbench predict starter-literature-domains search.nbib --out labelled.nbib
 
@@ -70,6 +70,8 @@ def predict(
       medbench predict starter-literature-domains --text "Statins after myocardial infarction ..."
 
       medbench predict dictionary --pdf letter.pdf --output codes.json
+
+      medbench predict dictionary --codes icd9cm --text "Essential hypertension, no fever"
 
       medbench predict --use-litellm --endpoint http://127.0.0.1:8000/v1 --model NAME --text "Lobar pneumonia ..."
     """
@@ -81,7 +83,7 @@ def predict(
         if not model:
             raise MedbenchError("the id of a model", "none", "Name one; see: medbench models.")
         if file is None:
-            predict_one(model, text, pdf, out, as_json)
+            predict_one(model, text, pdf, out, as_json, codes)
             return
         if out is None:
             raise MedbenchError("a place for the labelled file", "none", "Name it with --out FILE.")
@@ -135,20 +137,24 @@ def _pictures(done: int, total: int) -> None:
     note(f"{done:,} of {total:,} pictures done")
 
 
-def predict_one(model: str, text: str | None, pdf: Path | None, out: Path | None, as_json: bool) -> None:
+def predict_one(
+    model: str, text: str | None, pdf: Path | None, out: Path | None, as_json: bool, codes: str = ""
+) -> None:
     """Answer for a text or a document and print it, or write it as JSON to `out`.
 
     A model for ICD codes, and the dictionary, give codes with their words in the note; any other model gives labels.
 
     Raises:
-        MedbenchError: Text and document are both given or both lacking, or cannot be read, or the model is unfit.
+        MedbenchError: Text and document are both given or both lacking, or cannot be read, the model is unfit, or the
+            dictionary cannot code in this table.
     """
     from medbench import coding, predicting
 
     given, name = _given(text, pdf)
     workspace = Workspace.here()
     if model == DICTIONARY or predicting.load_for(workspace, model, "text").card["task"] == "icd":
-        note_said = coding.code_note(workspace, given.text, "" if model == DICTIONARY else model)
+        asked = "" if model == DICTIONARY else model
+        note_said = coding.code_note(workspace, given.text, asked, version=_table(codes))
         found = note_said.as_json()
         lines = _code_lines(note_said)
     else:
@@ -179,6 +185,15 @@ def _handed_over(found: dict[str, Any], lines: list[str], given: NoteFile, out: 
         note(f"Written to {out}.")
     if out is None or as_json:
         give(found, as_json, lambda: "\n".join([*lines, *given.remarks]))
+
+
+def _table(codes: str) -> Version | None:
+    from medbench.coding import DICTIONARIES
+
+    found = next((version for version in DICTIONARIES if version == codes), None)
+    if codes and found is None:
+        raise MedbenchError(f"one of the tables {', '.join(DICTIONARIES)}", repr(codes), "Choose one with --codes.")
+    return found
 
 
 def _given(text: str | None, pdf: Path | None) -> tuple[NoteFile, str]:

@@ -34,6 +34,13 @@ def test_the_dictionary_prints_codes_with_their_words_and_what_is_set_apart(home
     assert "No code fits this note." in told("dictionary", "--text", "The letter was sent.")
 
 
+def test_the_dictionarys_table_can_be_chosen(home: Workspace) -> None:
+    assert "icd9cm:786.50" in told("dictionary", "--codes", "icd9cm", "--text", NOTE)
+    answer = CliRunner().invoke(app, ["predict", "dictionary", "--codes", "icd8", "--text", NOTE])
+    assert answer.exit_code == 2
+    assert "one of the tables icd10cm, icd9cm" in answer.stderr
+
+
 def test_json_is_what_the_library_says(home: Workspace) -> None:
     found = json.loads(told("dictionary", "--text", NOTE, "--json"))
     assert found == json.loads(json.dumps(coding.code_note(home, NOTE).as_json()))
