@@ -196,7 +196,7 @@ def test_documents_load_nothing_and_name_every_path(client: TestClient) -> None:
     page = client.get("/api/docs").text
     schema = client.get("/api/openapi.json").json()
     assert schema["servers"] == [{"url": "/api"}]
-    assert len(schema["paths"]) == 15
+    assert {"/health", "/predict", "/explain", "/compare", "/aliases"} <= set(schema["paths"])
     assert all(f"<code>{path}</code>" in page for path in schema["paths"])
     assert "curl http://testserver/api/health" in page
     assert "how near the closest decision is to its threshold" in page

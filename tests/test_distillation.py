@@ -23,13 +23,14 @@ from medbench.workspace import Workspace, read_json, write_json
 SIDE, MARK = 64, 20
 SMALL = {"base": "test_vit", "weights": "random", "size": SIDE, "batch": 16, "keep": "fp32"}
 SMALL |= {
-    "learning_rate": 3e-3,
+    "learning_rate": 1e-3,
     "early_stopping": 0,
     "stretch": 0.0,
     "zoom": 0.1,
     "colour": 0.0,
     "views": 1,
-    "epochs": 4,
+    "rotation": 0.0,
+    "epochs": 8,
 }
 
 

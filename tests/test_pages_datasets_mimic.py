@@ -79,7 +79,8 @@ def test_a_wrong_folder_is_told_on_the_page(home: Workspace, tmp_path: Path) -> 
 
 
 def test_one_import_at_a_time_and_a_stop_leaves_nothing(home: Workspace, tmp_path: Path) -> None:
-    folder = mimic3(tmp_path / "m", 1_000)
+    page()  # what the page imports is there, so that the button is drawn while the job is young
+    folder = mimic3(tmp_path / "m", 4_000)
     job = mimic_jobs.build(home, Order(folder, "iii"), drop=False)
     with pytest.raises(MedbenchError, match="one MIMIC import at a time"):
         mimic_jobs.build(home, Order(folder, "iii"), drop=False)
