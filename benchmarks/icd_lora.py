@@ -134,6 +134,7 @@ def learn(name: str, given: argparse.Namespace) -> None:
             "best_by": "loss",
             "watched": 24,
             **({"instruction": "Predict the medical codes for the following text:"} if name == "codiesp" else {}),
+            **({"learning_rate": given.rate} if given.rate else {}),
             **({"scoring": given.scoring} if given.scoring else {}),
             **({"order": given.order} if given.order else {}),
         }
@@ -251,6 +252,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=40, help="Most frequent categories of CodiEsp.")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--accumulation", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=0.0, help="Learning rate; 0 for the usual one.")
     parser.add_argument("--looks", type=int, default=1, help="Looks at the validation rows per epoch.")
     parser.add_argument("--scoring", default="")
     parser.add_argument("--order", default="")
