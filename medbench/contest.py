@@ -13,11 +13,11 @@ from typing import Any
 
 from medbench import aliases, gathering, history, job_history, predicting
 from medbench.aliases import Job
+from medbench.comparing_tests import mcnemar, wilson
 from medbench.job_history import Asked
 from medbench.records import Item, Prediction
 from medbench.workspace import Workspace
 
-_Z95 = 1.959963984540054
 FEW = 30
 """With fewer items that readers settled, a sentence says that it is early."""
 
@@ -99,12 +99,7 @@ class Share:
 
 def share(count: int, n: int) -> Share:
     """Return a share with its Wilson (1927) score interval; 0 to 1 of nothing."""
-    if not n:
-        return Share(0, 0, 0.0, 1.0)
-    p, z2 = count / n, _Z95**2
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Share(count, n, max(centre - half, 0.0), min(centre + half, 1.0))
+    return Share(count, n, *(wilson(count, n) if n else (0.0, 1.0)))
 
 
 def difference(first: Share, second: Share) -> tuple[float, float, float]:
@@ -220,7 +215,5 @@ def _paired(
         sum(one and not other for one, other in zip(first, second, strict=True)),
         sum(other and not one for one, other in zip(first, second, strict=True)),
     )
-    n = sum(parted)
-    tail = sum(math.comb(n, k) for k in range(min(parted) + 1)) / 2**n
     right = (share(sum(first), len(settled)), share(sum(second), len(settled)))
-    return Contest(champion, challenger, shown, agreement, right, True, parted, min(1.0, 2 * tail))
+    return Contest(champion, challenger, shown, agreement, right, True, parted, mcnemar(*parted).exact)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medbench.comparing_tests import wilson
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.trust import Trust
 
-_Z = 1.959964  # two-sided 95 %
 MOST_LABELS = 500
 """With more labels nothing is measured: no set of labels is shown then."""
 
@@ -44,10 +43,7 @@ def share(hits: float, n: int) -> Share:
     """
     if n == 0:
         raise ValueError("a share of no items")
-    found, squared = hits / n, _Z**2
-    middle = (found + squared / (2 * n)) / (1 + squared / n)
-    half = _Z * sqrt(found * (1 - found) / n + squared / (4 * n**2)) / (1 + squared / n)
-    return Share(found, max(0.0, middle - half), min(1.0, middle + half), n)
+    return Share(hits / n, *wilson(hits, n), n)
 
 
 def measured(trust: Trust, probabilities: Scores, truth: Truth, labels: tuple[str, ...]) -> dict[str, Any]:

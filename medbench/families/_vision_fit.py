@@ -20,7 +20,7 @@ from medbench.families._vision_bias import PICTURES, packed_network
 from medbench.families._vision_cost import CARD, read_size_of
 from medbench.families._vision_networks import Criterion, Shape, picture_network, timm_base
 from medbench.families._vision_pictures import Pixels, as_tensor, changing, facts_of, read_squares
-from medbench.families._vision_weights import WEIGHTS, imagenet_base, packaged, sha256_of, unpacked
+from medbench.families._vision_weights import WEIGHTS, Format, imagenet_base, packaged, sha256_of, unpacked
 from medbench.records import Examples, Scores, part_image
 from medbench.workspace import read_json
 
@@ -62,7 +62,7 @@ def fit_network(examples: Examples, validation: Examples, options: VisionOptions
         for file in files:
             if file is not None:
                 file.unlink(missing_ok=True)
-    kept = _kept(network, options, looked, validation)
+    kept = _kept(network, options.keep, options.metadata, looked, validation.items)
     card = _card(examples, options, shape, read_size) | {"notes": former.notes_of(options, teacher, start)}
     return _filled(card, kept, fitting.device.name), card, kept
 
@@ -83,16 +83,21 @@ def _card(examples: Examples, options: VisionOptions, shape: Shape, read_size: i
     }
 
 
-def _kept(network: Any, options: VisionOptions, pixels: Pixels, examples: Examples) -> dict[str, torch.Tensor]:
-    """Return the tensors as they are kept; pictures from all over the validation split say how biases are corrected."""
+def _kept(network: Any, kind: Format, metadata: bool, pixels: Pixels, items: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Return the tensors as they are kept; pictures from all over the given ones say how biases are corrected."""
     import torch
 
-    rows = np.linspace(0, len(pixels) - 1, min(PICTURES, len(pixels))).astype(int)
-    if not len(rows):
-        return packed_network(network, options.keep)
-    facts = facts_of([examples.items[row] for row in rows]) if options.metadata else None
-    known = None if facts is None else torch.from_numpy(facts)
-    return packed_network(network.eval(), options.keep, as_tensor(pixels[rows]), known)
+    rows = _spread_out(len(pixels))
+    if not rows:
+        return packed_network(network, kind)
+    facts = torch.from_numpy(facts_of([items[row] for row in rows])) if metadata else None
+    return packed_network(network.eval(), kind, as_tensor(pixels[rows]), facts)
+
+
+def _spread_out(n: int) -> list[int]:
+    """Return at most `PICTURES` positions from all over n."""
+    found: list[int] = np.linspace(0, n - 1, min(PICTURES, n)).astype(int).tolist()
+    return found
 
 
 def packed_model(network: Any, card: dict[str, Any], items: Sequence[str]) -> tuple[Any, dict[str, Any], Any, str]:
@@ -103,12 +108,8 @@ def packed_model(network: Any, card: dict[str, Any], items: Sequence[str]) -> tu
         card: Its card.
         items: Pictures that say how biases are corrected; `PICTURES` from all over are read.
     """
-    import torch
-
-    some = [items[row] for row in np.linspace(0, len(items) - 1, min(PICTURES, len(items))).astype(int)]
-    pixels = as_tensor(read_squares(some, int(card["read_size"])))
-    facts = torch.from_numpy(facts_of(some)) if card["metadata"] else None
-    kept = packed_network(network, "int8", pixels, facts)
+    some = [items[row] for row in _spread_out(len(items))]
+    kept = _kept(network, "int8", card["metadata"], read_squares(some, int(card["read_size"])), some)
     card = {**card, "keep": "int8"}
     return _filled(card, kept, "cpu"), card, kept, "cpu"
 
