@@ -86,6 +86,18 @@ def append(path: Path, name: str, lines: Iterable[dict[str, Any]]) -> list[str]:
     return ids
 
 
+def whole_lines(path: Path) -> list[str]:
+    """Return the whole lines of a file that one process goes on writing; a torn last one is cut off the file.
+
+    So the next line does not stand behind half a line.
+    """
+    data = path.read_bytes() if path.exists() else b""
+    end = data.rfind(b"\n") + 1
+    if end < len(data):
+        os.truncate(path, end)
+    return data[:end].decode("utf-8").split("\n")[:-1]
+
+
 def lines_of(folder: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the lines with these ids, each read at the byte its id names; those that are not there are left out."""
     places = sorted((found["file"], int(found["at"], 16), found[0]) for entry in ids if (found := _ID.fullmatch(entry)))

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 
-from medbench import metrics, trust
+from medbench import journal, metrics, trust
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
 from medbench.families import Family, FamilyOptions, Fitting, Model
@@ -309,10 +309,9 @@ def _importance(study: Any, finished: int) -> dict[str, float]:
 
 
 def read_trials(folder: Path) -> list[Trial]:
-    """Return the trials that a search wrote down, torn lines passed over."""
-    path = folder / FILE
+    """Return the trials that a search wrote down, damaged lines passed over, a torn last one cut off."""
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for line in journal.whole_lines(folder / FILE):
         try:
             found.append(Trial(**json.loads(line)))
         except (ValueError, TypeError):

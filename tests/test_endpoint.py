@@ -201,6 +201,17 @@ def test_a_run_that_goes_on_does_not_ask_again_and_keeps_no_text(tmp_path: Path)
         assert "liver" not in (tmp_path / "answers.jsonl").read_text()
 
 
+def test_half_a_line_of_a_killed_run_costs_that_answer_alone(tmp_path: Path) -> None:
+    with serving(BY_CODE) as server:
+        first = fit(server.address, folder=tmp_path).scores(NOTES)
+        kept = tmp_path / "answers.jsonl"
+        kept.write_bytes(kept.read_bytes()[:-9])
+        for more in (3, 2):  # the torn one is asked about once more, then no more; the check asks two
+            asked = len(server.asked)
+            assert fit(server.address, folder=tmp_path).scores(NOTES).tolist() == first.tolist()
+            assert len(server.asked) == asked + more
+
+
 def test_the_key_is_sent_and_kept_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_SERVER_KEY", "sesame-42")
     say = Say()

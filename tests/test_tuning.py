@@ -60,6 +60,7 @@ def test_a_stopped_search_keeps_what_it_has_and_goes_on(tmp_path: Path) -> None:
     assert len(again.trials) == 7
     lines = (tmp_path / tuning.FILE).read_text().splitlines()
     assert json.loads(lines[-1])["number"] == 6
+    assert [json.loads(line)["number"] for line in lines] == list(range(7))  # the torn one is gone
 
 
 def test_what_the_user_gives_is_held(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from medbench import journal
 from medbench.errors import MedbenchError
 from medbench.families._endpoint_server import Place, Refused, Server, Written, each_answer
 from medbench.families._endpoint_words import Named, Question, Reading, Vocabulary, quote_messages, quotes
@@ -104,11 +105,10 @@ class Asking:
             return
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "answers.jsonl"
-        if self._file.exists():
-            for line in self._file.read_text(encoding="utf-8").split("\n")[:-1]:
-                facts = json.loads(line)
-                key, named = facts.pop("key"), tuple((label, float(score)) for label, score in facts.pop("named"))
-                self._kept[key] = Reply(facts["answered"], named, tuple(facts["unknown"]), tuple(facts["outside"]))
+        for line in journal.whole_lines(self._file):
+            facts = json.loads(line)
+            key, named = facts.pop("key"), tuple((label, float(score)) for label, score in facts.pop("named"))
+            self._kept[key] = Reply(facts["answered"], named, tuple(facts["unknown"]), tuple(facts["outside"]))
 
     def server(self) -> Server:
         """Return the server, opened when first needed. Raises MedbenchError when it may not be asked."""
