@@ -177,6 +177,9 @@ def train(
         str | None, typer.Option(help="The method: linear, encoder, vision, ... See the Train page.")
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Dataset id or name.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, max=10, help="Also cross-validate in so many folds of the train rows.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Start it and return at once.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -189,6 +192,8 @@ def train(
       medbench train --family linear --dataset ohsumed
 
       medbench train configs/literature-encoder.yaml dataset=ohsumed options.epochs=5
+
+      medbench train --family linear --dataset ohsumed --folds 5
     """
     from medbench import preflight, runs
 
@@ -197,7 +202,8 @@ def train(
         words = list(spec or [])
         path = Path(words.pop(0)) if words and "=" not in words[0] else None
         named = picked(family=family, dataset=dataset)
-        overrides = [*([] if path else [f"task={task}"]), *(f"{key}={value}" for key, value in named.items()), *words]
+        overrides = [*([] if path else [f"task={task}"]), *(f"{key}={value}" for key, value in named.items())]
+        overrides += [*words, *([f"folds={folds}"] if folds else [])]
         wanted = runs.read_spec(path, overrides) if path else runs.parse_spec("", overrides, "the command line")
         outlook = preflight.check(workspace, wanted)
         if outlook.problems:
@@ -231,7 +237,7 @@ def tune(
       medbench tune --family linear --dataset ohsumed --minutes 5 options.loss=svm
     """
     words = [*(spec or []), f"tune.minutes={minutes}", f"tune.trials={trials}"]
-    train(words, task, family, dataset, detach, as_json)
+    train(words, task, family, dataset, None, detach, as_json)
 
 
 @app.command()

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -169,3 +170,24 @@ def runs_resume(run_id: str, detach: bool = False, as_json: Json = False) -> Non
             give({"run": run_id}, as_json, lambda: run_id)
         else:
             follow(workspace, run_id, as_json)
+
+
+@runs_app.command("folds")
+def runs_folds(
+    model: str,
+    out: Annotated[Path | None, typer.Option(help="Write the table here: .csv, .md, .tex or .json.")] = None,
+    answers: Annotated[Path | None, typer.Option(help="Write the answers of every fold here, as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the folds of a cross-validated run, with mean ± sd. Example: medbench runs folds ID --out folds.csv."""
+    from medbench import aliases, fold_figures
+
+    workspace = Workspace.here()
+    with told(as_json):
+        card = aliases.card_of(workspace, aliases.resolve(workspace, model))
+        table = fold_figures.frame(card)
+        if out is not None:
+            fold_figures.write(card, out)
+        if answers is not None:
+            fold_figures.answers(workspace.model(str(card["id"])), card["labels"]).to_csv(answers, index=False)
+    give(card["folds"], as_json, lambda: f"{table.to_string(index=False)}\n{fold_figures.sentence(card)}")

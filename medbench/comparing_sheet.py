@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medbench import comparing, comparing_judged, comparing_verdict, table_formats
+from medbench import comparing, comparing_judged, comparing_verdict, fold_figures, table_formats
 from medbench.comparing import Comparison
 from medbench.errors import MedbenchError
 from medbench.tasks import get_task
@@ -33,8 +33,8 @@ def compared(workspace: Workspace, ids: Sequence[str], metric: str = "", *, seed
 
     Returns:
         "task", "metric", "items", "groups"; "sentences" and "footnote"; "models" (best first: id, name, family,
-        differs, cost, and every metric with value, low, high); "baselines": name -> such metrics; "pairs" as in
-        `comparing_verdict.Pair`; "fenced": id -> why a model was left out.
+        differs, cost, every metric with value, low, high, and "folds" when cross-validated); "baselines": name -> such
+        metrics; "pairs" as in `comparing_verdict.Pair`; "fenced": id -> why a model was left out.
 
     Raises:
         MedbenchError: Fewer than two models were judged on the same items, or the metric is unknown.
@@ -79,6 +79,7 @@ def _models(found: Comparison, metric: str) -> list[dict[str, Any]]:
             "differs": differ[name],
             "cost": cards[name].get("cost", {}),
             "metrics": cards[name]["metrics"],
+            **({"folds": cards[name]["folds"]} if "folds" in cards[name] else {}),
         }
         for name in found.order(metric)
     ]
@@ -94,15 +95,23 @@ def table(sheet: dict[str, Any]) -> pd.DataFrame:
             "run": one["name"],
             "method": one["family"],
             "what differs": one["differs"],
+            **_over_folds(one, sheet),
             **_figures(one["metrics"], metrics),
         }
         for one in sheet["models"]
     ]
     rows += [
-        {"run": name, "method": "baseline", "what differs": "", **_figures(figures, metrics)}
+        {"run": name, "method": "baseline", "what differs": "", **_over_folds({}, sheet), **_figures(figures, metrics)}
         for name, figures in sheet["baselines"].items()
     ]
     return pd.DataFrame(rows)
+
+
+def _over_folds(one: dict[str, Any], sheet: dict[str, Any]) -> dict[str, str]:
+    """Return the cell of a model's mean ± sd over folds, where any of the models has one."""
+    if not any("folds" in other for other in sheet["models"]):
+        return {}
+    return {fold_figures.column(sheet["metric"]): fold_figures.mean_words(one, sheet["metric"])}
 
 
 def _shown(sheet: dict[str, Any]) -> list[str]:

@@ -42,6 +42,9 @@ class Placed:
         return self.vectors[rng.permutation(len(self.vectors))[:_SAMPLE_FOR_STRANGERS]]
 
 
+_NOWHERE = Placed(np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float32))
+
+
 def _placed(model: Model, known: Examples, rng: np.random.Generator) -> Placed:
     rows = np.sort(rng.permutation(len(known))[:NEIGHBOURS])
     return Placed(rows, _vectors(model, known, rows))
@@ -139,7 +142,7 @@ def judge(
     known_splits: tuple[SplitName, ...] = ("train", "validation") if family.cheap else ("train",)
     notes = [] if which == "test" else [_NO_TEST]
     if keep_learning and which == "test" and not fitting.say.stopping:
-        everything = _together(known, test)
+        everything = together(known, test)
         fitting.say("stage", name="refit", sentence=f"Fitting the kept weights on all {len(everything):,} rows.")
         model = family.fit(everything, _nothing(known) if family.cheap else validation, options, fitting)
         known, known_splits, placed = everything, (*known_splits, "test"), _placed(model, everything, fitting.rng)
@@ -148,6 +151,23 @@ def judge(
     per_label = _label_rows(judged, probabilities, decided, confidence)
     outcome = Outcome(which, probabilities, judged.truth, decided, _reliability(judged, raw))
     return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes, placed, evidence)
+
+
+def answers(
+    family: Family[Any], options: FamilyOptions, parts: dict[str, Examples], *, fitting: Fitting, balanced: bool = False
+) -> Outcome:
+    """Fit and answer the test split just as `judge` does, without what only a model that is kept needs.
+
+    For one fold of a cross-validation. Arguments as for `judge`; the test split must not be empty.
+    """
+    train, validation, test = parts["train"], parts["validation"], parts["test"]
+    known, held, held_scores, model, _, _ = _fitted(family, options, train, validation, fitting, kept=False)
+    confidence = trust.fit_trust(
+        held_scores, held.truth, known.answer, None, None, fitting.rng, groups=held.groups, balanced=balanced
+    )
+    raw = model.scores(test.items)
+    probabilities = confidence.calibrate(raw)
+    return Outcome("test", probabilities, test.truth, confidence.decide(probabilities), _reliability(test, raw))
 
 
 def _reliability(judged: Examples, raw: Scores) -> npt.NDArray[np.float64]:
@@ -188,30 +208,38 @@ def _label_rows(judged: Examples, probabilities: Scores, decided: Truth, confide
 
 
 def _fitted(
-    family: Family[Any], options: FamilyOptions, train: Examples, validation: Examples, fitting: Fitting
+    family: Family[Any],
+    options: FamilyOptions,
+    train: Examples,
+    validation: Examples,
+    fitting: Fitting,
+    *,
+    kept: bool = True,
 ) -> tuple[Examples, Examples, Scores, Model, Stranger | None, Placed]:
     """Return what was learnt from, what trust is fitted on, its scores, the model, how far held-out items lie.
 
-    And where the items that it learnt from lie.
+    And where the items that it learnt from lie. Of a model that is not kept, distances and places stay unknown.
     """
     if len(train) == 0:
         raise MedbenchError(
             "labelled rows to learn from", "an empty train split", "Save the dataset with a train share."
         )
     if family.cheap:
-        known = _together(train, validation)
-        scores, scale = _out_of_fold(family, options, known, fitting)
+        known = together(train, validation)
+        scores, scale = _out_of_fold(family, options, known, fitting, measure=kept)
         fitting.say("stage", name="fit", sentence=f"Fitting on {len(known):,} rows.")
         model = family.fit(known, _nothing(known), options, fitting)
-        return known, known, scores, model, scale, _placed(model, known, fitting.rng)
+        return known, known, scores, model, scale, _placed(model, known, fitting.rng) if kept else _NOWHERE
     if len(validation) == 0:
         raise MedbenchError(
             f"a validation split for {family.title}", "none", "Save the dataset with a validation share, e.g. 70/15/15."
         )
     model = family.fit(train, validation, options, fitting)
     fitting.say("stage", name="calibrate", sentence="Calibrating on the validation split.")
-    placed = _placed(model, train, fitting.rng)
     held = model.held_out(validation.items)
+    if not kept:
+        return train, validation, held, model, None, _NOWHERE
+    placed = _placed(model, train, fitting.rng)
     scale = trust.fit_stranger(placed.sample(fitting.rng), model.embed(validation.items), fitting.rng)
     return train, validation, held, model, scale, placed
 
@@ -253,11 +281,11 @@ def _vectors(model: Model, examples: Examples, rows: npt.NDArray[np.int64]) -> n
 
 
 def _out_of_fold(
-    family: Family[Any], options: FamilyOptions, examples: Examples, fitting: Fitting
+    family: Family[Any], options: FamilyOptions, examples: Examples, fitting: Fitting, *, measure: bool
 ) -> tuple[Scores, Stranger | None]:
     """Return scores of every example from a model that did not see it (groups kept together).
 
-    Also how far the first fold's items lie from the training items of its model.
+    Also, when asked to `measure` it, how far the first fold's items lie from the training items of its model.
     """
     scores = np.zeros(examples.truth.shape, dtype=np.float32)
     folds = splits.folds(examples, min(FOLDS, len(examples)), fitting.rng)
@@ -272,7 +300,7 @@ def _out_of_fold(
         rest = np.setdiff1d(np.arange(len(examples)), held)
         model = family.fit(examples.take(rest), _nothing(examples), options, inside)
         scores[held] = model.scores([examples.items[row] for row in held])
-        if number == 1:
+        if measure and number == 1:
             sample = fitting.rng.permutation(rest)[:_SAMPLE_FOR_STRANGERS]
             scale = trust.fit_stranger(_vectors(model, examples, sample), _vectors(model, examples, held), fitting.rng)
     return scores, scale
@@ -342,7 +370,8 @@ def majority(train: Examples, judged: Examples, rng: np.random.Generator) -> dic
     )
 
 
-def _together(first: Examples, second: Examples) -> Examples:
+def together(first: Examples, second: Examples) -> Examples:
+    """Return the rows of both, those of the first before those of the second."""
     if len(second) == 0:
         return first
     groups = (*first.groups, *second.groups) if first.groups and second.groups else ()

@@ -6,7 +6,7 @@ import importlib.util
 import shutil
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,16 @@ from medbench import datasets, metrics, splits
 from medbench.datasets import Dataset
 from medbench.errors import MedbenchError
 from medbench.events import Say
-from medbench.families import Estimate, Family, FamilyOptions, Fitting, Surroundings, check_relearning, get_family
+from medbench.families import (
+    Estimate,
+    Family,
+    FamilyOptions,
+    Fitting,
+    Surroundings,
+    check_folding,
+    check_relearning,
+    get_family,
+)
 from medbench.records import AnswerKind, Device, Examples, Metric, RunSpec, Scores, SplitName, Truth
 from medbench.tasks import get_task
 from medbench.workspace import Workspace, read_json, write_json
@@ -79,6 +88,7 @@ def check(workspace: Workspace, spec: RunSpec) -> Preflight:
             headline = task.metrics[0] if task else "micro_f1"
             around = Surroundings(workspace, dataset.id, dataset.item, headline)
             cost = family.estimate_among(train, options, device, around)
+            cost = _with_folds(cost, family, options, train, spec.folds)
             problems += cost.problems
             notes += cost.notes
     problems += _room_problems(workspace, cost, device)
@@ -91,6 +101,20 @@ def check(workspace: Workspace, spec: RunSpec) -> Preflight:
         cost.cut,
         device.name,
     )
+
+
+def _with_folds(
+    cost: Estimate, family: Family[Any], options: FamilyOptions, known: Examples, k: int | None
+) -> Estimate:
+    """Add to a run's cost what cross-validation takes: k fits on all rows but one fold's are k - 1 runs."""
+    if k is None:
+        return cost
+    problems: list[str] = []
+    _kept(problems, check_folding, family, options)
+    _kept(problems, splits.check_folds, known, k)
+    note = f"Cross-validation in {k} folds, then the model itself: together about {k} times what one split takes."
+    seconds = None if cost.seconds is None else cost.seconds * k
+    return replace(cost, seconds=seconds, problems=(*cost.problems, *problems), notes=(*cost.notes, note))
 
 
 def _kept(problems: list[str], call: Any, *arguments: Any) -> Any:

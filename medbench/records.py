@@ -308,6 +308,13 @@ class RunSpec(BaseModel):
     tune: TuneSpec | None = Field(
         default=None, description="Search the options that are not given, on the validation split; empty: no search."
     )
+    folds: int | None = Field(
+        default=None,
+        ge=2,
+        le=10,
+        description="Also cross-validate over the train and validation rows in so many folds, a count; empty: one "
+        "split. The test split takes no part.",
+    )
 
 
 def join_text(title: str, text: str) -> str:

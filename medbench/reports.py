@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from medbench import trust_figures
+from medbench import fold_figures, trust_figures
 from medbench.records import Explanation, Item, Prediction
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def model_card_markdown(card: Mapping[str, Any]) -> str:
     if figures:
         head = ["", "model [95 % interval]", *card.get("baselines", {})]
         parts += ["## Metrics", f"Judged on {card.get('judged_on', 'unknown rows')}.", markdown_table(head, figures)]
+    if card.get("folds"):
+        parts += ["## Cross-validation", fold_figures.sentence(card), markdown_table(*fold_figures.table(card))]
+        parts.append(fold_figures.CAUTION)
     if calibration_words(card):
         parts += ["## Calibration", calibration_words(card)]
     if promises := trust_figures.sentences(card.get("promises", {}), card.get("answer", "one")):

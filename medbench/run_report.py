@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from medbench import checklists, metrics, trust_figures
+from medbench import checklists, fold_figures, metrics, trust_figures
 from medbench.reports import NOTICE, calibration_words, data_facts, figure_rows, identity, label_rows, making
 from medbench.workspace import Workspace, read_json, undamaged
 
@@ -71,6 +71,7 @@ def sections(workspace: Workspace, model_id: str) -> tuple[dict[str, Any], list[
     parts = [
         Section("The model", facts=[*identity(card), *data_facts(card)]),
         _performance(card),
+        _folds(card),
         _labels(card),
         Section("Calibration and promises", text=_trust(card), **_reliability(workspace, card)),
         Section("Limits and notes", points=[str(one) for one in [*card.get("limits", ()), *card.get("notes", ())]]),
@@ -97,6 +98,14 @@ def _performance(card: Mapping[str, Any]) -> Section:
     head = ["", "model [95 % interval]", *baselines]
     text = [f"Judged on {card.get('judged_on', 'unknown rows')}."]
     return Section("How well it does", text, head=head, rows=figure_rows(card), shares=[3, 3, *[1.5] * len(baselines)])
+
+
+def _folds(card: Mapping[str, Any]) -> Section:
+    if not card.get("folds"):
+        return Section("Cross-validation")
+    head, rows = fold_figures.table(card)
+    text = [fold_figures.sentence(card), fold_figures.CAUTION]
+    return Section("Cross-validation", text, head=head, rows=rows, shares=[2.2, 1, *[1.5] * (len(head) - 2)])
 
 
 def _labels(card: Mapping[str, Any]) -> Section:

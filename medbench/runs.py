@@ -7,6 +7,7 @@ A run is a folder `data/runs/<id>/`:
     log.txt        the worker's output, for engineers
     lock           held (flock) by the worker as long as it lives: the heartbeat
     checkpoints/   written by the worker
+    folds/         written by the worker: finished folds of a cross-validation
 
 The launcher takes the lock and hands the open file to the worker, so the kernel frees it when the worker dies by any
 cause. State = newest event + lock.

@@ -111,6 +111,15 @@ def folds(examples: Examples, k: int, rng: np.random.Generator) -> list[npt.NDAr
     return [np.flatnonzero(part == fold).astype(np.int64) for fold in range(k)]
 
 
+def check_folds(examples: Examples, k: int) -> None:
+    """Refuse more folds than there are groups to fill them. Raises MedbenchError."""
+    groups = len(set(examples.groups)) if examples.groups else len(examples)
+    if groups < k:
+        raise MedbenchError(
+            f"at least {k} groups of rows for {k} folds", str(groups), "Ask for fewer folds, or add more rows."
+        )
+
+
 def stratify(
     truth: npt.NDArray[np.bool_], groups: Sequence[str], shares: Sequence[float], rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import comparing_judged, comparing_verdict, ui, ui_compare
+from medbench import comparing_judged, comparing_verdict, fold_figures, ui, ui_compare
 from medbench.families import get_family
 from medbench.tasks import get_task
 from medbench.ui_compare import Compared
@@ -174,11 +174,13 @@ def _not_better(compared: Compared) -> list[str]:
 
 
 def _seeds(compared: Compared, metric: str) -> list[str]:
-    return [
+    seeds = [
         f"{one.name}: {one.mean:.3f} ± {one.sd:.3f} {comparing_verdict.title_of(metric)} over {len(one.ids)} seeds "
         "(mean ± sample standard deviation)."
         for one in comparing_judged.repeated([model.card for model in compared.models], metric)
     ]
+    folds = [(compared.names[model.id], fold_figures.sentence(model.card, metric)) for model in compared.models]
+    return [*seeds, *(f"{name}: {told}" for name, told in folds if told)]
 
 
 # --- the table -------------------------------------------------------------------------------------------------
@@ -205,6 +207,7 @@ def runs_table(compared: Compared, metric: str, every: bool = False) -> pd.DataF
     task = get_task(str(order[0].card["task"]))
     known = order[0].card["metrics"]
     wanted = [metric, *(name for name in (known if every else task.metrics) if name != metric and name in known)]
+    folded, folds = any("folds" in model.card for model in order), fold_figures.column(metric)
     rows = []
     for model in order:
         card = model.card
@@ -213,13 +216,16 @@ def runs_table(compared: Compared, metric: str, every: bool = False) -> pd.DataF
                 "Run": compared.names[model.id],
                 "Method": get_family(str(card["family"])).title,
                 "What differs": differ[model.id] or _UNMEASURED,
+                **({folds: fold_figures.mean_words(card, metric) or _UNMEASURED} if folded else {}),
                 **{comparing_verdict.title_of(name): ui.with_interval(card["metrics"].get(name)) for name in wanted},
                 **_cost(model.id, card),
             }
         )
     for name, figures in _baselines(order[0].card, [model.card for model in order]).items():
         shown = {comparing_verdict.title_of(one): ui.with_interval(figures.get(one)) for one in wanted}
-        rows.append({"Run": name, "Method": "baseline", "What differs": _UNMEASURED, **shown, **_cost("", {})})
+        over = {folds: _UNMEASURED} if folded else {}
+        nothing = {"Method": "baseline", "What differs": _UNMEASURED, **over}
+        rows.append({"Run": name, **nothing, **shown, **_cost("", {})})
     return pd.DataFrame(rows)
 
 

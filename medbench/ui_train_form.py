@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import runs, ui, ui_train_search
+from medbench import runs, ui, ui_train_folds, ui_train_search
 from medbench.errors import MedbenchError
 from medbench.families import Family, get_family
 from medbench.records import RunSpec
@@ -239,6 +239,7 @@ def fill(spec: RunSpec) -> None:
     state["train_name"], state["train_seed"], state["train_device"] = spec.name, spec.seed, spec.device
     state["train_keep_learning"] = next(word for word, value in _LEARNING.items() if value is spec.keep_learning)
     ui_train_search.fill(spec.tune)
+    ui_train_folds.fill(spec.folds)
     for name, value in options.items():
         state[option_key(family.name, name)] = _as_widget(properties[name], value)
 

@@ -13,6 +13,7 @@ from medbench import (
     ui_code_figures,
     ui_deploy,
     ui_lesion_judged,
+    ui_train_folds,
     ui_train_search,
 )
 from medbench.ui_train import draw_scores
@@ -68,6 +69,7 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
             ui_deploy.draw_in_use(workspace, {model_id: card}, "train_deploy_in")
     if "codes" in card:
         ui_code_figures.draw(card)
+    ui_train_folds.draw_found(workspace, card)
     ui_train_search.draw_found(card)
     _per_label(card)
     if card.get("item") == "image":

@@ -99,17 +99,14 @@ def _train(
 ) -> None:
     import numpy as np
 
-    from medbench import class_words, datasets, judging, tuning
+    from medbench import class_words, cross_validation, datasets, judging, tuning
     from medbench.families import Fitting, Surroundings
     from medbench.tasks import get_task
 
     began = time.monotonic()
     dataset = datasets.load(workspace, spec.dataset)
     parts: dict[str, Examples] = {split: dataset.examples(split) for split in SPLITS}
-    if dataset.answer not in family.answers:
-        raise MedbenchError(
-            f"a dataset with {' or '.join(sorted(family.answers))} label(s) per item", dataset.answer, "Choose another."
-        )
+    _check_answer(dataset, family)
     device = chosen_device(spec.device)
     rows = {split: len(part) for split, part in parts.items()}
     say("started", device=device.name, rows=rows, options=options.model_dump(mode="json"), resumed=resume)
@@ -124,19 +121,28 @@ def _train(
     balanced = headline == "balanced_accuracy"
     if before := judging.before_tuning(family, options, parts, fitting, balanced=balanced):
         baselines["before tuning"] = {key: _numbers(metric) for key, metric in before.items()}
+    crossed = cross_validation.for_run(spec, family, options, dataset, fitting, folder, balanced=balanced)
     look = class_words.Look(say, dataset.item)
     judged = judging.judge(family, options, parts, fitting=fitting, keep_learning=keep, balanced=balanced, look=look)
     say("stage", name="save", sentence="Writing the model and its card.")
     seconds = time.monotonic() - began
     card = _card(folder.name, spec, options.model_dump(mode="json"), dataset, judged, baselines, seconds, device.name)
-    if searched:
-        searched.write_on(card)
+    for found in (searched, crossed):
+        if found:
+            found.write_on(card)
     if spec.task == "icd":
         card["codes"] = judging.code_figures(judged, parts, rng)
     checks = _heat_checks(judged, parts, card, say)
-    _save(workspace, folder.name, dataset, judged, card, [*checks, look.save])
+    _save(workspace, folder.name, dataset, judged, card, [*checks, look.save, *([crossed.save] if crossed else [])])
     worker_mlflow.mirror(workspace, card, say)
     _tell_the_end(say, folder.name, judged, seconds)
+
+
+def _check_answer(dataset: Dataset, family: Family[Any]) -> None:
+    if dataset.answer not in family.answers:
+        raise MedbenchError(
+            f"a dataset with {' or '.join(sorted(family.answers))} label(s) per item", dataset.answer, "Choose another."
+        )
 
 
 def _tell_the_end(say: Say, model: str, judged: Judged, seconds: float) -> None:

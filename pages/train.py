@@ -5,6 +5,7 @@ import streamlit as st
 from medbench import (
     preflight,
     ui,
+    ui_train_folds,
     ui_train_form,
     ui_train_list,
     ui_train_models,
@@ -25,9 +26,12 @@ def draw_plan(workspace: Workspace) -> None:
     family = ui_train_plan.choose_family(dataset)
     options = ui_train_form.draw_options(family, ui_train_models.trained_on(workspace, dataset))
     tune = ui_train_search.draw_search(family)
+    folds = ui_train_folds.draw_choice(family)
     fields = ui_train_form.draw_frame([card.name for card in preflight.graphics_cards()])
     ui_train_form.draw_refill()
-    spec = RunSpec(task=dataset.task, family=family.name, dataset=dataset.id, options=options, **fields, **tune)
+    spec = RunSpec(
+        task=dataset.task, family=family.name, dataset=dataset.id, options=options, **fields, **tune, **folds
+    )
     ui_train_plan.draw_start(workspace, spec)
 
 

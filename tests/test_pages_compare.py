@@ -11,7 +11,7 @@ import pytest
 from pages_at_work import opened, words_on
 from streamlit.testing.v1 import AppTest
 
-from medbench import comparing_judged, runs, table_formats
+from medbench import comparing_judged, comparing_sheet, runs, table_formats
 from medbench.records import RunSpec
 from medbench.workspace import Workspace, read_json, write_json
 
@@ -163,3 +163,19 @@ def test_tables_leave_as_markdown_and_latex() -> None:
     told = table_formats.latex(frame, "All & more")
     assert "\\begin{tabular}{lr}" in told and "a|b\\_c & 0.5 \\\\" in told
     assert "50 \\% \\textless{}x\\textgreater{} &  \\\\" in told and "\\caption{All \\& more}" in told
+
+
+def test_folds_stand_in_the_table_as_mean_and_spread(
+    both: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Workspace.here(shutil.copytree(both.data.parent, tmp_path / "home"))
+    monkeypatch.setenv("MEDBENCH_HOME", str(place.data.parent))
+    cards = comparing_judged.cards(place)
+    run = runs.start(place, RunSpec(task="literature", family="keywords", dataset=cards[0]["dataset"]["id"], folds=2))
+    *_, last = runs.follow(place, run)
+    assert last["kind"] == "finished", last
+    assert "In 2-fold cross-validation over" in words_on(drawn())
+    sheet = comparing_sheet.compared(place, [run, *(str(card["id"]) for card in cards if card["run"] == card["id"])])
+    table = comparing_sheet.table(sheet)
+    told = dict(zip(table["run"], table["micro-F1 over folds"], strict=True))
+    assert [name for name, cell in told.items() if "±" in cell] == [read_json(place.model(run) / "model.json")["name"]]

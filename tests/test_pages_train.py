@@ -292,3 +292,23 @@ def test_a_finished_run_lists_the_words_of_each_label(full: tuple[Workspace, str
     page = healthy(open_page(run=run.id))
     assert "Nobody has looked yet." in words(page)
     healthy(page.button(key="train_find_words").click().run())
+
+
+def test_folds_are_asked_for_and_shown_with_the_spread(full: tuple[Workspace, str, Run]) -> None:
+    place, dataset, _ = full
+    page = open_page()
+    page.radio(key="train_measured").set_value("Cross-validation")
+    page = page.run()
+    assert page.number_input(key="train_folds").value == 5
+    page.number_input(key="train_folds").set_value(3)
+    page = healthy(page.run())
+    assert any("folds=3" in str(code.value) for code in page.code)
+    assert "about 3 times what one split takes" in words(page)
+    run = runs.start(place, RunSpec(task="literature", family="keywords", dataset=dataset, folds=3))
+    for _ in runs.follow(place, run):
+        pass
+    page = healthy(open_page("Runs", run=run))
+    assert "In 3-fold cross-validation over" in words(page)
+    table = next(frame.value for frame in page.dataframe if "micro-F1" in frame.value.columns)
+    assert list(table.iloc[:, 0])[:4] == ["Fold 1", "Fold 2", "Fold 3", "Mean ± sd"]
+    assert "±" in table["micro-F1"].iloc[3]

@@ -263,3 +263,21 @@ def check_relearning(family: Family[Any], keep_learning: bool | None) -> None:
             "true",
             "Leave it empty: it is tuned on rows that its members must not have seen.",
         )
+
+
+def check_folding(family: Family[Any], options: FamilyOptions) -> None:
+    """Refuse to cross-validate what builds on models that have learnt from the folds' rows. Raises MedbenchError."""
+    named = [name for name in _of_models(family) if getattr(options, name)]
+    if family.combines or named:
+        found = f"{family.title}, which is made of others" if family.combines else f"{', '.join(named)} given"
+        raise MedbenchError(
+            "a method that learns from the folds alone, for cross-validation",
+            found,
+            "Those models have seen rows of every fold. Train it with one split.",
+        )
+
+
+def _of_models(family: Family[Any]) -> list[str]:
+    """Return the options that name models of earlier runs."""
+    extras = {name: field.json_schema_extra for name, field in family.Options.model_fields.items()}
+    return [name for name, extra in extras.items() if isinstance(extra, dict) and "models" in extra]
