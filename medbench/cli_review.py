@@ -218,3 +218,41 @@ def export(
         else:
             raise MedbenchError("csv, ris or dataset", repr(to), "Choose one of these.")
     give({"made": made}, as_json, lambda: made)
+
+
+@review_app.command("delete")
+def delete(
+    review_id: Annotated[str, typer.Argument(metavar="REVIEW", help="Id; see: medbench review list.")],
+    for_good: Annotated[
+        bool, typer.Option("--for-good", help="Remove it from the disk: there is no way back.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete a review; unless it is for good, `medbench review restore` brings it back.
+
+    For example:
+
+      medbench review delete statins-1a2b3c4d
+    """
+    from medbench import review
+
+    with told(as_json):
+        workspace = Workspace.here()
+        if review_id not in {plan.id for plan in review.list_deleted(workspace)} or not for_good:
+            review.delete(workspace, review_id)
+        if for_good:
+            review.delete_for_good(workspace, review_id)
+    back = "" if for_good else f" Bring it back: medbench review restore {review_id}"
+    give({"deleted": review_id, "for_good": for_good}, as_json, lambda: f"Deleted {review_id}.{back}")
+
+
+@review_app.command("restore")
+def restore(
+    review_id: Annotated[str, typer.Argument(metavar="REVIEW", help="Id of a deleted review.")], as_json: Json = False
+) -> None:
+    """Bring a deleted review back with all its decisions. Example: medbench review restore statins-1a2b3c4d."""
+    from medbench import review
+
+    with told(as_json):
+        review.restore(Workspace.here(), review_id)
+    give({"restored": review_id}, as_json, lambda: f"{review_id} is back.")

@@ -364,17 +364,17 @@ def delete(workspace: Workspace, dataset_id: str) -> None:
     """Delete a dataset.
 
     Raises:
-        MedbenchError: There is none, or runs use it (they are named).
+        MedbenchError: There is none, or runs or reviews use it (they are named).
     """
     folder = load(workspace, dataset_id).folder
-    used = used_by(workspace, folder.name)
-    if used:
-        more = f" and {len(used) - _USED_SHOWN} more" if len(used) > _USED_SHOWN else ""
-        raise MedbenchError(
-            f"a dataset that no run uses, to delete {folder.name!r}",
-            f"{len(used)} run{'s' if len(used) > 1 else ''} ({', '.join(used[:_USED_SHOWN])}{more})",
-            "Delete those runs first.",
-        )
+    for what, users in (("run", used_by(workspace, folder.name)), ("review", _read_by(workspace, folder.name))):
+        if users:
+            more = f" and {len(users) - _USED_SHOWN} more" if len(users) > _USED_SHOWN else ""
+            raise MedbenchError(
+                f"a dataset that no {what} uses, to delete {folder.name!r}",
+                f"{len(users)} {what}{'s' if len(users) > 1 else ''} ({', '.join(users[:_USED_SHOWN])}{more})",
+                f"Delete {f'those {what}s' if len(users) > 1 else f'that {what}'} first.",
+            )
     # The card goes first: a folder that is half deleted is no dataset any more.
     (folder / "dataset.json").unlink()
     shutil.rmtree(folder)
@@ -392,3 +392,8 @@ def used_by(workspace: Workspace, dataset_id: str) -> list[str]:
         if isinstance(spec, dict) and spec.get("dataset") in (card["id"], card["name"]):
             found.append(path.parent.name)
     return found
+
+
+def _read_by(workspace: Workspace, dataset_id: str) -> list[str]:
+    cards = read_cards(sorted(workspace.reviews.glob("*/review.json")), ("id", "dataset"))
+    return [str(card["id"]) for card in cards if card["dataset"] == dataset_id]

@@ -3,6 +3,7 @@
 `data/reviews/<id>/` holds
     review.json      what is looked for; written once, by `create`
     decisions/       what readers did (see `review_decisions`)
+A deleted review is moved whole to `data/reviews/.deleted/<id>/`, until it is brought back or deleted for good.
 The ranking is not kept: it is learnt again from the decisions, in a second, wherever somebody reads.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shutil
 import threading
 import time
 from collections import Counter
@@ -35,6 +37,7 @@ from medbench.workspace import Workspace, checked_id, read_cards, read_json, wri
 VERSION = 1
 _NEEDED = ("id", "name", "dataset", "labels", "created")
 _KEPT_OPEN = 4
+_DELETED = ".deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +116,21 @@ def create(
 
 def folder_of(workspace: Workspace, review_id: str) -> Path:
     """Return a review's folder. Raises MedbenchError when the id is not one."""
-    return workspace.data / "reviews" / checked_id(review_id)
+    return workspace.reviews / checked_id(review_id)
 
 
 def list_reviews(workspace: Workspace) -> list[Plan]:
     """Return all reviews, newest first; damaged ones are left out and named in the log."""
-    cards = read_cards(sorted((workspace.data / "reviews").glob("*/review.json")), _NEEDED)
+    return _plans(workspace.reviews)
+
+
+def list_deleted(workspace: Workspace) -> list[Plan]:
+    """Return the reviews that were deleted and can be brought back, newest first."""
+    return _plans(workspace.reviews / _DELETED)
+
+
+def _plans(folder: Path) -> list[Plan]:
+    cards = read_cards(sorted(folder.glob("*/review.json")), _NEEDED)
     return sorted((_plan(card) for card in cards), key=lambda plan: plan.created, reverse=True)
 
 
@@ -270,11 +282,7 @@ def load(workspace: Workspace, review_id: str) -> Review:
     Raises:
         MedbenchError: There is none, or its dataset is gone.
     """
-    path = folder_of(workspace, review_id) / "review.json"
-    if not path.exists():
-        known = ", ".join(plan.id for plan in list_reviews(workspace)[:20])
-        todo = f"Choose one of these: {known}." if known else "Begin one first."
-        raise MedbenchError("the id of a review", repr(review_id), todo)
+    path = _existing(workspace, review_id) / "review.json"
     with _lock:
         key = (path, review_id)
         if key not in _open:
@@ -282,6 +290,52 @@ def load(workspace: Workspace, review_id: str) -> Review:
                 _open.pop(next(iter(_open)))
             _open[key] = Review(workspace, _plan(read_json(path)))
         return _open[key]
+
+
+def _existing(workspace: Workspace, review_id: str) -> Path:
+    folder = folder_of(workspace, review_id)
+    if not (folder / "review.json").exists():
+        known = ", ".join(plan.id for plan in list_reviews(workspace)[:20])
+        todo = f"Choose one of these: {known}." if known else "Begin one first."
+        raise MedbenchError("the id of a review", repr(review_id), todo)
+    return folder
+
+
+def delete(workspace: Workspace, review_id: str) -> None:
+    """Put a review aside with all its decisions; `restore` brings it back. Raises MedbenchError when there is none."""
+    folder, aside = _existing(workspace, review_id), _aside(workspace, review_id)
+    with _lock:
+        _open.pop((folder / "review.json", review_id), None)
+        aside.parent.mkdir(exist_ok=True)
+        folder.rename(aside)
+
+
+def restore(workspace: Workspace, review_id: str) -> None:
+    """Bring a deleted review back as it was.
+
+    Raises:
+        MedbenchError: It is not among the deleted, or its dataset has been deleted since.
+    """
+    aside = _deleted(workspace, review_id)
+    datasets.load(workspace, str(read_json(aside / "review.json")["dataset"]))
+    aside.rename(folder_of(workspace, review_id))
+
+
+def delete_for_good(workspace: Workspace, review_id: str) -> None:
+    """Remove a deleted review from the disk. Raises MedbenchError when it is not among the deleted."""
+    shutil.rmtree(_deleted(workspace, review_id))
+
+
+def _aside(workspace: Workspace, review_id: str) -> Path:
+    return workspace.reviews / _DELETED / checked_id(review_id)
+
+
+def _deleted(workspace: Workspace, review_id: str) -> Path:
+    folder = _aside(workspace, review_id)
+    if not (folder / "review.json").exists():
+        known = ", ".join(plan.id for plan in list_deleted(workspace)[:20]) or "there is none"
+        raise MedbenchError("the id of a deleted review", repr(review_id), f"Choose one of these: {known}.")
+    return folder
 
 
 def import_file(workspace: Workspace, path: Path, name: str) -> str:

@@ -185,6 +185,8 @@ class Journal:
     def _append(self, kind: str, who: str, **fields: Any) -> None:
         if not who.strip():
             raise MedbenchError("the reader's initials", "none", "Type yours before you decide.")
+        if not self.folder.parent.exists():  # somebody deleted it meanwhile: writing would leave half a review
+            raise MedbenchError("a review that is there", "one that was deleted", "Bring it back or choose another.")
         with journal.lock:
             name = journal.stem()
             journal.append(self.folder / f"{name}.jsonl", name, [{"kind": kind, "who": who.strip(), **fields}])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -147,21 +148,57 @@ def cell_table(frame: pd.DataFrame, key: str, chosen: Callable[[int, str], None]
     )
 
 
+def no_plots_yet() -> None:
+    """Say that the page is drawn anew: the camera's choice is offered only behind plots."""
+    st.session_state["compare_plots"] = 0
+
+
+def log_axis(figure: Figure, values: Iterable[float], words: Callable[[float], str] = ui.number) -> None:
+    """Give a figure a logarithmic x axis with ticks at 1, 2 and 5 of each power of ten around these values (> 0).
+
+    Args:
+        figure: What gets the axis.
+        values: What is drawn along it.
+        words: How a tick is written.
+    """
+    held = [value for value in values if value > 0]
+    figure.update_xaxes(type="log")
+    if not held:
+        return
+    powers = range(math.floor(math.log10(min(held))), math.ceil(math.log10(max(held))) + 1)
+    ticks = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+    shown = [tick for tick in ticks if min(held) / 2.5 <= tick <= max(held) * 2.5]
+    figure.update_xaxes(tickmode="array", tickvals=shown, ticktext=[words(tick) for tick in shown])
+
+
+def signed(value: float) -> str:
+    """Return a difference with three decimals, a true minus sign, and no minus before zero."""
+    return f"{value:z.3f}".replace("-", "−")
+
+
 def plot(figure: Figure, name: str, key: str, height: int = HEIGHT, sides: int = 10) -> None:
     """Draw a plot; its camera button saves it as a picture, the button below as a page that works alone."""
     margin = {"l": sides, "r": sides, "t": 40, "b": 10}
     figure.update_layout(height=height, margin=margin, legend={"orientation": "h", "y": -0.18})
     kind = str(st.session_state.get("compare_camera") or CAMERAS[0]).lower()
     camera = {"format": kind, "filename": name, "scale": 2 if kind == "png" else 1}
+    st.session_state["compare_plots"] = st.session_state.get("compare_plots", 0) + 1
     st.plotly_chart(figure, key=key, config={"displaylogo": False, "toImageButtonOptions": camera})
     ui.download("Plot as HTML", lambda: page_of(figure), f"{name}.html", f"{key}_html", "text/html")
 
 
 def draw_camera() -> None:
-    """Draw the choice of what a plot's camera button saves."""
-    st.segmented_control(
-        "The camera above each plot saves", CAMERAS, default=CAMERAS[0], key="compare_camera", help="SVG for print."
-    )
+    """Draw the choice of what a plot's camera button saves, where there are plots."""
+    if st.session_state.get("compare_plots"):
+        st.segmented_control(
+            "The camera above each plot saves",
+            CAMERAS,
+            default=CAMERAS[0],
+            required=True,
+            key="compare_camera",
+            help="SVG for print.",
+            persist_state="session",
+        )
 
 
 def page_of(figure: Figure) -> bytes:

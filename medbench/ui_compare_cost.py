@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from medbench.comparing_verdict import LOWER_IS_BETTER, title_of
 from medbench.errors import MedbenchError
 from medbench.records import join_text
 from medbench.tasks import get_task
-from medbench.ui_compare import Compared, plot
+from medbench.ui_compare import Compared, log_axis, plot
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 MEASURED = 64
 _FEW = 40  # steps that are drawn as points as well
 _AXES = {
-    "Seconds to train": ("seconds", "s"),
-    "Size on disk": ("size", "bytes"),
-    "Peak memory of training": ("peak_memory", "bytes"),
-    "Seconds for one item": ("answer", "s"),
+    "Seconds to train": ("seconds", ui.number),
+    "Size on disk": ("size", ui.size),
+    "Peak memory of training": ("peak_memory", ui.size),
+    "Seconds for one item": ("answer", ui.number),
 }
 
 
@@ -69,7 +70,7 @@ def _pareto(compared: Compared, metric: str) -> None:
     import plotly.graph_objects as go
 
     axis: str = st.selectbox("Cost", list(_AXES), key="compare_cost_axis", help="What is weighed against quality.")
-    what, unit = _AXES[axis]
+    what, words = _AXES[axis]
     costs = _costs(compared, what)
     places = {model.id: at for at, model in enumerate(compared.models) if model.id in costs}
     if not costs:
@@ -91,8 +92,8 @@ def _pareto(compared: Compared, metric: str) -> None:
         x=[costs[name] for name in line], y=[quality[name] for name in line], mode="lines", showlegend=False,
         line={"color": "#8a8f98", "dash": "dot"}, hoverinfo="skip",
     )  # fmt: skip
-    found.update_layout(title="Quality against cost", xaxis_title=f"{axis}, {unit}", yaxis_title=title_of(metric))
-    found.update_xaxes(type="log")
+    found.update_layout(title="Quality against cost", xaxis_title=axis, yaxis_title=title_of(metric))
+    log_axis(found, costs.values(), words)
     plot(found, "quality-cost", "compare_pareto")
     better = "lower" if metric in LOWER_IS_BETTER else "higher"
     st.caption(f"Filled: no other run is both {better} and cheaper. Bars: 95 % intervals.")
@@ -108,12 +109,17 @@ def _radar(compared: Compared) -> None:
     for model in compared.models:
         values = [float(model.card["metrics"].get(name, {}).get("value", 0)) for name in names]
         found.add_scatterpolar(
-            r=[*values, values[0]], theta=[*map(title_of, names), title_of(names[0])], name=compared.names[model.id],
+            r=[*values, values[0]], theta=[_folded(one) for one in (*names, names[0])], name=compared.names[model.id],
             line={"color": compared.colour(model.id)},
         )  # fmt: skip
     found.update_layout(title="Profile", polar={"radialaxis": {"range": [0, 1]}})
     plot(found, "profile", "compare_radar", sides=90)
     st.caption("Metrics for which more is better, 0 to 1.")
+
+
+def _folded(metric: str) -> str:
+    """Return a metric's title in lines that fit beside a circle."""
+    return "<br>".join(textwrap.wrap(title_of(metric), 12))
 
 
 def _measure(workspace: Workspace, compared: Compared) -> None:

@@ -12,7 +12,7 @@ from medbench import comparing_figures, comparing_tests, ui
 from medbench.comparing_figures import Curve
 from medbench.comparing_judged import Answered
 from medbench.comparing_verdict import p_words
-from medbench.ui_compare import GREY, Compared, choose_label, plot, table
+from medbench.ui_compare import GREY, Compared, choose_label, plot, signed, table
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -41,6 +41,8 @@ def draw_curves(compared: Compared) -> None:
             "precision",
         )
         found.update_layout(title="Precision and recall")
+        found.update_xaxes(range=[-0.01, 1.01])
+        found.update_yaxes(range=[-0.01, 1.01])
         found.add_hline(y=prevalence, line={"color": GREY, "dash": "dot"})
         plot(found, "precision-recall", "compare_pr")
     st.caption(
@@ -74,7 +76,7 @@ def _areas(compared: Compared, label: str) -> None:
                 "95 % interval": f"{low:.3f} to {high:.3f}",
                 "behind the best by": ""
                 if behind is None
-                else f"{behind.value:.3f} ({behind.low:.3f} to {behind.high:.3f})",
+                else f"{signed(behind.value)} ({signed(behind.low)} to {signed(behind.high)})",
                 "DeLong, Holm": "" if behind is None else p_words(corrected[at]),
             }
         )
@@ -89,7 +91,7 @@ def draw_probabilities(compared: Compared) -> None:
     label = choose_label(compared, "compare_benefit_label", "The label that is acted on.")
     if label is None:
         return
-    left, right = st.columns(2)
+    left, right = st.columns([2, 3])
     with left:
         _benefit(compared, label)
     with right:
@@ -122,7 +124,7 @@ def _reliability(compared: Compared) -> None:
     st.caption("On the dotted diagonal a claim of 30 % comes true in 30 %. Thin and dotted: before calibration.")
     if without:
         names = ui.plain(", ".join(without))
-        st.caption(f"Before calibration is not known of {names}: runs keep it since it is drawn here.")
+        st.caption(f"Probabilities before calibration were not kept by {names}, trained with an earlier version.")
 
 
 _BIN = "claimed %{x:.2f}, true %{y:.2f}<br>%{customdata:,.0f} pairs<extra></extra>"

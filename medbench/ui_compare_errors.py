@@ -10,7 +10,7 @@ import streamlit as st
 from medbench import comparing_errors, comparing_figures, ui
 from medbench.comparing_errors import Correlation
 from medbench.comparing_judged import Answered
-from medbench.ui_compare import Compared, choose_model, plot, table
+from medbench.ui_compare import Compared, choose_model, log_axis, plot, table
 from medbench.ui_compare_records import draw_records
 from medbench.workspace import Workspace
 
@@ -81,7 +81,7 @@ def _against_count(compared: Compared, model: Answered) -> None:
         hovertemplate="%{text}<br>%{x} training items, error %{y:.2f}<extra></extra>",
     )  # fmt: skip
     found.update_layout(title="Error against training items", xaxis_title="training items", yaxis_title="1 − F1")
-    found.update_xaxes(type="log")
+    log_axis(found, learnt[live].tolist())
     plot(found, "error-count", "compare_error_count")
     found_r = comparing_errors.correlation(learnt[live].tolist(), error[live].tolist())
     st.caption(_told(found_r, "a label's training items and its error", "labels"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,8 @@ import streamlit as st
 from medbench import comparing_errors, comparing_figures, metrics, ui
 from medbench.comparing_judged import Answered
 from medbench.comparing_verdict import title_of
+from medbench.lesion_figures import UNKNOWN
+from medbench.lesion_photo import TONES
 from medbench.ui_compare import SEED, Compared, cell_table, choose_label, choose_model, export, plot, table
 from medbench.ui_compare_records import draw_records
 from medbench.workspace import Workspace
@@ -87,7 +90,6 @@ def _matrix(workspace: Workspace, compared: Compared, model: Answered) -> None:
         st.session_state["compare_confusion_true"] = labels[row]
         if column in shown:
             st.session_state["compare_confusion_said"] = labels[shown.index(column)]
-        st.session_state.pop("compare_confusion_page", None)
 
     cell_table(frame, "compare_confusion_table", chosen)
     export(frame, "confusions", "compare_confusion_export")
@@ -122,7 +124,6 @@ def _one_label(workspace: Workspace, compared: Compared, model: Answered) -> Non
         st.session_state["compare_confusion_label"] = labels[row]
         if column in kinds:
             st.session_state["compare_confusion_kind"] = column
-        st.session_state.pop("compare_confusion_page", None)
 
     cell_table(frame, "compare_confusion_table", chosen)
     export(frame, "confusions", "compare_confusion_export")
@@ -145,6 +146,18 @@ def _one_label(workspace: Workspace, compared: Compared, model: Answered) -> Non
     draw_records(workspace, compared, [model], found_rows[order], "compare_confusion", label, first)
 
 
+def _in_order(value: str) -> tuple[bool, int, str]:
+    """Return what bands sort by: "under 100 words" before "100 to 199 words", "unknown" last."""
+    number = re.search(r"\d+", value.replace(",", ""))
+    below = value.startswith("under")
+    return value == UNKNOWN, int(number.group()) - below if number else _tone(value), value
+
+
+def _tone(value: str) -> int:
+    names = [name for _, name in TONES]
+    return names.index(value) if value in names else len(names)
+
+
 def draw_groups(workspace: Workspace, compared: Compared, metric: str) -> None:
     """Draw one metric for every group of the judged items (length, year, age, sex, site, skin tone), with n."""
     import pandas as pd
@@ -157,7 +170,7 @@ def draw_groups(workspace: Workspace, compared: Compared, metric: str) -> None:
     rows = []
     for fact, values in facts.items():
         held = np.asarray(values)
-        for value in sorted(set(values), key=lambda one: (one == "unknown", one)):
+        for value in sorted(set(values), key=_in_order):
             mine = np.flatnonzero(held == value)
             row: dict[str, object] = {"group": f"{fact}: {value}", "n": len(mine)}
             for model in compared.models:

@@ -59,7 +59,6 @@ def draw_disagreements(workspace: Workspace, compared: Compared) -> None:
         kind = next((kind for kind in KINDS if words[kind] == column), None)
         if kind is not None:
             st.session_state["compare_part_kind"] = kind
-        st.session_state.pop("compare_part_page", None)
 
     cell_table(frame, "compare_part_table", chosen)
     export(frame, "disagreements", "compare_part_export")
@@ -123,7 +122,7 @@ def draw_records(
     pages = -(-len(rows) // ON_PAGE)
     page = 1
     if pages > 1:
-        page = int(st.number_input(f"Page of {pages:,}", 1, pages, key=f"{key}_page", help=f"{len(rows):,} records."))
+        page = st.pagination(pages, key=f"{key}_page_{rows[0]}_{len(rows)}")
     st.caption(f"{ui.count_of(len(rows), 'record')}; {order}.")
     shown = rows[(page - 1) * ON_PAGE : page * ON_PAGE]
     dataset = datasets.load(workspace, str(models[0].card["dataset"]["id"]))
@@ -185,7 +184,7 @@ def _answer(compared: Compared, model: Answered, row: int, label: str | None) ->
     decided = _chips(compared, model, model.decided[row])
     if label is not None:
         probability = float(model.probabilities[row, model.labels.index(label)])
-        return f"{decided} {ui.escape(compared.name_of(label))} {probability:.2f}"
+        return f"{decided} <span class='mb-fact'>{ui.escape(compared.name_of(label))}: {probability:.2f}</span>"
     top = np.argsort(-model.probabilities[row], kind="stable")[:3]
     told = ", ".join(f"{compared.name_of(model.labels[at])} {model.probabilities[row, at]:.2f}" for at in top)
     return f"{decided} <span class='mb-fact'>most probable: {ui.escape(told)}</span>"

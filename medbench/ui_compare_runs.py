@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -41,23 +43,22 @@ def choose(workspace: Workspace) -> Choice | None:
             "pages/train.py",
         )
         return None
-    left, middle, right = st.columns([2, 4, 2])
+    left, right = st.columns([3, 1])
     with left:
         dataset = _dataset(local)
     comparable, fenced = comparing_judged.fence(workspace, local[dataset])
-    names = {str(card["id"]): _name(card) for card in local[dataset]}
+    names = _names(local[dataset])
     headline = comparing_judged.headline(local[dataset][0])
-    with middle:
-        ids = st.multiselect(
-            "Runs",
-            comparable,
-            default=_best(local[dataset], comparable, headline),
-            format_func=names.__getitem__,
-            key=f"compare_runs_{dataset}",
-            help=f"Runs judged on the same items. At first the best {MOST} are chosen.",
-        )
     with right:
         metric = _metric(local[dataset][0], headline)
+    ids = st.multiselect(
+        "Runs",
+        comparable,
+        default=_best(local[dataset], comparable, headline),
+        format_func=names.__getitem__,
+        key=f"compare_runs_{dataset}",
+        help=f"Runs judged on the same items. At first the best {MOST} are chosen.",
+    )
     others = {name: why for name, why in _elsewhere(found, dataset).items() if name not in names}
     _fenced({**fenced, **others}, {**{str(card["id"]): str(card["name"]) for card in found}, **names})
     if not ids:
@@ -89,8 +90,15 @@ def _dataset(local: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return picked
 
 
-def _name(card: Mapping[str, Any]) -> str:
-    return f"{card['name']} · {ui.when(str(card['created']))}" if card.get("created") else str(card["name"])
+def _names(held: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return model id -> name; when it was made is added where a name repeats."""
+    often = Counter(str(card["name"]) for card in held)
+    return {
+        str(card["id"]): f"{card['name']} · {ui.when(str(card['created']))}"
+        if often[str(card["name"])] > 1 and card.get("created")
+        else str(card["name"])
+        for card in held
+    }
 
 
 def _best(held: Sequence[Mapping[str, Any]], comparable: Sequence[str], metric: str) -> list[str]:
@@ -186,7 +194,7 @@ def _seeds(compared: Compared, metric: str) -> list[str]:
 # --- the table -------------------------------------------------------------------------------------------------
 
 
-def draw_table(compared: Compared, metric: str) -> None:
+def draw_table(workspace: Workspace, compared: Compared, metric: str) -> None:
     """Draw every run and every baseline with what differs, what it cost and all its metrics."""
     every = st.toggle("All metrics", key="compare_all_metrics", help="Off: the metrics of the task alone.")
     frame = runs_table(compared, metric, every)
@@ -194,7 +202,24 @@ def draw_table(compared: Compared, metric: str) -> None:
     widths |= {"Run": 240, "What differs": 260, "Took": 110, "Memory": 110, "Size": 110, "Items/s": 110, "Method": 130}
     ui.grid(frame, f"compare_table_{every}", widths=widths, height=34 * min(len(frame), 12) + 70)
     st.caption("95 % intervals in brackets. Lower rows: what any model has to beat.")
-    ui_compare.export(frame, "runs", "compare_table_export")
+    with st.container(horizontal=True):
+        ui_compare.export(frame, "runs", "compare_table_export")
+        _reports(workspace, compared)
+
+
+def _reports(workspace: Workspace, compared: Compared) -> None:
+    """Draw the way from a run to its report."""
+    from medbench import run_report
+
+    with st.popover("📄 Report", help="The whole report of one run as PDF."):
+        for model in compared.models:
+            ui.download(
+                compared.names[model.id],
+                partial(run_report.as_pdf, workspace, model.id),
+                f"{model.id}.pdf",
+                f"compare_report_{model.id}",
+                "application/pdf",
+            )
 
 
 def runs_table(compared: Compared, metric: str, every: bool = False) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import streamlit as st
 from medbench import review, ui
 from medbench.datasets import list_datasets
 from medbench.families import get_family
-from medbench.review import Review
+from medbench.review import Plan, Review
 from medbench.review_choosing import STRATEGIES
 from medbench.review_learning import FAMILIES
 from medbench.workspace import Workspace
@@ -38,14 +38,17 @@ UPLOAD = ["csv", "tsv", "ris", "nbib", "txt", "xml", "bib", "json", "jsonl", "xl
 
 def choose(workspace: Workspace) -> Review | None:
     """Draw the choice of review; returns the chosen one, or None while a new one is being described."""
+    _just_deleted(workspace)
     plans = review.list_reviews(workspace)
     if not plans:
         ui.empty("No review yet. Choose what to read, and say what you look for.")
         _begin(workspace)
+        _draw_deleted(workspace)
         return None
     names = {plan.id: f"{plan.name} · {ui.when(plan.created)}" for plan in plans} | {NEW: "➕ Begin a new review"}
     asked = st.query_params.get("review", plans[0].id)
-    chosen = st.selectbox(
+    left, right = st.columns([6, 1], vertical_alignment="bottom")
+    chosen = left.selectbox(
         "Review",
         list(names),
         index=list(names).index(asked) if asked in names else 0,
@@ -55,9 +58,65 @@ def choose(workspace: Workspace) -> Review | None:
     )
     if chosen == NEW:
         _begin(workspace)
+        _draw_deleted(workspace)
         return None
+    with right:
+        _draw_delete(workspace, next(plan for plan in plans if plan.id == chosen))
     st.query_params["review"] = chosen
     return review.load(workspace, chosen)
+
+
+def _draw_delete(workspace: Workspace, plan: Plan) -> None:
+    with st.popover("🗑️ Delete", help="Asks before it deletes."):
+        st.markdown(f"“{ui.plain(plan.name)}” and all its decisions are put aside. You can bring them back.")
+        if st.button("Delete this review", key="review_delete", type="primary"):
+            review.delete(workspace, plan.id)
+            st.session_state["review_deleted"] = plan
+            _show_any_review()
+
+
+def _show_any_review() -> None:
+    st.query_params.pop("review", None)
+    st.session_state.pop("review_chosen", None)
+    st.rerun()
+
+
+def _just_deleted(workspace: Workspace) -> None:
+    """Say what was deleted last in this session, with the way back."""
+    plan: Plan | None = st.session_state.get("review_deleted")
+    if plan is None or plan.id not in {one.id for one in review.list_deleted(workspace)}:
+        return
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(f"Deleted “{ui.plain(plan.name)}”.", width="content")
+        if st.button("↩️ Undo", key="review_restore", help="Bring it back with all its decisions."):
+            _restore(workspace, plan)
+
+
+def _restore(workspace: Workspace, plan: Plan) -> None:
+    with ui.guarded():
+        review.restore(workspace, plan.id)
+        st.session_state.pop("review_deleted", None)
+        st.query_params["review"] = plan.id
+        st.session_state.pop("review_chosen", None)
+        st.rerun()
+
+
+def _draw_deleted(workspace: Workspace) -> None:
+    """Draw what was deleted before, to be brought back or removed from the disk."""
+    plans = review.list_deleted(workspace)
+    if not plans:
+        return
+    with st.expander(f"Deleted: {ui.count_of(len(plans), 'review')}", key="review_deleted_list"):
+        for plan in plans:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(f"{ui.plain(plan.name)} · {ui.when(plan.created)}", width=320)
+                if st.button("Bring back", key=f"review_back_{plan.id}", help="With all its decisions."):
+                    _restore(workspace, plan)
+                with st.popover("Delete for good", help="Asks before it deletes."):
+                    st.markdown("Its decisions are removed from this machine. There is no way back.")
+                    if st.button("Yes, delete for good", key=f"review_purge_{plan.id}", type="primary"):
+                        review.delete_for_good(workspace, plan.id)
+                        st.rerun()
 
 
 def reader() -> str:

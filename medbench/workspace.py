@@ -54,6 +54,11 @@ class Workspace:
         return self.data / "history"
 
     @property
+    def reviews(self) -> Path:
+        """Folder of reviews, one folder each; deleted ones lie in `.deleted` below it."""
+        return self.data / "reviews"
+
+    @property
     def mimic(self) -> Path:
         """Folder of MIMIC databases, one DuckDB file each."""
         return self.data / "mimic"

@@ -24,9 +24,10 @@ with ui.page("Compare", INTRO) as place:
     choice = ui_compare_runs.choose(place)
     if choice is not None:
         metric = choice.metric
+        ui_compare.no_plots_yet()
         held = ui_compare.load(place, choice.ids)
         ui_compare_runs.draw_verdict(held, metric)
-        ui_compare_runs.draw_table(held, metric)
+        ui_compare_runs.draw_table(place, held, metric)
         parts: dict[str, Callable[[], None]] = {
             "Pairs": lambda: ui_compare_runs.draw_pairs(held, metric),
             "Disagreements": lambda: ui_compare_records.draw_disagreements(place, held),
@@ -45,4 +46,4 @@ with ui.page("Compare", INTRO) as place:
             if tab.open:
                 with tab, ui.guarded():
                     draw()
-        ui_compare.draw_camera()
+                    ui_compare.draw_camera()

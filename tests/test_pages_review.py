@@ -124,3 +124,28 @@ def test_answers_become_a_dataset(home: Workspace, tmp_path: Path) -> None:
     assert not app.exception
     card = datasets.load(home, app.session_state["review_made"]).card
     assert (card["name"], card["n_labelled"]) == ("Hearts, read", 30)
+
+
+def test_a_review_is_deleted_and_brought_back(home: Workspace, tmp_path: Path) -> None:
+    held = begun(home, tmp_path)
+    app = opened(PAGE, review=held.plan.id)
+    app.button(key="review_delete").click().run()
+    assert not app.exception
+    assert review.list_reviews(home) == []
+    told = words_on(app)
+    assert "Deleted “Hearts”." in told and "No review yet" in told
+    app.button(key="review_restore").click().run()
+    assert not app.exception
+    assert [plan.id for plan in review.list_reviews(home)] == [held.plan.id]
+    assert app.selectbox(key="review_chosen").value == held.plan.id
+    assert "Deleted “Hearts”." not in words_on(app)
+
+
+def test_a_deleted_review_is_removed_for_good(home: Workspace, tmp_path: Path) -> None:
+    held = begun(home, tmp_path)
+    review.delete(home, held.plan.id)
+    app = opened(PAGE)
+    assert "Deleted: 1 review" in [box.label for box in app.expander]
+    app.button(key=f"review_purge_{held.plan.id}").click().run()
+    assert not app.exception
+    assert review.list_deleted(home) == [] and not [box for box in app.expander if box.label.startswith("Deleted")]

@@ -15,7 +15,7 @@ import pytest
 from conftest import import_planted
 from pages_at_work import make_dataset
 
-from medbench import review
+from medbench import datasets, review
 from medbench.errors import MedbenchError
 from medbench.review import Review
 from medbench.review_decisions import Journal
@@ -213,3 +213,35 @@ def test_torn_and_foreign_lines_are_passed_over(begun: Review) -> None:
     begun.journal.decide(2, "read", [], "ab")
     assert [one.record for one in begun.journal.standing().decisions] == [1, 2]
     assert [one.record for one in Journal(begun.journal.folder).standing().decisions] == [1, 2]
+
+
+def test_a_deleted_review_comes_back_as_it_was(workspace: Workspace, begun: Review) -> None:
+    begun.journal.decide(3, "read", ["heart"], "ab")
+    review.delete(workspace, begun.plan.id)
+    assert review.list_reviews(workspace) == [] and review.list_deleted(workspace) == [begun.plan]
+    with pytest.raises(MedbenchError, match=r"a review that is there, found one that was deleted"):
+        begun.journal.decide(4, "read", [], "ab")  # in another window, where it was still open
+    with pytest.raises(MedbenchError, match=r"the id of a review, found .* Begin one first\."):
+        review.load(workspace, begun.plan.id)
+    review.restore(workspace, begun.plan.id)
+    (decision,) = review.load(workspace, begun.plan.id).journal.standing().decisions
+    assert (decision.record, decision.labels, decision.who) == (3, ("heart",), "ab")
+    assert review.list_deleted(workspace) == []
+
+
+def test_what_is_deleted_for_good_leaves_nothing(workspace: Workspace, begun: Review) -> None:
+    with pytest.raises(MedbenchError, match="the id of a deleted review"):
+        review.delete_for_good(workspace, begun.plan.id)  # only after it was deleted
+    review.delete(workspace, begun.plan.id)
+    review.delete_for_good(workspace, begun.plan.id)
+    assert [path for path in workspace.reviews.rglob("*") if path.is_file()] == []
+
+
+def test_a_dataset_that_a_review_reads_is_not_deleted(workspace: Workspace, begun: Review) -> None:
+    with pytest.raises(MedbenchError, match=rf"found 1 review \({begun.plan.id}\)\. Delete that review first\."):
+        datasets.delete(workspace, begun.plan.dataset)
+    review.delete(workspace, begun.plan.id)
+    datasets.delete(workspace, begun.plan.dataset)
+    with pytest.raises(MedbenchError, match="dataset"):
+        review.restore(workspace, begun.plan.id)
+    assert [plan.id for plan in review.list_deleted(workspace)] == [begun.plan.id]

@@ -79,3 +79,15 @@ def test_a_review_from_beginning_to_dataset(home: Workspace, tmp_path: Path) -> 
     assert card["licence"] == "CC0, invented"
     odd = RUN.invoke(app, ["review", "export", name, "--to", "pdf"])
     assert "found 'pdf'" in odd.stderr
+
+
+def test_a_review_is_deleted_restored_and_deleted_for_good(home: Workspace, tmp_path: Path) -> None:
+    plan = review.create(home, import_planted(home, tmp_path, rows=30), "Tumours", ["include"])
+    gone = RUN.invoke(app, ["review", "delete", plan.id])
+    assert gone.exit_code == 0 and f"medbench review restore {plan.id}" in gone.stdout
+    assert review.list_reviews(home) == []
+    assert RUN.invoke(app, ["review", "restore", plan.id]).stdout == f"{plan.id} is back.\n"
+    assert review.list_reviews(home) == [plan]
+    assert RUN.invoke(app, ["review", "delete", plan.id, "--for-good"]).stdout == f"Deleted {plan.id}.\n"
+    again = RUN.invoke(app, ["review", "restore", plan.id])
+    assert again.exit_code == 2 and "the id of a deleted review" in again.stderr
