@@ -108,9 +108,11 @@ def _draw(sheet: Sheet, told: Told) -> None:
         sheet.point(f"The heat map of {loaded.name_of(told.label)}. {told.trust.sentence}")
     if told.check is not None:
         sheet.point(told.check.sentence)
-    figure = loaded.card.get("metrics", {}).get("balanced_accuracy", {}).get("value")
+    figure = loaded.card.get("metrics", {}).get("balanced_accuracy")
     if figure is not None:
-        sheet.point(f"Balanced accuracy {figure:.3f}, measured on {loaded.card.get('judged_on', 'unknown rows')}.")
+        around = f" (95 % interval {figure['low']:.3f}–{figure['high']:.3f})" if "low" in figure else ""
+        measured_on = loaded.card.get("judged_on", "unknown rows")
+        sheet.point(f"Balanced accuracy {figure['value']:.3f}{around}, measured on {measured_on}.")
     if reading.similar_note:
         sheet.point(reading.similar_note)
     for one in reading.similar:

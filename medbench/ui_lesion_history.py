@@ -116,21 +116,21 @@ def _shown(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
     def named(labels: Sequence[str]) -> str:
         return ", ".join(names.get(label, label) for label in labels)
 
-    sizes = zip(frame["width"], frame["height"], strict=True)
+    # Sizes, notes and what else is kept travel in the CSV: here the row has to fit the page.
     return pd.DataFrame(
         {
             "when": frame["t"].dt.tz_convert(None).dt.strftime("%Y-%m-%d %H:%M").astype(object),
             "picture": frame["item"],
-            "pixels": [f"{int(width)} × {int(height)}" for width, height in sizes],
-            "answer": [named(labels) for labels in frame["chosen"]],
-            "most probable": [named([label]) for label in frame["top"]],
+            "answer": [
+                named(chosen) or f"none; most probable: {named([top])}"
+                for chosen, top in zip(frame["chosen"], frame["top"], strict=True)
+            ],
             "probability": frame["probability"].astype(float).round(2),
             "for a person": frame["needs_human"],
             "confirmed": [
                 (named(labels) or "none of them") if corrected else ""
                 for labels, corrected in zip(frame["labels"], frame["corrected"], strict=True)
             ],
-            "note": frame["note"],
             "model": frame["model"],
         }
     )
