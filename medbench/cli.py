@@ -19,6 +19,7 @@ from medbench.cli_explain import explain
 from medbench.cli_report import report
 from medbench.cli_review import review_app
 from medbench.cli_runs import Column, Json, follow, give, note, picked, runs_app, told
+from medbench.cli_trust import strangers
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
 
@@ -43,6 +44,7 @@ app.add_typer(codes_app, name="codes")
 app.add_typer(review_app, name="review")
 app.command()(cli_predict.predict)
 app.command()(report)
+app.command()(strangers)
 app.command("test-export")(cli_predict.test_export)
 for act in (
     cli_aliases.promote,

@@ -76,11 +76,8 @@ def explain(
 
 
 def _items(document: Path | None, text: str | None, file: Path | None, chosen: dict[str, str], most: int) -> list[Item]:
-    import itertools
-
-    from medbench import mapping
     from medbench.note_files import note_of
-    from medbench.readers import open_source
+    from medbench.record_files import items_of
     from medbench.records import Item
 
     given = [one for one in (document, text, file) if one is not None]
@@ -93,11 +90,7 @@ def _items(document: Path | None, text: str | None, file: Path | None, chosen: d
         if not document.is_file():
             raise MedbenchError("a PDF or text file", f"no file {str(document)!r}", "Check the path.")
         return [Item(document.name, "", note_of(document.name, document.read_bytes()).text)]
-    reader, source = open_source(Path(str(file)))
-    columns = mapping.guess(reader.roles, list(itertools.islice(reader.read(source), 200)), chosen)
-    rows = mapping.apply(columns, reader.read(source), str, reader.roles)
-    records = (Item(row.id or str(at), row.title, row.text) for at, row in enumerate(rows, start=1))
-    return list(itertools.islice(records, most or None))
+    return items_of(Path(str(file)), chosen, most)
 
 
 def _teller(done: str) -> Callable[[float], None]:

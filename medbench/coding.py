@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from medbench import aliases, codes, predicting
+from medbench import aliases, codes, predicting, trust_figures
 from medbench.assertion_scopes import Assertion
 from medbench.assertions import assertions, read_mention
 from medbench.codes import Code, Tables, Version
@@ -311,7 +311,8 @@ def _add_model(
     if gone:
         remarks.append(f"Left out, because no present code table has them: {gone} codes that the model decided for.")
     if answer.unlike:
-        remarks.append("This note is unlike those the model learnt from: lean on your own reading.")
+        measured = trust_figures.beside_unlike(loaded.card)
+        remarks.append(f"This note is unlike those the model learnt from: lean on your own reading. {measured}".strip())
     if answer.cut:
         remarks.append(f"The model did not read the last {answer.cut:.0%} of the note.")
     return answer.needs_human

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medbench import code_metrics, metrics, splits, trust, trust_figures
+from medbench import metrics, splits, trust
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
 from medbench.evidence_figures import evidence_figures
@@ -19,6 +19,11 @@ from medbench.trust import Stranger, Trust
 
 Look = Callable[[Model, Sequence[str], Truth, str], None]
 """Given a judged model, the items it was judged on, what it decided, and their split (it learnt "out-of-fold")."""
+Elsewhere = Callable[[Model, Stranger | None, Sequence[str]], dict[str, Any]]
+"""Given a judged model, its "unlike the training data" detector, and the test items, which neither has seen.
+
+Returns how well foreign items are told from these.
+"""
 FOLDS = 5
 _SAMPLE_FOR_STRANGERS = 4000
 NEIGHBOURS = 20_000
@@ -86,6 +91,7 @@ class Judged:
         placed: Where items of `known` lie, for the most similar ones.
         evidence: How far its evidence agrees with the annotators' (`evidence_figures`); None when they marked none,
             and for out-of-fold scores: the model knows those items by now.
+        foreign: How well items from elsewhere are told from the test items; empty where nobody looked.
     """
 
     model: Model
@@ -99,6 +105,7 @@ class Judged:
     notes: list[str]
     placed: Placed
     evidence: dict[str, Any] | None = None
+    foreign: dict[str, Any] = field(default_factory=dict)
 
 
 def judge(
@@ -110,6 +117,7 @@ def judge(
     keep_learning: bool,
     balanced: bool = False,
     look: Look = lambda *_: None,
+    elsewhere: Elsewhere = lambda *_: {},
 ) -> Judged:
     """Fit, tune trust, score the test split once, and fit the kept weights.
 
@@ -124,6 +132,7 @@ def judge(
         keep_learning: Fit once more on all rows after judging (weights only; the figures stay those of before).
         balanced: Decide so that rare labels get their due (tasks whose headline is balanced accuracy).
         look: Shown the model that was judged, before it may be fitted again.
+        elsewhere: Shown the same model with its detector of foreign items, when there is a test split.
     """
     train, validation, test = parts["train"], parts["validation"], parts["test"]
     check_relearning(family, keep_learning)
@@ -134,23 +143,29 @@ def judge(
     judged, raw, which, words = _what_to_judge(family, model, parts, held, held_scores, fitting.say)
     probabilities = confidence.calibrate(raw)
     decided = confidence.decide(probabilities)
-    measured = metrics.evaluate(
-        judged.truth, probabilities, decided, answer=judged.answer, groups=judged.groups or None, rng=fitting.rng
-    )
+    measured = _measured(judged, probabilities, decided, fitting.rng)
     look(model, judged.items, decided, which)
+    foreign = elsewhere(model, _strangers_of(which, placed, scale), judged.items)
     evidence = None if which == "out-of-fold" else evidence_figures(model, judged, decided, fitting.say)
     known_splits: tuple[SplitName, ...] = ("train", "validation") if family.cheap else ("train",)
     notes = [] if which == "test" else [_NO_TEST]
     if keep_learning and which == "test" and not fitting.say.stopping:
-        everything = together(known, test)
-        fitting.say("stage", name="refit", sentence=f"Fitting the kept weights on all {len(everything):,} rows.")
-        model = family.fit(everything, _nothing(known) if family.cheap else validation, options, fitting)
-        known, known_splits, placed = everything, (*known_splits, "test"), _placed(model, everything, fitting.rng)
+        known, known_splits = together(known, test), (*known_splits, "test")
+        model, placed = _fitted_again(family, options, known, validation, fitting)
         notes.append(_KEPT_LEARNING)
     confidence = replace(confidence, stranger=_strangers(placed, scale, fitting.rng))
     per_label = _label_rows(judged, probabilities, decided, confidence)
     outcome = Outcome(which, probabilities, judged.truth, decided, _reliability(judged, raw))
-    return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes, placed, evidence)
+    found = (evidence, foreign)
+    return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes, placed, *found)
+
+
+def _fitted_again(
+    family: Family[Any], options: FamilyOptions, everything: Examples, validation: Examples, fitting: Fitting
+) -> tuple[Model, Placed]:
+    fitting.say("stage", name="refit", sentence=f"Fitting the kept weights on all {len(everything):,} rows.")
+    model = family.fit(everything, _nothing(everything) if family.cheap else validation, options, fitting)
+    return model, _placed(model, everything, fitting.rng)
 
 
 def answers(
@@ -196,7 +211,7 @@ def before_tuning(
     )
     found = confidence.calibrate(scores if judged is held else start.scores(judged.items))
     decided = confidence.decide(found)
-    return metrics.evaluate(judged.truth, found, decided, answer=judged.answer, groups=judged.groups or None, rng=rng)
+    return _measured(judged, found, decided, rng)
 
 
 def _label_rows(judged: Examples, probabilities: Scores, decided: Truth, confidence: Trust) -> list[dict[str, Any]]:
@@ -276,6 +291,14 @@ def _strangers(placed: Placed, scale: Stranger | None, rng: np.random.Generator)
     return None if kept is None or scale is None else replace(scale, centroids=kept.centroids)
 
 
+def _strangers_of(which: str, placed: Placed, scale: Stranger | None) -> Stranger | None:
+    """Return the detector of a judged model; None when it was not judged on items that it has not seen.
+
+    Draws of its own: what is kept must not depend on whether anybody looked.
+    """
+    return _strangers(placed, scale, np.random.default_rng(0)) if which == "test" else None
+
+
 def _vectors(model: Model, examples: Examples, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     return model.embed([examples.items[row] for row in rows])
 
@@ -319,43 +342,6 @@ class _FoldSay(Say):
             self.outer(kind, **{**fields, "sentence": self.told})
 
 
-def trust_facts(judged: Judged) -> dict[str, Any]:
-    """Return how scores were calibrated, and what was promised beside the test items' answers and what it came to."""
-    fitted, outcome, labels = judged.trust, judged.outcome, judged.model.labels
-    measured = trust_figures.measured(fitted, outcome.probabilities, outcome.truth, labels)
-    return {
-        "calibration": {
-            "method": fitted.method,
-            "ece_before": round(fitted.ece_before, 5),
-            "ece_after": round(fitted.ece_after, 5),
-        },
-        "coverage": fitted.coverage,
-        "promises": measured if outcome.split == "test" else {},
-    }
-
-
-def code_figures(judged: Judged, parts: dict[str, Examples], rng: np.random.Generator) -> dict[str, Any]:
-    """Return what the coding field reports of the judged items: see `code_metrics.card_figures`.
-
-    Where annotators marked evidence, "evidence" says how far the model's agrees (`evidence_figures`).
-    """
-    outcome = judged.outcome
-    fitted = [parts[split] for split in judged.known_splits if split != "test"]
-    learnt = np.sum([part.truth.sum(axis=0) for part in fitted], axis=0)
-    where = {"test": ["test"], "validation": ["validation"]}.get(outcome.split, ["train", "validation"])
-    groups = tuple(group for split in where for group in parts[split].groups)
-    figures = code_metrics.card_figures(
-        judged.model.labels,
-        outcome.truth,
-        outcome.probabilities,
-        outcome.decided,
-        learnt=learnt.tolist(),
-        rng=rng,
-        groups=groups or None,
-    )
-    return {**figures, "evidence": judged.evidence} if judged.evidence else figures
-
-
 def majority(train: Examples, judged: Examples, rng: np.random.Generator) -> dict[str, Metric]:
     """Score the dullest rule there is: give every item the most frequent label of the train split.
 
@@ -365,6 +351,10 @@ def majority(train: Examples, judged: Examples, rng: np.random.Generator) -> dic
     probabilities = np.tile(shares.astype(np.float32), (len(judged), 1))
     decided = np.zeros(judged.truth.shape, dtype=bool)
     decided[:, int(shares.argmax())] = True
+    return _measured(judged, probabilities, decided, rng)
+
+
+def _measured(judged: Examples, probabilities: Scores, decided: Truth, rng: np.random.Generator) -> dict[str, Metric]:
     return metrics.evaluate(
         judged.truth, probabilities, decided, answer=judged.answer, groups=judged.groups or None, rng=rng
     )

@@ -253,7 +253,7 @@ def to_know(loaded: Loaded, reading: LesionReading) -> list[str]:
         measured = trust_figures.beside_a_set(loaded.card)
         told.append(f"A set made to hold the diagnosis of {answer.coverage:.0%} of pictures{measured}: {names}.")
     told.append(f"± is how much the probability moves {loaded.model.spread_means}.")
-    return told
+    return [*told, *filter(None, [trust_figures.beside_unlike(loaded.card)])]
 
 
 # --- for a few lines of Python ---------------------------------------------------------------------------------

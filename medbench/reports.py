@@ -334,6 +334,8 @@ def _sentences(answer: Prediction, card: Mapping[str, Any]) -> Iterator[str]:
             yield f"Sets like this one hold {share} of the right labels: {names}."
     if answer.unlike:
         yield f"Unlike the training data (stranger than {answer.unlikeness:.0%} of it): do not rely on these labels."
+    if measured := trust_figures.beside_unlike(card):
+        yield measured
     if answer.cut > 0:
         yield f"The model did not read the last {answer.cut:.0%} of the text."
 

@@ -59,6 +59,7 @@ def measured(trust: Trust, probabilities: Scores, truth: Truth, labels: tuple[st
         "sets": the promise, how often it was kept over all ("kept") and for each label ("labels"), labels in a set
         ("mean_size"). "alone": the share of items that no person is asked for, how many of these have a wrong label
         ("wrong"), and how many of all ("wrong_of_all"). Items unlike the training data are counted as any other.
+        The worker adds "strangers", which `foreign.measured` describes.
     """
     n, width = truth.shape
     if n == 0 or width > MOST_LABELS:
@@ -93,7 +94,42 @@ def sentences(promises: Mapping[str, Any], answer: AnswerKind) -> list[str]:
             + (f"of these answers {_words(alone['wrong'])} were wrong, " if "wrong" in alone else "")
             + f"of all answers {_words(alone['wrong_of_all'])}."
         )
+    if strangers := promises.get("strangers"):
+        told.append(" ".join(strangers_lines(strangers)))
     return told
+
+
+def strangers_lines(strangers: Mapping[str, Any]) -> list[str]:
+    """Say how well foreign items were told from a model's own, material by material: what `foreign.measured` found."""
+    own = strangers["own"]
+    first = (
+        f'"Unlike the training data" was tried on items from elsewhere, beside {own["n"]:,} of its own that it had not '
+        f"learnt from, {own['value']:.1%} of which it flagged."
+    )
+    each = (
+        f"{one['what'][:1].upper()}{one['what'][1:]}: AUROC {_area(one['auroc'])}, "
+        f"{one['flagged']['value']:.0%} of {one['flagged']['n']:,} flagged."
+        for one in strangers["foreign"]
+    )
+    return [first, *each]
+
+
+def _area(found: Mapping[str, Any]) -> str:
+    return f"{found['value']:.2f} ({found['low']:.2f}–{found['high']:.2f})"
+
+
+def beside_unlike(card: Mapping[str, Any]) -> str:
+    """Return what stands behind "unlike the training data", one sentence: the best and the worst case; "" if nothing.
+
+    The full list stands on the model's card.
+    """
+    foreign = card.get("promises", {}).get("strangers", {}).get("foreign", ())
+    if not foreign:
+        return ""
+    order = sorted(foreign, key=lambda one: float(one["auroc"]["value"]))
+    ends = [order[0], order[-1]] if len(order) > 1 else order
+    words = " to ".join(f"{one['auroc']['value']:.2f} ({one['what']})" for one in ends)
+    return f"How well this flag tells foreign items from its own, measured: AUROC {words}."
 
 
 def beside_a_set(card: Mapping[str, Any]) -> str:

@@ -119,6 +119,8 @@ def draw_answer(
     if loaded.model.answer == "many":
         st.caption("The upright line is the threshold of each label.")
     _conformal(loaded, answer)
+    if measured := trust_figures.beside_unlike(loaded.card):
+        st.caption(("" if answer.unlike else "Not unlike the training data. ") + ui.plain(measured))
     names = ["Why", "Similar training texts", "All labels", *(["Correct it"] if more else [])]
     tabs = st.tabs(names, key=f"{key}_tabs", on_change="rerun")
     if tabs[0].open:

@@ -8,13 +8,11 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-import resource
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from medbench import runs, worker_mlflow
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
-from medbench.records import SPLITS, Device, Examples, Metric, RunSpec
+from medbench.records import SPLITS, Device, Examples, RunSpec
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -30,15 +28,10 @@ if TYPE_CHECKING:
     from medbench.families import Family, FamilyOptions
     from medbench.judging import Judged
 
-VERSION = 1
 Keep = Callable[[Path], None]  # writes something into a model's folder
 FITTED_RIVALS = 1_000
 """With more labels, simpler families are quoted when they were trained, not fitted along the way."""
 RIVALS = ("keywords", "linear")
-INTENDED_USE = {
-    "text": "Research use: a second look at texts that a person also reads. Not a medical device.",
-    "image": "Research use: a second look at photographs that a dermatology reader also judges. Not a medical device.",
-}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -99,7 +92,7 @@ def _train(
 ) -> None:
     import numpy as np
 
-    from medbench import class_words, cross_validation, datasets, judging, tuning
+    from medbench import carding, class_words, cross_validation, datasets, foreign, judging, tuning
     from medbench.families import Fitting, Surroundings
     from medbench.tasks import get_task
 
@@ -120,20 +113,21 @@ def _train(
     keep = family.cheap if spec.keep_learning is None else spec.keep_learning
     balanced = headline == "balanced_accuracy"
     if before := judging.before_tuning(family, options, parts, fitting, balanced=balanced):
-        baselines["before tuning"] = {key: _numbers(metric) for key, metric in before.items()}
+        baselines["before tuning"] = {key: carding.numbers(metric) for key, metric in before.items()}
     crossed = cross_validation.for_run(spec, family, options, dataset, fitting, folder, balanced=balanced)
-    look = class_words.Look(say, dataset.item)
-    judged = judging.judge(family, options, parts, fitting=fitting, keep_learning=keep, balanced=balanced, look=look)
+    look, elsewhere = class_words.Look(say, dataset.item), foreign.Look(say, dataset.item)
+    asked: dict[str, Any] = {"keep_learning": keep, "balanced": balanced, "look": look, "elsewhere": elsewhere}
+    judged = judging.judge(family, options, parts, fitting=fitting, **asked)
     say("stage", name="save", sentence="Writing the model and its card.")
     seconds = time.monotonic() - began
-    card = _card(folder.name, spec, options.model_dump(mode="json"), dataset, judged, baselines, seconds, device.name)
+    card = carding.card(folder.name, spec, options, dataset, judged, baselines, seconds, device.name)
     for found in (searched, crossed):
         if found:
             found.write_on(card)
     if spec.task == "icd":
-        card["codes"] = judging.code_figures(judged, parts, rng)
-    checks = _heat_checks(judged, parts, card, say)
-    _save(workspace, folder.name, dataset, judged, card, [*checks, look.save, *([crossed.save] if crossed else [])])
+        card["codes"] = carding.code_figures(judged, parts, rng)
+    more = [*_heat_checks(judged, parts, card, say), look.save, *([crossed.save] if crossed else [])]
+    _save(workspace, folder.name, dataset, judged, card, more)
     worker_mlflow.mirror(workspace, card, say)
     _tell_the_end(say, folder.name, judged, seconds)
 
@@ -164,7 +158,7 @@ def _baselines(
     """
     import numpy as np
 
-    from medbench import judging
+    from medbench import carding, judging
     from medbench.families import Fitting, families_for
 
     rng = np.random.default_rng(spec.seed)
@@ -172,7 +166,7 @@ def _baselines(
         parts["test"] if len(parts["test"]) else parts["validation"] if len(parts["validation"]) else parts["train"]
     )
     majority = judging.majority(parts["train"], judged, rng)
-    found = {"majority": {key: _numbers(metric) for key, metric in majority.items()}}
+    found = {"majority": {key: carding.numbers(metric) for key, metric in majority.items()}}
     order = [family for family in families_for(dataset.item, dataset.answer) if family.name in RIVALS]
     simpler = order[: next((at for at, family in enumerate(order) if family.name == spec.family), len(order))]
     for family in simpler if len(parts["test"]) else []:
@@ -183,7 +177,7 @@ def _baselines(
             say("stage", name="baselines", sentence=f"Scoring the number to beat: {family.title}.")
             quiet = Fitting(rng, Device(), Say(None, stop=say.stop))
             rival = judging.judge(family, family.parse({}), parts, fitting=quiet, keep_learning=False)
-            known = {key: _numbers(metric) for key, metric in rival.metrics.items()}
+            known = {key: carding.numbers(metric) for key, metric in rival.metrics.items()}
         found[family.name] = known
     return found
 
@@ -200,86 +194,6 @@ def _trained_before(workspace: Workspace, family: str, dataset_id: str) -> dict[
         ):
             return dict(card["metrics"])
     return None
-
-
-def _verdicts(metrics: dict[str, Metric], baselines: dict[str, dict[str, Any]]) -> list[str]:
-    """Return a plain sentence for every baseline that the model does not beat in macro-F1."""
-    own = metrics["macro_f1"].value
-    return [
-        f"It is NOT better than the {name} baseline in macro-F1: {own:.3f} against {table['macro_f1']['value']:.3f}."
-        for name, table in baselines.items()
-        if own < table["macro_f1"]["value"]
-    ]
-
-
-def _numbers(metric: Any) -> dict[str, Any]:
-    facts = asdict(metric)
-    facts.pop("name")
-    return {key: round(value, 5) if isinstance(value, float) else value for key, value in facts.items()}
-
-
-def _card(
-    run_id: str,
-    spec: RunSpec,
-    options: dict[str, Any],
-    dataset: Dataset,
-    judged: Judged,
-    baselines: dict[str, dict[str, Any]],
-    seconds: float,
-    device: str,
-) -> dict[str, Any]:
-    from medbench.judging import trust_facts
-
-    facts = dataset.card
-    return {
-        "version": VERSION,
-        "id": run_id,
-        "name": spec.name or f"{spec.family} on {facts['name']}",
-        "task": spec.task,
-        "family": spec.family,
-        "item": facts.get("item", "text"),
-        "answer": dataset.answer,
-        "labels": list(dataset.labels),
-        "label_names": facts.get("label_names", {}),
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "run": run_id,
-        "dataset": _dataset_facts(dataset),
-        "options": options,
-        "seed": spec.seed,
-        "device": device,
-        "learnt_from": {
-            "rows": len(judged.known),
-            "splits": list(judged.known_splits),
-            "counts": judged.known.truth.sum(axis=0).tolist(),
-        },
-        "metrics": {name: _numbers(metric) for name, metric in judged.metrics.items()},
-        "judged_on": judged.judged_on,
-        "per_label": judged.per_label,
-        "baselines": baselines,
-        **trust_facts(judged),
-        "cost": {"seconds": round(seconds, 1), "peak_memory": _peak_memory(), "size": 0},
-        "versions": _versions(),
-        "command": runs.command_line(spec),
-        "intended_use": INTENDED_USE[dataset.item],
-        "limits": _limits(facts, judged),
-        "licence": facts.get("licence", ""),
-        "notes": [*_verdicts(judged.metrics, baselines), *judged.model.notes(), *judged.notes],
-    }
-
-
-def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
-    facts = {key: dataset.card.get(key, "") for key in ("id", "name", "n_rows", "splits", "licence")}
-    findings = [entry["sentence"] for entry in dataset.card.get("findings", []) if entry["severity"] != "info"]
-    return {**facts, "mapping": asdict(dataset.mapping), "findings": findings}
-
-
-def _limits(facts: dict[str, Any], judged: Judged) -> list[str]:
-    limits = ["Labels, language and time of its training data bound what it knows; other text is flagged, not refused."]
-    rare = [row["label"] for row in judged.per_label if row["n"] < 10]
-    if rare:
-        limits.append(f"Fewer than 10 judged items carry {', '.join(rare[:12])}: figures for these say little.")
-    limits += [entry["sentence"] for entry in facts.get("findings", []) if entry["severity"] == "stop"]
-    return limits
 
 
 def _heat_checks(judged: Judged, parts: dict[str, Examples], card: dict[str, Any], say: Say) -> list[Keep]:
@@ -381,19 +295,6 @@ def _failure(error: BaseException, family: Family[Any] | None, options: FamilyOp
         remedy["sentence"] if remedy else "The run met an error medbench did not expect; the log has the details."
     )
     return {"sentence": sentence, "line": line, "remedy": remedy}
-
-
-def _peak_memory() -> int:
-    scale = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kibibytes elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-
-
-def _versions() -> dict[str, str]:
-    import importlib.metadata as metadata
-    import platform
-
-    packages = ("medbench", "numpy", "scikit-learn", "torch", "transformers", "peft", "timm")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
 
 if __name__ == "__main__":

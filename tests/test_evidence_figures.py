@@ -7,9 +7,10 @@ import pytest
 from test_coder import CODES, fitting, notes
 
 from medbench import evidence_figures as figures
+from medbench.carding import code_figures
 from medbench.events import Say
 from medbench.families.coder import FAMILY
-from medbench.judging import code_figures, judge
+from medbench.judging import judge
 
 
 @pytest.fixture(scope="module")
