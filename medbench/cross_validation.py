@@ -179,7 +179,7 @@ def measure(
         Stopped: The user stopped it; finished folds are kept.
     """
     check_folding(family, options)
-    known = judging.together(train, validation)
+    known = train.with_more(validation)
     splits.check_folds(known, k)
     plan = _Plan(family, options, known, len(validation) / len(known), k, seed, fitting, folder, balanced)
     drawn = splits.folds(known, k, np.random.default_rng([seed, 0]))

@@ -14,7 +14,7 @@ from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
 from medbench.evidence_figures import evidence_figures
 from medbench.families import Family, FamilyOptions, Fitting, Model, check_relearning
-from medbench.records import Examples, Metric, Scores, SplitName, Truth
+from medbench.records import SPLITS, Examples, Metric, Scores, SplitName, Truth
 from medbench.trust import Stranger, Trust
 
 Look = Callable[[Model, Sequence[str], Truth, str], None]
@@ -147,10 +147,10 @@ def judge(
     look(model, judged.items, decided, which)
     foreign = elsewhere(model, _strangers_of(which, placed, scale), judged.items)
     evidence = None if which == "out-of-fold" else evidence_figures(model, judged, decided, fitting.say)
-    known_splits: tuple[SplitName, ...] = ("train", "validation") if family.cheap else ("train",)
+    known_splits: tuple[SplitName, ...] = SPLITS[:2] if family.cheap or model.cross_fitted else SPLITS[:1]
     notes = [] if which == "test" else [_NO_TEST]
     if keep_learning and which == "test" and not fitting.say.stopping:
-        known, known_splits = together(known, test), (*known_splits, "test")
+        known, known_splits = known.with_more(test), (*known_splits, "test")
         model, placed = _fitted_again(family, options, known, validation, fitting)
         notes.append(_KEPT_LEARNING)
     confidence = replace(confidence, stranger=_strangers(placed, scale, fitting.rng))
@@ -240,7 +240,7 @@ def _fitted(
             "labelled rows to learn from", "an empty train split", "Save the dataset with a train share."
         )
     if family.cheap:
-        known = together(train, validation)
+        known = train.with_more(validation)
         scores, scale = _out_of_fold(family, options, known, fitting, measure=kept)
         fitting.say("stage", name="fit", sentence=f"Fitting on {len(known):,} rows.")
         model = family.fit(known, _nothing(known), options, fitting)
@@ -250,13 +250,17 @@ def _fitted(
             f"a validation split for {family.title}", "none", "Save the dataset with a validation share, e.g. 70/15/15."
         )
     model = family.fit(train, validation, options, fitting)
-    fitting.say("stage", name="calibrate", sentence="Calibrating on the validation split.")
-    held = model.held_out(validation.items)
+    rows = "out-of-fold answers" if model.cross_fitted else "the validation split"
+    fitting.say("stage", name="calibrate", sentence=f"Calibrating on {rows}.")
+    known = held = train.with_more(validation)
+    if not model.cross_fitted:
+        known, held = train, validation
+    scores = model.held_out(held.items)
     if not kept:
-        return train, validation, held, model, None, _NOWHERE
-    placed = _placed(model, train, fitting.rng)
+        return known, held, scores, model, None, _NOWHERE
+    placed = _placed(model, known, fitting.rng)
     scale = trust.fit_stranger(placed.sample(fitting.rng), model.embed(validation.items), fitting.rng)
-    return train, validation, held, model, scale, placed
+    return known, held, scores, model, scale, placed
 
 
 _NO_TEST = (
@@ -276,7 +280,7 @@ def _what_to_judge(
     if len(test):
         say("stage", name="judge", sentence=f"Scoring the test split once ({len(test):,} rows).")
         return test, model.scores(test.items), "test", f"the test split, {len(test):,} rows that training never saw"
-    which = "out-of-fold" if family.cheap else "validation"
+    which = "out-of-fold" if family.cheap or model.cross_fitted else "validation"
     return held, held_scores, which, f"{which} scores of {len(held):,} rows (the dataset has no test split)"
 
 
@@ -358,16 +362,6 @@ def _measured(judged: Examples, probabilities: Scores, decided: Truth, rng: np.r
     return metrics.evaluate(
         judged.truth, probabilities, decided, answer=judged.answer, groups=judged.groups or None, rng=rng
     )
-
-
-def together(first: Examples, second: Examples) -> Examples:
-    """Return the rows of both, those of the first before those of the second."""
-    if len(second) == 0:
-        return first
-    groups = (*first.groups, *second.groups) if first.groups and second.groups else ()
-    marks = (*first.marks, *second.marks) if first.marks and second.marks else ()
-    items: Sequence[str] = [*first.items, *second.items]
-    return Examples(items, np.concatenate([first.truth, second.truth]), first.labels, first.answer, groups, marks)
 
 
 def _nothing(like: Examples) -> Examples:

@@ -137,6 +137,15 @@ class Examples:
         items = [self.items[row] for row in index]
         return Examples(items, self.truth[index], self.labels, self.answer, groups, marks)
 
+    def with_more(self, more: Examples) -> Examples:
+        """Return these examples, then `more`; groups and marks only where both have them."""
+        if len(more) == 0:
+            return self
+        groups = (*self.groups, *more.groups) if self.groups and more.groups else ()
+        marks = (*self.marks, *more.marks) if self.marks and more.marks else ()
+        items: Sequence[str] = [*self.items, *more.items]
+        return Examples(items, np.concatenate([self.truth, more.truth]), self.labels, self.answer, groups, marks)
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

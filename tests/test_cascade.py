@@ -105,3 +105,21 @@ def test_it_stands_alone_once_saved(place: Workspace, tmp_path: Path) -> None:
 def test_two_models_must_be_named(place: Workspace, quick: str, slow: str, found: str) -> None:
     with pytest.raises(MedbenchError, match=found):
         fitted(place, quick=quick, slow=slow)
+
+
+def test_the_quick_model_reads_a_text_once_for_scores_and_for_what_is_cut(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fitted(place)
+    read: list[str] = []
+    scores = type(model.quick.model).scores
+    quick = model.quick.model
+    monkeypatch.setattr(
+        type(quick),
+        "scores",
+        lambda self, items: (read.extend(items) if self is quick else None, scores(self, items))[1],
+    )
+    model.scores(TEST.items)
+    assert model.cut(TEST.items).shape == (120,)
+    assert read == list(TEST.items)
+    assert model.passed_on(TEST.items[3:5]).tolist() == [True, False]  # others are read

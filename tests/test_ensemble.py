@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from left_models import leave
 from medbench import metrics
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
-from medbench.families import Fitting, Surroundings
+from medbench.families import Fitting, Surroundings, get_family
 from medbench.families._ensemble_combining import choose, figure, fit_combiner, simplex
 from medbench.families._ensemble_evidence import mean_heat, mean_spans
 from medbench.families.ensemble import FAMILY, EnsembleModel
@@ -77,7 +78,7 @@ def fitted(
     return FAMILY.fit(TRAIN, validation, asked, fitting)
 
 
-@pytest.mark.parametrize("combine", ["best", "mean", "weighted", "stacking"])
+@pytest.mark.parametrize("combine", ["best", "mean", "voting", "weighted", "stacking"])
 def test_two_half_blind_models_see_together(place: Workspace, combine: str) -> None:
     model = fitted(place, combine=combine)
     right = (model.scores(TEST.items).argmax(1) == TEST.truth.argmax(1)).mean()
@@ -88,7 +89,7 @@ def test_two_half_blind_models_see_together(place: Workspace, combine: str) -> N
 
 
 def test_members_disagree_where_one_is_blind(place: Workspace) -> None:
-    spread = fitted(place).spread(["study of the heart", "study of the trial"])
+    spread = fitted(place, learn_on="validation").spread(["study of the heart", "study of the trial"])
     assert spread.shape == (2, 3)
     assert spread[0].max() > 0.1 and spread[1].max() < 0.02
 
@@ -96,7 +97,7 @@ def test_members_disagree_where_one_is_blind(place: Workspace) -> None:
 def test_it_is_judged_like_any_other_and_names_its_members(place: Workspace) -> None:
     fitting = Fitting(np.random.default_rng(0), Device(), Say(), around=around(place))
     parts = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-    options = FAMILY.parse({"members": ["second", "first"]})
+    options = FAMILY.parse({"members": ["second", "first"], "learn_on": "validation"})
     judged = judge(FAMILY, options, parts, fitting=fitting, keep_learning=False)
     assert judged.metrics["accuracy"].value == 1.0 and judged.known_splits == ("train",)
     told = " ".join(judged.model.notes())
@@ -136,7 +137,7 @@ def test_a_member_that_knows_more_is_fitted_again_without_it(place: Workspace) -
     for name in ("one", "two"):
         leave(home, "linear", both, VALIDATION, dataset="ours", model_id=name, splits=("train", "test"))
     fitting = Fitting(np.random.default_rng(0), Device(), Say(), around=Surroundings(home, "ours"))
-    model = FAMILY.fit(TRAIN, VALIDATION, FAMILY.parse({"k": 2}), fitting)
+    model = FAMILY.fit(TRAIN, VALIDATION, FAMILY.parse({"k": 2, "learn_on": "validation"}), fitting)
     assert [member.facts["learnt_from"] for member in model.members] == [{"rows": 90, "splits": ["train"]}] * 2
     assert np.ptp(model.scores(secret.items), axis=0).max() < 0.05
 
@@ -227,7 +228,7 @@ def test_the_estimate_says_who_takes_part(place: Workspace) -> None:
     found = FAMILY.estimate_among(TRAIN, FAMILY.parse({}), Device(), around(place))
     assert not found.problems and found.seconds is not None and found.disk == 2000
     told = " ".join(found.notes)
-    assert "Fitted again on the train rows, because they have also learnt from others: First." in told
+    assert "Fitted again without the test rows, because they have also learnt from others: First." in told
     assert "all 2 models of this dataset are taken, by their validation figures." in told
 
 
@@ -252,6 +253,67 @@ def test_it_stands_without_its_members(place: Workspace, tmp_path: Path) -> None
     (folder / "members" / "2-second" / "member.json").unlink()
     with pytest.raises(MedbenchError, match=r"Expected member\.json of an ensemble's member, found none in"):
         FAMILY.load(folder, Device())
+
+
+# --- learnt out of fold ------------------------------------------------------------------------------------------
+
+
+def test_weights_are_learnt_on_answers_of_fits_that_had_not_seen_the_rows(tmp_path: Path) -> None:
+    """Members that know texts by heart, of labels without rhyme: what they answer for seen rows is worth nothing."""
+    home = Workspace.here(tmp_path)
+    draw = np.random.default_rng(5)
+    truth = np.zeros((180, 3), dtype=bool)
+    truth[np.arange(180), draw.integers(0, 3, 180)] = True
+    noise = Examples([f"only{row} mine{row} study" for row in range(180)], truth, LABELS, "one")
+    train, validation = noise.take(range(90)), noise.take(range(90, 180))
+    for name in ("one", "two"):
+        options = {"min_texts": 1, "C": 1000.0}
+        leave(home, "linear", train, validation, dataset="ours", model_id=name, options=options)
+    fitting = Fitting(np.random.default_rng(0), Device(), Say(), around=Surroundings(home, "ours", "text", "micro_f1"))
+    model = FAMILY.fit(train, validation, FAMILY.parse({"combine": "stacking"}), fitting)
+    assert model.cross_fitted
+    assert (model.members[0].model.scores(noise.items).argmax(1) == truth.argmax(1)).mean() > 0.9  # by heart
+    held = (model.held_out([*train.items, *validation.items]).argmax(1) == truth.argmax(1)).mean()
+    assert held < 0.5
+    assert [member.facts["learnt_from"]["splits"] for member in model.members] == [["train", "validation"]] * 2
+
+
+def test_it_is_judged_on_all_that_it_learnt_from_and_says_so(place: Workspace) -> None:
+    fitting = Fitting(np.random.default_rng(0), Device(), Say(), around=around(place))
+    parts = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+    judged = judge(FAMILY, FAMILY.parse({"members": ["first", "second"]}), parts, fitting=fitting, keep_learning=False)
+    assert judged.known_splits == ("train", "validation") and len(judged.known) == 180
+    assert judged.trust.n_items == 180 and judged.metrics["accuracy"].value == 1.0
+    told = " ".join(judged.model.notes())
+    assert "Cross-fitted on train and validation rows, answered by fits that had not seen them" in told
+    assert "fitted again on the train and validation rows, not on the test split" in told
+
+
+def test_a_cross_validated_member_brings_its_folds(
+    place: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Workspace.here(shutil.copytree(place.models.parent, tmp_path / "home"))
+    told = FAMILY.parse({"members": ["first", "second"], "learn_on": "out-of-fold"})
+    monkeypatch.setattr(type(get_family("keywords")), "cheap", False)  # as if it took hours to fit
+    card = json.loads((home.models / "first" / "model.json").read_text())
+    card["learnt_from"] = {"rows": 90, "splits": ["train"]}
+    (home.models / "first" / "model.json").write_text(json.dumps(card))
+    fitting = Fitting(np.random.default_rng(0), Device(), Say(), around=around(home))
+    with pytest.raises(MedbenchError, match="members that fit in seconds or were cross-validated") as caught:
+        FAMILY.fit(TRAIN, VALIDATION, told, fitting)
+    assert FAMILY.estimate_among(TRAIN, told, Device(), around(home)).problems == (str(caught.value),)
+    both = TRAIN.with_more(VALIDATION)
+    for name in ("first", "second"):
+        arrays = {"probabilities": np.full(both.truth.shape, 1 / 3, dtype=np.float32), "truth": both.truth}
+        if name == "second":
+            arrays["probabilities"] = both.truth.astype(np.float32)
+        np.savez_compressed(home.models / name / "folds.npz", **arrays)
+    model = FAMILY.fit(TRAIN, VALIDATION, FAMILY.parse({**told.model_dump(), "combine": "stacking"}), fitting)
+    assert model.combiner.shares[1] > model.combiner.shares[0] and model.cross_fitted
+    assert model.members[1].facts["validation"] == {"macro_f1": 1.0}
+    np.savez_compressed(home.models / "first" / "folds.npz", probabilities=np.ones((3, 3)), truth=both.truth[:3])
+    with pytest.raises(MedbenchError, match="'first' with 3 others"):
+        FAMILY.fit(TRAIN, VALIDATION, told, fitting)
 
 
 # --- the arithmetic ----------------------------------------------------------------------------------------------
@@ -282,6 +344,23 @@ def test_a_member_that_knows_nothing_gets_little(answer: str, kind: str) -> None
     mean = fit_combiner("mean", prob, truth, answer, "macro_f1", 1.0)  # type: ignore[arg-type]
     better = [figure("macro_f1", each(fresh), unseen, answer) for each in (combiner, mean)]  # type: ignore[arg-type]
     assert better[0] > better[1]
+
+
+def test_votes_count_first_and_probabilities_tell_where_they_are_equal() -> None:
+    # Three members, one item, two labels. Label 0: two of three at their thresholds; label 1: one of three.
+    prob = np.array([[[0.6, 0.4]], [[0.3, 0.2]], [[0.1, 0.9]]], dtype=np.float32)
+    limits = np.array([[0.5, 0.5], [0.3, 0.5], [0.5, 0.5]])
+    truth = np.array([[True, False]])
+    voted = fit_combiner("voting", prob, truth, "many", "micro_f1", 0.0, limits)
+    assert voted(prob)[0] == pytest.approx([(2 + 1.0 / 3) / 4, (1 + 1.5 / 3) / 4])
+    # One label an item: members 0 and 1 for label 0, member 2 for label 1; rows still sum to 1.
+    single = np.array([[[0.6, 0.4]], [[0.7, 0.3]], [[0.1, 0.9]]], dtype=np.float32)
+    voted = fit_combiner("voting", single, truth, "one", "micro_f1", 0.0, np.zeros((3, 2)))
+    assert voted(single)[0] == pytest.approx([(2 + 1.4 / 3) / 4, (1 + 1.6 / 3) / 4])
+    assert voted(single).sum() == pytest.approx(1)
+    # Divided by shares of .8 and .2, as for balanced accuracy, member 0 votes for label 1 as well.
+    voted = fit_combiner("voting", single, truth, "one", "micro_f1", 0.0, np.tile([0.8, 0.2], (3, 1)))
+    assert voted(single)[0] == pytest.approx([(0 + 1.4 / 3) / 4, (3 + 1.6 / 3) / 4])
 
 
 @pytest.mark.parametrize("answer", ["one", "many"])

@@ -46,6 +46,9 @@ class Model(ABC):
     spread_means: ClassVar[str] = "when parts of the network are silenced at random"
     """What the spread of a probability is over, for models that tell one; ends the sentence "how much it moves ..."."""
 
+    cross_fitted: bool = False
+    """True right after a fit that learnt from train and validation rows alike; `held_out` then answers for all."""
+
     dear: ClassVar[bool] = False
     """True when each reading takes long or costs money: a text is not read again for what nobody asked for."""
 
@@ -90,7 +93,10 @@ class Model(ABC):
         return np.zeros(len(items), dtype=bool)
 
     def held_out(self, items: Sequence[str]) -> Scores:
-        """Return the scores of the validation items as if the fit had not seen them; only asked right after a fit."""
+        """Return scores of the validation items, when `cross_fitted` of the train items too, as if they were not seen.
+
+        Only asked right after a fit.
+        """
         return self.scores(items)
 
     def notes(self) -> tuple[str, ...]:

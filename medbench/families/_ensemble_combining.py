@@ -1,4 +1,4 @@
-"""How members' probabilities become one: their mean, a weighted mean, or stacking; and which of these to trust."""
+"""How members' probabilities become one: mean, vote, weighted mean or stacking; and which of these to trust."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from medbench.calibration import EPSILON, log_loss, logistic, logit, softmax
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.thresholds import balancing_shares
 
-Kind = Literal["mean", "weighted", "stacking"]
-KINDS: tuple[Kind, ...] = ("mean", "weighted", "stacking")
+Kind = Literal["mean", "voting", "weighted", "stacking"]
+KINDS: tuple[Kind, ...] = ("mean", "voting", "weighted", "stacking")
 Floats = npt.NDArray[np.float64]
 Folds = Sequence[npt.NDArray[np.int64]]
 # The simplex of weights is searched on the finest grid with at most so many points, fewer for very large tables.
@@ -31,22 +31,30 @@ class Combiner:
 
     "mean" and "weighted" are linear pools, sum of weight x probability. "stacking" is a logistic regression on the
     members' log-odds (Wolpert 1992), for "one" on their log-probabilities (a logarithmic opinion pool, Genest 1984).
+    "voting" counts the members that decide for a label by their own thresholds; where votes are equal, the mean of
+    probabilities tells: (votes + mean) / (M + 1).
 
     Attributes:
         kind: How they are combined.
         answer: "one" or "many".
         weights: (M, L) float64; each column sums to 1 for pools.
         bias: (L,) float64, 0 for pools.
+        thresholds: (M, L) float64, the members' own, for voting: probabilities for "many"; for "one" what probabilities
+            are divided by before the highest wins, or zeros. None where nothing is voted on.
     """
 
     kind: Kind
     answer: AnswerKind
     weights: Floats
     bias: Floats
+    thresholds: Floats | None = None
 
     def __call__(self, prob: Scores) -> Scores:
         """Return (n, L) float32 of (M, n, L) probabilities; rows sum to 1 when the answer is "one"."""
         values = np.asarray(prob, dtype=np.float64)
+        if self.kind == "voting":
+            votes = _votes(prob, self.thresholds, self.answer).sum(axis=0)
+            return np.asarray((votes + values.mean(axis=0)) / (len(values) + 1), dtype=np.float32)
         if self.kind != "stacking":
             pooled = np.einsum("mnl,ml->nl", values, self.weights)
             if self.answer == "one":
@@ -62,7 +70,26 @@ class Combiner:
         return size / total if total > 0 else np.full(len(size), 1 / len(size))
 
 
-def fit_combiner(kind: Kind, prob: Scores, truth: Truth, answer: AnswerKind, headline: str, pull: float) -> Combiner:
+def _votes(prob: Scores, thresholds: Floats | None, answer: AnswerKind) -> Truth:
+    """Return (M, n, L) bool, what each member decides by its own thresholds, as `Trust.decide` would."""
+    limits = np.zeros((len(prob), prob.shape[2])) if thresholds is None else thresholds
+    if answer == "many":
+        return np.asarray(prob >= limits[:, None].astype(np.float32))
+    weighed = prob / np.where(limits.any(axis=1, keepdims=True), limits, 1.0)[:, None]
+    votes = np.zeros(prob.shape, dtype=bool)
+    np.put_along_axis(votes, weighed.argmax(axis=2)[:, :, None], True, axis=2)
+    return votes
+
+
+def fit_combiner(
+    kind: Kind,
+    prob: Scores,
+    truth: Truth,
+    answer: AnswerKind,
+    headline: str,
+    pull: float,
+    thresholds: Floats | None = None,
+) -> Combiner:
     """Fit a combination on items that no member was fitted on.
 
     Args:
@@ -72,12 +99,15 @@ def fit_combiner(kind: Kind, prob: Scores, truth: Truth, answer: AnswerKind, hea
         answer: "one" or "many".
         headline: The metric that weights are chosen for.
         pull: How strongly stacking is held to equal weights, in items.
+        thresholds: (M, L) what the members decide by, for voting.
     """
     members, _, n_labels = prob.shape
     if kind == "stacking":
         return Combiner(kind, answer, *_fit_stacking(prob, truth, answer, pull))
-    weights = np.full(members, 1 / members) if kind == "mean" else _best_weights(prob, truth, answer, headline)
-    return Combiner(kind, answer, np.tile(weights[:, None], (1, n_labels)), np.zeros(n_labels))
+    even = np.full(members, 1 / members)
+    weights = _best_weights(prob, truth, answer, headline) if kind == "weighted" else even
+    limits = thresholds if kind == "voting" else None
+    return Combiner(kind, answer, np.tile(weights[:, None], (1, n_labels)), np.zeros(n_labels), limits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +126,13 @@ class Choice:
 
 
 def choose(
-    kinds: Sequence[Kind], prob: Scores, truth: Truth, answer: AnswerKind, headline: str, folds: Folds
+    kinds: Sequence[Kind],
+    prob: Scores,
+    truth: Truth,
+    answer: AnswerKind,
+    headline: str,
+    folds: Folds,
+    thresholds: Floats | None = None,
 ) -> Choice:
     """Fit the kinds and keep the one with the highest cross-fitted headline, the simplest among equals.
 
@@ -107,16 +143,24 @@ def choose(
         answer: "one" or "many".
         headline: A metric's name.
         folds: Row positions of each fold; every row in one.
+        thresholds: (M, L) what the members decide by, for voting.
     """
     pull = _best_pull(prob, truth, answer, headline, folds) if "stacking" in kinds else 0.0
-    held = {kind: _cross_fitted(kind, prob, truth, answer, headline, folds, pull) for kind in kinds}
+    held = {kind: _cross_fitted(kind, prob, truth, answer, headline, folds, pull, thresholds) for kind in kinds}
     figures: dict[str, float] = {kind: figure(headline, scores, truth, answer) for kind, scores in held.items()}
     best = max(kinds, key=lambda kind: figures[kind])
-    return Choice(fit_combiner(best, prob, truth, answer, headline, pull), held[best], figures)
+    return Choice(fit_combiner(best, prob, truth, answer, headline, pull, thresholds), held[best], figures)
 
 
 def _cross_fitted(
-    kind: Kind, prob: Scores, truth: Truth, answer: AnswerKind, headline: str, folds: Folds, pull: float
+    kind: Kind,
+    prob: Scores,
+    truth: Truth,
+    answer: AnswerKind,
+    headline: str,
+    folds: Folds,
+    pull: float,
+    thresholds: Floats | None = None,
 ) -> Scores:
     """Return (n, L) scores, each item's from a combination that was fitted without its fold."""
     scores = np.zeros(truth.shape, dtype=np.float32)
@@ -124,7 +168,7 @@ def _cross_fitted(
     for inside in folds:
         rest = np.setdiff1d(everything, inside)
         known = rest if len(rest) else everything  # a single item can only be fitted on itself
-        combiner = fit_combiner(kind, prob[:, known], truth[known], answer, headline, pull)
+        combiner = fit_combiner(kind, prob[:, known], truth[known], answer, headline, pull, thresholds)
         scores[inside] = combiner(prob[:, inside])
     return scores
 

@@ -153,13 +153,18 @@ def told(member: Member, items: Sequence[str], fitting: Fitting) -> Scores:
     return member.probabilities(items)
 
 
+def facts_of(found: Earlier) -> dict[str, Any]:
+    """Return what is kept of a member's card."""
+    return {name: found.card[name] for name in _KEPT_FACTS if name in found.card}
+
+
 def _member(found: Earlier, train: Examples, fitting: Fitting) -> Member:
     """Load a member; one of a family that fits in seconds is fitted again on the train split when it knows more.
 
     Its calibration stays: it rests on out-of-fold scores, so it speaks of such fits and not of one set of weights.
     """
     model, calibration = load(found, fitting.device)
-    facts = {name: found.card[name] for name in _KEPT_FACTS if name in found.card}
+    facts = facts_of(found)
     if learns_again(found):
         family = get_family(found.family)
         inside = replace(fitting, rng=np.random.default_rng(int(found.card.get("seed", 0))), checkpoints=None)
@@ -178,16 +183,15 @@ def estimate(train: Examples, options: Asked, device: Device, around: Surroundin
     again = [one for one in found if learns_again(one)]
     seconds, known = 10.0 + 5.0 * len(found), True
     for one in again:
-        family = get_family(one.family)
-        cost = family.estimate(train, family.parse(dict(one.card["options"])), device)
-        seconds, known = seconds + (cost.seconds or 0.0) / CHEAP_FITS, known and cost.seconds is not None
+        once = _seconds_of_a_fit(one, train, device)
+        seconds, known = seconds + (once or 0.0), known and once is not None
     sizes = sorted((int(one.card.get("cost", {}).get("size", 0)) for one in found), reverse=True)
     memory = max((int(one.card.get("cost", {}).get("peak_memory", 0)) for one in found), default=0)
     taking = len(found) if options.members else min(options.k, len(found))
     notes = []
     if again:
         names = ", ".join(one.name for one in again)
-        notes.append(f"Fitted again on the train rows, because they have also learnt from others: {names}.")
+        notes.append(f"Fitted again without the test rows, because they have also learnt from others: {names}.")
     if not options.members:
         words = f"the best {taking} of {len(found)}" if taking < len(found) else f"all {len(found)}"
         notes.append(f"No members are named: {words} models of this dataset are taken, by their validation figures.")
@@ -197,3 +201,20 @@ def estimate(train: Examples, options: Asked, device: Device, around: Surroundin
         disk=sum(sizes[:taking]) or None,
         notes=tuple(notes),
     )
+
+
+def _seconds_of_a_fit(found: Earlier, train: Examples, device: Device) -> float | None:
+    family = get_family(found.family)
+    cost = family.estimate(train, family.parse(dict(found.card["options"])), device)
+    return None if cost.seconds is None else cost.seconds / CHEAP_FITS
+
+
+def with_folds(cost: Estimate, found: Sequence[Earlier], train: Examples, device: Device, k: int) -> Estimate:
+    """Add to an ensemble's cost that members which fit in seconds are fitted once a fold, and say so."""
+    cheap = [one for one in found if get_family(one.family).cheap]
+    each = [_seconds_of_a_fit(one, train, device) for one in cheap]
+    seconds = cost.seconds
+    for once in each:
+        seconds = None if seconds is None or once is None else seconds + k * once
+    note = f"Weights are learnt on out-of-fold answers: members that fit in seconds are fitted {k + 1} times."
+    return replace(cost, seconds=seconds, notes=(*cost.notes, note) if cheap else cost.notes)

@@ -105,11 +105,14 @@ class CascadeModel(Model):
         """Take both models, and the line and the notes from the card."""
         self.quick, self.slow, self.card = quick, slow, card
         self.labels, self.answer = tuple(card["labels"]), card["answer"]
+        self._last: tuple[tuple[str, ...], npt.NDArray[np.bool_]] = ((), np.zeros(0, dtype=bool))
 
     def scores(self, items: Sequence[str]) -> Scores:
         """Return (n, L) float32 calibrated probabilities of whichever model answers each text."""
         found = self.quick.probabilities(items).copy()
-        asked = np.flatnonzero(self._unsure(found)).tolist()
+        unsure = self._unsure(found)
+        self._last = (tuple(items), unsure)
+        asked = np.flatnonzero(unsure).tolist()
         if asked:
             found[asked] = self.slow.probabilities([items[row] for row in asked])
         return found
@@ -118,8 +121,9 @@ class CascadeModel(Model):
         return np.asarray(self.quick.trust.doubt(prob) > self.card["limit"])
 
     def passed_on(self, items: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Return (n,) bool: True where the slow model answers."""
-        return self._unsure(self.quick.probabilities(items))
+        """Return (n,) bool: True where the slow model answers. Items just scored are not read again for it."""
+        known, unsure = self._last
+        return unsure if known == tuple(items) else self._unsure(self.quick.probabilities(items))
 
     def embed(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return the quick model's vectors: what is unlike its training texts is unlike the slow model's too."""

@@ -1,9 +1,10 @@
-"""Several models of one dataset that answer as one: their mean, a weighted mean, or stacking."""
+"""Several models of one dataset that answer as one: mean, vote, weighted mean, or stacking on out-of-fold answers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +15,9 @@ from pydantic import Field
 from medbench import splits
 from medbench.errors import MedbenchError
 from medbench.families import Estimate, Family, FamilyOptions, Fitting, Model, Surroundings
+from medbench.families import _ensemble_folds as out_of_fold
 from medbench.families import _ensemble_members as members
+from medbench.families._earlier import Earlier
 from medbench.families._ensemble_combining import KINDS, Choice, Combiner, choose
 from medbench.families._ensemble_evidence import mean_heat, mean_spans
 from medbench.families._ensemble_members import Member
@@ -41,10 +44,17 @@ class EnsembleOptions(FamilyOptions):
         description="How many of the best models are taken when none are named above, a count.",
         json_schema_extra={"label": "How many of the best"},
     )
-    combine: Literal["best", "mean", "weighted", "stacking"] = Field(
+    combine: Literal["best", "mean", "voting", "weighted", "stacking"] = Field(
         "best",
-        description="Mean of the calibrated probabilities, a weighted mean, a logistic regression on them (stacking), "
-        "or whichever of the three does best on validation rows it was not fitted on.",
+        description="Mean of the calibrated probabilities, a vote of the members' decisions, a weighted mean, a "
+        "logistic regression on them (stacking), or whichever of the four does best on rows it was not fitted on.",
+    )
+    learn_on: Literal["validation", "out-of-fold"] | None = Field(
+        None,
+        description="Rows that weights are learnt on: the validation rows, or train and validation rows answered by "
+        "fits that had not seen them, for members that fit in seconds or were cross-validated. Empty takes these where "
+        "every member has them.",
+        json_schema_extra={"expert": True},
     )
 
 
@@ -58,6 +68,7 @@ class EnsembleModel(Model):
         self.labels, self.answer = labels, combiner.answer
         self.members, self.combiner, self.card = tuple(parts), combiner, card
         self._held: tuple[tuple[str, ...], Scores] | None = None
+        self.cross_fitted = False
 
     def each(self, items: Sequence[str]) -> Scores:
         """Return the members' calibrated probabilities, (M, n, L) float32."""
@@ -68,7 +79,7 @@ class EnsembleModel(Model):
         return self.combiner(self.each(items))
 
     def held_out(self, items: Sequence[str]) -> Scores:
-        """Return the validation items' scores from combinations that were fitted without them."""
+        """Return scores of the rows that weights were learnt on, from combinations that were fitted without them."""
         if self._held is not None and self._held[0] == tuple(items):
             return self._held[1]
         return self.scores(items)
@@ -119,6 +130,8 @@ class EnsembleModel(Model):
         for place, member in zip(self.card["members"], self.members, strict=True):
             member.save(folder / FOLDER / str(place["folder"]))
         arrays = {"weights": self.combiner.weights, "bias": self.combiner.bias}
+        if self.combiner.thresholds is not None:
+            arrays["thresholds"] = self.combiner.thresholds
         np.savez_compressed(folder / ARRAYS, allow_pickle=False, **arrays)
         write_json(folder / CARD, self.card)
 
@@ -184,26 +197,49 @@ class Ensemble(Family[EnsembleOptions]):
     Options = EnsembleOptions
 
     def fit(self, train: Examples, validation: Examples, options: EnsembleOptions, fitting: Fitting) -> EnsembleModel:
-        """Gather the members and fit what combines them on `validation`, which no member has learnt from.
+        """Gather the members and fit what combines them on rows that no member's answer had learnt from.
 
         Raises:
-            MedbenchError: A member is unknown or does not fit, there are fewer than two, or validation is empty.
+            MedbenchError: A member is unknown or does not fit, there are fewer than two, validation is empty, or
+                out-of-fold answers are asked for and a member has none.
             Stopped: When the user stopped it.
         """
         if not len(validation):
             raise MedbenchError("a validation split for an ensemble", "none", "Save the dataset with one.")
-        found, prob = members.gather(options, train, validation, fitting)
-        folds = [
-            fold for fold in splits.folds(validation, min(_FOLDS, max(len(validation), 2)), fitting.rng) if len(fold)
-        ]
+        known = train.with_more(validation)
+        asked = members.asked_for(options, fitting.around, train)
+        found, prob, rows = self._gathered(options, asked, train, validation, known, fitting)
+        folds = [fold for fold in splits.folds(rows, min(_FOLDS, max(len(rows), 2)), fitting.rng) if len(fold)]
         kinds = KINDS if options.combine == "best" else (options.combine,)
-        fitting.say("stage", name="combine", sentence=f"Combining {len(found)} models on the validation split.")
+        where = "out-of-fold answers" if rows is known else "the validation split"
+        fitting.say("stage", name="combine", sentence=f"Combining {len(found)} models on {where}.")
         headline = fitting.around.headline
-        choice = choose(kinds, prob, validation.truth, validation.answer, headline, folds)
-        card = _card(found, choice, train.labels, fitting.around, named=bool(options.members))
+        limits = np.stack([member.trust.thresholds for member in found]).astype(np.float64)
+        choice = choose(kinds, prob, rows.truth, rows.answer, headline, folds, limits)
+        card = _card(found, choice, train.labels, fitting.around, named=bool(options.members), folded=rows is known)
         model = _model(fitting.around.item, found, choice.combiner, train.labels, card)
-        model._held = (tuple(validation.items), choice.held)
+        model.cross_fitted, model._held = rows is known, (tuple(rows.items), choice.held)
         return model
+
+    def _gathered(
+        self,
+        options: EnsembleOptions,
+        asked: Sequence[Earlier],
+        train: Examples,
+        validation: Examples,
+        known: Examples,
+        fitting: Fitting,
+    ) -> tuple[list[Member], Scores, Examples]:
+        """Return the members, their (M, n, L) probabilities of rows they have not seen, and these rows."""
+        if not options.members and len(asked) > options.k:
+            found, prob = members.gather(options, train, validation, fitting)
+            ids = [str(member.facts["id"]) for member in found]
+            asked = [next(one for one in asked if one.id == name) for name in ids]
+            if not out_of_fold.wanted(options.learn_on, asked, known):
+                return found, prob, validation
+        elif not out_of_fold.wanted(options.learn_on, asked, known):
+            return *members.gather(options, train, validation, fitting), validation
+        return *out_of_fold.gather(asked, known, fitting), known
 
     def load(self, folder: Path, device: Device) -> EnsembleModel:
         """Load a saved ensemble. Raises MedbenchError when a file is missing or damaged."""
@@ -211,19 +247,34 @@ class Ensemble(Family[EnsembleOptions]):
             raise MedbenchError(f"{CARD} of a saved ensemble", f"none in {str(folder)!r}", "Restore it or train again.")
         card = read_json(folder / CARD)
         with undamaged(folder, "model"), np.load(folder / ARRAYS, allow_pickle=False) as arrays:
-            combiner = Combiner(card["combine"], card["answer"], arrays["weights"], arrays["bias"])
+            limits = arrays["thresholds"] if "thresholds" in arrays.files else None
+            combiner = Combiner(card["combine"], card["answer"], arrays["weights"], arrays["bias"], limits)
             found = [members.load_member(folder / FOLDER / str(one["folder"]), device) for one in card["members"]]
         return _model(card["item"], found, combiner, tuple(card["labels"]), card)
 
     def estimate_among(
         self, train: Examples, options: EnsembleOptions, device: Device, around: Surroundings
     ) -> Estimate:
-        """Say who would take part and what stands against it."""
-        return members.estimate(train, options, device, around)
+        """Say who would take part and what stands against it; `train` stands for the validation rows, too."""
+        found = members.estimate(train, options, device, around)
+        if found.problems:
+            return found
+        asked = members.asked_for(options, around, train)
+        try:
+            folded = out_of_fold.wanted(options.learn_on, asked, train)
+        except MedbenchError as error:
+            return replace(found, problems=(str(error),))
+        return members.with_folds(found, asked, train, device, out_of_fold.K) if folded else found
 
 
 def _card(
-    found: Sequence[Member], choice: Choice, labels: tuple[str, ...], around: Surroundings, *, named: bool
+    found: Sequence[Member],
+    choice: Choice,
+    labels: tuple[str, ...],
+    around: Surroundings,
+    *,
+    named: bool,
+    folded: bool,
 ) -> dict[str, Any]:
     """Return ensemble.json: labels, how it combines, members with shares and folders, and the notes of the card."""
     combiner = choice.combiner
@@ -238,12 +289,12 @@ def _card(
     alone = ", ".join(f"{member.facts['validation'][around.headline]:.3f}" for member in found)
     notes = [
         f"An ensemble of {len(rows)} models, combined by {_WORDS[combiner.kind]}: {told}.",
-        f"Cross-fitted on the validation split, {title}: {figures}; its members alone: {alone}.",
+        f"Cross-fitted on {_ROWS[folded]}, {title}: {figures}; its members alone: {alone}.",
     ]
     if not named:
         notes.append("Its members were chosen by their figures on the validation split, not on the test split.")
     if any(member.facts.get("learnt_again") for member in found):
-        notes.append("Members that fit in seconds were fitted again on the train split alone.")
+        notes.append(f"Members that fit in seconds were fitted again on {_AGAIN[folded]}.")
     return {
         "version": 1,
         "labels": list(labels),
@@ -256,7 +307,14 @@ def _card(
     }
 
 
-_WORDS = {"mean": "their mean", "weighted": "a weighted mean", "stacking": "stacking"}
+_ROWS = {False: "the validation split", True: "train and validation rows, answered by fits that had not seen them"}
+_AGAIN = {False: "the train split alone", True: "the train and validation rows, not on the test split"}
+_WORDS = {
+    "mean": "their mean",
+    "voting": "a vote of their decisions",
+    "weighted": "a weighted mean",
+    "stacking": "stacking",
+}
 
 
 def _folder(at: int, model_id: str) -> str:
