@@ -192,11 +192,11 @@ class Batch:
             )
             if flag
         ]
+        kept, groups = decided if corrected is None else corrected, self.loaded.groups
         scores = "" if answers.problem(row) else ";".join(f"{labels[c]}={probabilities[c]:.3f}" for c in best)
         return {
-            "medbench_labels": ";".join(
-                self.loaded.name_of(label) for label in (decided if corrected is None else corrected)
-            ),
+            "medbench_labels": ";".join(map(self.loaded.name_of, kept)),
+            **({"medbench_groups": ";".join(groups.implied(kept))} if groups else {}),
             "medbench_scores": scores,
             "medbench_model": self.loaded.id,
             "medbench_flags": "; ".join(flags),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.slices import slices_of
+from medbench.tree_order import Ints, ordered
 
 Floats = npt.NDArray[np.float64]
 Method = Literal["identity", "platt", "isotonic", "temperature", "vector", "platt_normalised"]
@@ -159,8 +160,34 @@ class LabelScales:
         return {"scale": self.scale, "shift": self.shift}
 
 
-def calibrator_from(arrays: dict[str, npt.NDArray[Any]]) -> LabelLines | LabelScales:
+@dataclass(frozen=True)
+class Ordered:
+    """Another map, and then no label more probable than the label above it in a tree (`tree_order.ordered`).
+
+    Attributes:
+        inner: The map that comes first.
+        above: (L,) column of the label above, -1 for none.
+    """
+
+    inner: LabelLines | LabelScales
+    above: Ints
+
+    def __call__(self, scores: Scores) -> Floats:
+        """Return calibrated probabilities, (n, L) float64."""
+        return ordered(self.inner(scores), self.above)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return everything needed to rebuild it, as plain arrays."""
+        return {**self.inner.arrays(), "above": self.above}
+
+
+def calibrator_from(arrays: dict[str, npt.NDArray[Any]]) -> LabelLines | LabelScales | Ordered:
     """Rebuild a calibrator from what `arrays()` returned."""
+    inner = _inner_from(arrays)
+    return Ordered(inner, arrays["above"]) if "above" in arrays else inner
+
+
+def _inner_from(arrays: dict[str, npt.NDArray[Any]]) -> LabelLines | LabelScales:
     if "scale" in arrays:
         return LabelScales(arrays["scale"], arrays["shift"])
     return LabelLines(

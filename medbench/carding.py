@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medbench import code_metrics, runs, trust_figures
+from medbench import code_metrics, group_answers, runs, trust_figures
 from medbench.datasets import Dataset
 from medbench.families import FamilyOptions
 from medbench.judging import Judged
@@ -57,6 +57,7 @@ def card(
         "per_label": judged.per_label,
         "baselines": baselines,
         **trust_facts(judged),
+        **_tree_facts(judged),
         "cost": {"seconds": round(seconds, 1), "peak_memory": _peak_memory(), "size": 0},
         "versions": _versions(),
         "command": runs.command_line(spec),
@@ -119,6 +120,16 @@ def trust_facts(judged: Judged) -> dict[str, Any]:
         "coverage": fitted.coverage,
         "promises": measured if outcome.split == "test" else {},
     }
+
+
+def _tree_facts(judged: Judged) -> dict[str, Any]:
+    """Return the facts of the label tree, its groups' figures and how far off they are (ECE); nothing without one."""
+    groups, outcome = judged.groups, judged.outcome
+    if groups is None:
+        return {}
+    rows = group_answers.figures(groups, outcome.probabilities, outcome.truth, outcome.decided)
+    error = group_answers.calibration_error(groups, outcome.probabilities, outcome.truth)
+    return {"hierarchy": {**groups.tree.facts(), "ece": round(error, 5), "per_group": rows}}
 
 
 def code_figures(judged: Judged, parts: dict[str, Examples], rng: np.random.Generator) -> dict[str, Any]:

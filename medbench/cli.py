@@ -16,6 +16,7 @@ from medbench import __version__, cli_aliases, cli_mimic, cli_predict
 from medbench.cli_codes import codes_app
 from medbench.cli_compare import compare
 from medbench.cli_explain import explain
+from medbench.cli_hierarchy import hierarchy
 from medbench.cli_report import report
 from medbench.cli_review import review_app
 from medbench.cli_runs import Column, Json, follow, give, note, picked, runs_app, told
@@ -40,6 +41,7 @@ app.command("prepare")(cli_mimic.prepare)
 app.command("tokens")(cli_mimic.tokens)
 app.command()(explain)
 app.command()(compare)
+app.command()(hierarchy)
 app.add_typer(codes_app, name="codes")
 app.add_typer(review_app, name="review")
 app.command()(cli_predict.predict)

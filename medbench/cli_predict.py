@@ -227,6 +227,7 @@ def _labels(workspace: Workspace, model: str, name: str, text: str) -> Predictio
 def _label_lines(answer: Prediction) -> list[str]:
     chosen = [score for score in answer.labels if score.chosen]
     lines = [f"{score.label}  {score.probability:.2f}  {score.name}" for score in chosen[:SHOWN_LABELS]]
+    lines += [f"{score.probability:.2f}  {score.name} (group)" for score in answer.groups if score.chosen]
     lines += [] if chosen else ["No label is probable enough. The likeliest:"]
     lines += [] if chosen else [f"{s.label}  {s.probability:.2f}  {s.name}" for s in answer.labels[:3]]
     lines += [f"{answer.cut:.0%} of the text was beyond what the model reads."] if answer.cut else []

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench.codes import tables
-from medbench.metrics import label_ranking_precision
 from medbench.records import Metric, Truth
-from medbench.slices import slices_of
+from medbench.slices import label_ranking_precision, slices_of
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

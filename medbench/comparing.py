@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from medbench import comparing_tests, comparing_verdict, metrics
 from medbench.comparing_judged import Answered, same_items
-from medbench.comparing_verdict import LOWER_IS_BETTER, Pair
+from medbench.comparing_verdict import HIERARCHICAL, LOWER_IS_BETTER, Pair
+from medbench.hierarchy import Hierarchy
 
 N_BOOT = 1000
 N_PERM = 999
@@ -49,6 +51,16 @@ class Comparison:
         """Return the 95 % interval of one model's metric; None without resamples."""
         values = self.drawn[metric][at]
         return comparing_tests.percentile_interval(values) if values.size else None
+
+    def figures(self, model_id: str) -> dict[str, Any]:
+        """Return the metrics on a model's card, the hierarchical ones by the tree that the dataset has now."""
+        at = [model.id for model in self.models].index(model_id)
+        told = {name: figure for name, figure in self.models[at].card["metrics"].items() if name not in HIERARCHICAL}
+        for name in HIERARCHICAL:
+            if name in self.point:
+                low, high = self.interval(at, name) or (None, None)
+                told[name] = {"value": float(self.point[name][at]), "low": low, "high": high}
+        return told
 
     def order(self, metric: str) -> list[str]:
         """Return the ids of the models, best first."""
@@ -89,6 +101,7 @@ def compare(
     rng: np.random.Generator,
     n_boot: int = N_BOOT,
     n_perm: int = N_PERM,
+    tree: Hierarchy | None = None,
 ) -> Comparison:
     """Resample the items once for all models, and exchange the answers of each pair at random.
 
@@ -102,12 +115,13 @@ def compare(
         rng: Draws resamples and exchanges.
         n_boot: Resamples.
         n_perm: Exchanges; 999 let p be as small as .001.
+        tree: A tree over the labels, for hierarchical precision, recall and F1.
 
     Raises:
         MedbenchError: When the models were judged on different items.
     """
     same_items(models)
-    columns = [metrics.Columns(one.truth, one.probabilities, one.decided, one.answer) for one in models]
+    columns = [metrics.Columns(one.truth, one.probabilities, one.decided, one.answer, tree) for one in models]
     sums = [one.by_group(groups) for one in columns]
     read = columns[0].read
     n_groups = int(groups.max()) + 1

@@ -170,7 +170,8 @@ def subgroup_metric(
     model: Answered, rows: npt.NDArray[np.int64], items: JudgedItems, metric: str, rng: np.random.Generator
 ) -> Metric:
     """Return one metric on some of the judged items, with its interval by group."""
-    columns = metrics.Columns(model.truth[rows], model.probabilities[rows], model.decided[rows], model.answer)
+    truth, decided = model.truth[rows], model.decided[rows]
+    columns = metrics.Columns(truth, model.probabilities[rows], decided, model.answer, items.tree)
     group = np.unique(items.groups[rows], return_inverse=True)[1].astype(np.int64)
     n_groups = int(group.max()) + 1
     sums = columns.by_group(group)

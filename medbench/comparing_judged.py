@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medbench import hierarchy
 from medbench.comparing_tests import mean_sd
 from medbench.datasets import truth_of
 from medbench.errors import MedbenchError
+from medbench.hierarchy import Hierarchy
 from medbench.records import SPLITS, AnswerKind, Scores, Truth
 from medbench.tasks import get_task
 from medbench.workspace import Workspace, read_cards, read_json, undamaged
@@ -76,10 +78,12 @@ class JudgedItems:
     Attributes:
         groups: (n,) index of what is resampled together (patient, article, duplicate cluster).
         shares: (L,) share of the train split that carries each label.
+        tree: The dataset's label tree as it is now, for hierarchical figures of models old and new; None without one.
     """
 
     groups: Ints
     shares: Floats
+    tree: Hierarchy | None = None
 
     @property
     def n_groups(self) -> int:
@@ -197,7 +201,17 @@ def items_of(workspace: Workspace, model: Answered) -> JudgedItems:
             if split == SPLITS[0]
         ]
     groups = np.unique(clusters, return_inverse=True)[1].astype(np.int64)
-    return JudgedItems(groups, truth_of(trained, model.labels).mean(axis=0) if trained else model.truth.mean(axis=0))
+    tree = hierarchy.load(folder)
+    tree = tree if tree is None or tree.labels == model.labels else tree.with_labels(model.labels)
+    truth = truth_of(trained, model.labels) if trained else model.truth
+    return JudgedItems(groups, (truth if tree is None else tree.closed(truth)).mean(axis=0), tree)
+
+
+def tree_mark(workspace: Workspace, model_id: str) -> str:
+    """Return eight letters for the tree that a model's dataset has now, "" without one."""
+    card = read_json(workspace.model(model_id) / "model.json")
+    tree = hierarchy.load(workspace.dataset(str(card["dataset"]["id"])))
+    return "" if tree is None else tree.digest
 
 
 def majority(like: Answered, items: JudgedItems) -> Answered:

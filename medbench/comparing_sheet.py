@@ -50,7 +50,7 @@ def compared(workspace: Workspace, ids: Sequence[str], metric: str = "", *, seed
         raise MedbenchError("two models judged on the same items", why, "Train both on one dataset.")
     models = [comparing_judged.answered(workspace, name) for name in kept]
     items = comparing_judged.items_of(workspace, models[0])
-    found = comparing.compare(models, items.groups, rng=np.random.default_rng(seed))
+    found = comparing.compare(models, items.groups, rng=np.random.default_rng(seed), tree=items.tree)
     metric = metric or comparing_judged.headline(models[0].card)
     if metric not in found.point:
         raise MedbenchError("a metric", repr(metric), f"Choose one of {', '.join(sorted(found.point))}.")
@@ -78,7 +78,7 @@ def _models(found: Comparison, metric: str) -> list[dict[str, Any]]:
             "family": cards[name]["family"],
             "differs": differ[name],
             "cost": cards[name].get("cost", {}),
-            "metrics": cards[name]["metrics"],
+            "metrics": found.figures(name),
             **({"folds": cards[name]["folds"]} if "folds" in cards[name] else {}),
         }
         for name in found.order(metric)
@@ -115,7 +115,8 @@ def _over_folds(one: dict[str, Any], sheet: dict[str, Any]) -> dict[str, str]:
 
 
 def _shown(sheet: dict[str, Any]) -> list[str]:
-    return [name for name in get_task(sheet["task"]).metrics if name in sheet["models"][0]["metrics"]]
+    wanted = (*get_task(sheet["task"]).metrics, *comparing_verdict.HIERARCHICAL)
+    return [name for name in wanted if name in sheet["models"][0]["metrics"]]
 
 
 def _figures(figures: dict[str, Any], metrics: Sequence[str]) -> dict[str, str]:

@@ -32,7 +32,12 @@ TITLES = {
     "ece": "calibration error",
     "brier": "Brier score",
     "log_loss": "log loss",
+    "h_f1": "hierarchical F1",
+    "h_precision": "hierarchical precision",
+    "h_recall": "hierarchical recall",
 }
+HIERARCHICAL = ("h_f1", "h_precision", "h_recall")
+"""Metrics that need a tree of labels."""
 LOWER_IS_BETTER = frozenset({"hamming_loss", "ece", "brier", "log_loss"})
 _UNBOUNDED = frozenset({"log_loss"})
 

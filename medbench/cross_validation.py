@@ -27,6 +27,7 @@ from medbench.datasets import Dataset
 from medbench.errors import Stopped
 from medbench.events import Say
 from medbench.families import Family, FamilyOptions, Fitting, check_folding
+from medbench.hierarchy import Hierarchy
 from medbench.records import Examples, Metric, RunSpec, Scores, Truth
 from medbench.workspace import replacing
 
@@ -131,12 +132,14 @@ def for_run(
     folder: Path,
     *,
     balanced: bool,
+    tree: Hierarchy | None = None,
 ) -> CrossValidated | None:
     """Cross-validate when a run's spec asks for it; None when not. Raises as `measure`."""
     if spec.folds is None:
         return None
     train, validation = dataset.examples("train"), dataset.examples("validation")
-    found = measure(family, options, train, validation, spec.folds, spec.seed, fitting, folder, balanced=balanced)
+    ways: dict[str, Any] = {"balanced": balanced, "tree": tree}
+    found = measure(family, options, train, validation, spec.folds, spec.seed, fitting, folder, **ways)
     positions = np.concatenate([dataset.positions("train"), dataset.positions("validation")])
     found = replace(found, searched=spec.tune is not None, positions=positions)
     value = found.pooled[found.headline].value if found.headline in found.pooled else float("nan")
@@ -156,6 +159,7 @@ def measure(
     folder: Path,
     *,
     balanced: bool = False,
+    tree: Hierarchy | None = None,
 ) -> CrossValidated:
     """Judge a method on every fold of the train and validation rows, fitted on the others.
 
@@ -173,6 +177,7 @@ def measure(
         fitting: Device and progress; each fold's checkpoints go to a folder of their own.
         folder: The run's folder, where finished folds are kept and found again.
         balanced: As for `judging.judge`.
+        tree: As for `judging.judge`.
 
     Raises:
         MedbenchError: There are fewer groups than folds, or the method builds on earlier models.
@@ -181,7 +186,7 @@ def measure(
     check_folding(family, options)
     known = train.with_more(validation)
     splits.check_folds(known, k)
-    plan = _Plan(family, options, known, len(validation) / len(known), k, seed, fitting, folder, balanced)
+    plan = _Plan(family, options, known, len(validation) / len(known), k, seed, fitting, folder, balanced, tree)
     drawn = splits.folds(known, k, np.random.default_rng([seed, 0]))
     done = tuple(plan.fold(number, rows) for number, rows in enumerate(drawn, start=1))
     rng = np.random.default_rng([seed, k + 1])
@@ -203,6 +208,7 @@ class _Plan:
     fitting: Fitting
     folder: Path
     balanced: bool
+    tree: Hierarchy | None = None
 
     def fold(self, number: int, rows: Ints) -> Fold:
         """Return one fold, as it was kept or judged now."""
@@ -229,7 +235,8 @@ class _Plan:
         places = self.folder / FOLDER / f"checkpoints-{number}" if self.fitting.checkpoints else None
         told = _FoldSay(stop=say.stop, outer=say, number=number, k=self.k, several=cheap)
         inside = replace(self.fitting, rng=rng, say=told, checkpoints=places)
-        found = judging.answers(self.family, self.options, parts, fitting=inside, balanced=self.balanced)
+        ways: dict[str, Any] = {"balanced": self.balanced, "tree": self.tree}
+        found = judging.answers(self.family, self.options, parts, fitting=inside, **ways)
         if say.stopping:
             raise Stopped  # a fit that was cut short would be unfair to the method
         if places is not None:

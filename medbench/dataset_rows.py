@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from medbench.drafting import Draft
 
@@ -61,3 +64,15 @@ def rows_with_ids(path: Path, ids: Sequence[str]) -> list[dict[str, Any]]:
 
     found: list[dict[str, Any]] = parquet.read_table(path, filters=[("id", "in", list(ids))]).to_pylist() if ids else []
     return found
+
+
+def truth_of(labels: Iterable[Sequence[str]], names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return (n, n_labels) bool for n lists of labels; labels not in `names` are left out."""
+    rows = list(labels)
+    column = {name: index for index, name in enumerate(names)}
+    truth = np.zeros((len(rows), len(names)), dtype=np.bool_)
+    for row, found in enumerate(rows):
+        for label in found:
+            if label in column:
+                truth[row, column[label]] = True
+    return truth

@@ -6,7 +6,8 @@
     findings.json    the verdict with the positions of its rows
     dataset.json     the card; written last, so a folder without it is not a dataset
     baseline.json    the number to beat, kept by `preflight.baseline` once somebody asked for it
-All but the last are written by `save` alone and never changed.
+    hierarchy.json   the tree of its labels, when it has one (`hierarchy.save`); runs copy it
+All but the last two are written by `save` alone and never changed.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from medbench import __version__, splits
-from medbench.dataset_rows import GROUP_ROWS, as_frame, digest_of, rows_with_ids, write_rows
+from medbench import __version__, hierarchy, splits
+from medbench.dataset_rows import GROUP_ROWS, as_frame, digest_of, rows_with_ids, truth_of, write_rows
 from medbench.drafting import Draft, Preview, draft, preview
 from medbench.errors import MedbenchError
+from medbench.hierarchy import Hierarchy
 from medbench.leaks import torn_groups
 from medbench.marking import marks_from
 from medbench.picture_facts import fact_columns, facts_of
@@ -116,6 +118,11 @@ class Dataset:
         return dict(self.card["label_names"])
 
     @property
+    def hierarchy(self) -> Hierarchy | None:
+        """The tree of its labels as it is now, None when it has none."""
+        return hierarchy.load(self.folder)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Labelled rows per split."""
         return dict(self.card["splits"])
@@ -192,13 +199,17 @@ class Dataset:
         return np.asarray(self._frame[column].isin(list(names or SPLITS)).to_numpy(), dtype=bool)
 
     def examples(self, *names: SplitName) -> Examples:
-        """Return the labelled rows of these splits (all when none is named) as examples; order as in `positions`."""
+        """Return the labelled rows of these splits (all when none is named) as examples; order as in `positions`.
+
+        With a tree of labels, a label is true wherever one below it is.
+        """
         frame = self._frame.iloc[self.positions(*names)]
         if self.item == "image":
             items = picture_items(frame, self.folder.absolute() / "images")
         else:
             items = [join_text(title, text) for title, text in zip(frame["title"], frame["text"], strict=True)]
-        truth = truth_of(frame["labels"], self.labels)
+        truth, tree = truth_of(frame["labels"], self.labels), self.hierarchy
+        truth = truth if tree is None else tree.closed(truth)
         marks = tuple(map(marks_from, frame["marks"])) if "marks" in frame else ()
         return Examples(items, truth, self.labels, self.answer, tuple(frame["cluster"]), marks)
 
@@ -211,18 +222,6 @@ def picture_items(frame: pd.DataFrame, folder: Path) -> list[str]:
         join_image(str(folder / Path(path).name), facts_of({name: cells[row] for name, cells in told.items()}, columns))
         for row, path in enumerate(frame["image"])
     ]
-
-
-def truth_of(labels: Iterable[Sequence[str]], names: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Return (n, n_labels) bool for n lists of labels; labels not in `names` are left out."""
-    rows = list(labels)
-    column = {name: index for index, name in enumerate(names)}
-    truth = np.zeros((len(rows), len(names)), dtype=np.bool_)
-    for row, found in enumerate(rows):
-        for label in found:
-            if label in column:
-                truth[row, column[label]] = True
-    return truth
 
 
 def save(workspace: Workspace, draft: Draft, *, name: str, plan: SplitPlan | None = None, licence: str = "") -> str:

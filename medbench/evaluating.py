@@ -119,12 +119,16 @@ def judge_rows(
     probabilities, decided = _answers(loaded, [items[index] for index in kept])
     groups = [rows[index].group for index in kept]
     strange = [[label for label in rows[index].labels if label not in known] for index in kept]
+    missed = sorted({label for labels in strange for label in labels}) if coding else []
+    own = loaded.groups.tree if loaded.groups else None
+    truth = own.closed(truth) if own else truth
     measured = metrics.evaluate(
-        *(_with_missed(truth, probabilities, decided, strange) if coding else (truth, probabilities, decided)),
+        *(_with_missed(truth, probabilities, decided, strange, missed) if coding else (truth, probabilities, decided)),
         answer=loaded.model.answer,
         groups=groups if all(groups) else None,
         rng=np.random.default_rng(seed),
         n_boot=n_boot,
+        tree=own.with_labels((*loaded.labels, *missed)) if own else None,
     )
     codes = _codes(loaded, (truth, probabilities, decided), strange, groups, resamples) if coding else None
     return Evaluation(
@@ -143,10 +147,10 @@ def judge_rows(
 
 
 def _with_missed(
-    truth: Truth, probabilities: Scores, decided: Truth, strange: list[list[str]]
+    truth: Truth, probabilities: Scores, decided: Truth, strange: list[list[str]], missed: list[str]
 ) -> tuple[Truth, Scores, Truth]:
     """Add a column for each label that the model does not know: probability 0, never decided, true where it is."""
-    column = {label: at for at, label in enumerate(sorted({label for labels in strange for label in labels}))}
+    column = {label: at for at, label in enumerate(missed)}
     more = np.zeros((len(truth), len(column)), dtype=bool)
     for row, labels in enumerate(strange):
         more[row, [column[label] for label in labels]] = True

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medbench import metrics, splits, trust
+from medbench import group_answers, metrics, splits, trust
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
 from medbench.evidence_figures import evidence_figures
 from medbench.families import Family, FamilyOptions, Fitting, Model, check_relearning
+from medbench.group_answers import GroupAnswers
+from medbench.hierarchy import Hierarchy
 from medbench.records import SPLITS, Examples, Metric, Scores, SplitName, Truth
 from medbench.trust import Stranger, Trust
 
@@ -92,6 +94,7 @@ class Judged:
         evidence: How far its evidence agrees with the annotators' (`evidence_figures`); None when they marked none,
             and for out-of-fold scores: the model knows those items by now.
         foreign: How well items from elsewhere are told from the test items; empty where nobody looked.
+        groups: How the groups of the dataset's label tree are answered; None without a tree.
     """
 
     model: Model
@@ -106,6 +109,7 @@ class Judged:
     placed: Placed
     evidence: dict[str, Any] | None = None
     foreign: dict[str, Any] = field(default_factory=dict)
+    groups: GroupAnswers | None = None
 
 
 def judge(
@@ -118,11 +122,12 @@ def judge(
     balanced: bool = False,
     look: Look = lambda *_: None,
     elsewhere: Elsewhere = lambda *_: {},
+    tree: Hierarchy | None = None,
 ) -> Judged:
     """Fit, tune trust, score the test split once, and fit the kept weights.
 
-    Cheap families get their calibration and thresholds from out-of-fold scores over train + validation; the others
-    from the validation split. With an empty test split, the metrics are the out-of-fold ones and say so.
+    Cheap families' calibration and thresholds come from out-of-fold scores over train + validation, others' from the
+    validation split. Without a test split, the metrics rest on the same and say so.
 
     Args:
         family: The method.
@@ -133,31 +138,41 @@ def judge(
         balanced: Decide so that rare labels get their due (tasks whose headline is balanced accuracy).
         look: Shown the model that was judged, before it may be fitted again.
         elsewhere: Shown the same model with its detector of foreign items, when there is a test split.
+        tree: The dataset's label tree: labels are made to agree with it, and its groups get answers.
     """
-    train, validation, test = parts["train"], parts["validation"], parts["test"]
     check_relearning(family, keep_learning)
-    known, held, held_scores, model, scale, placed = _fitted(family, options, train, validation, fitting)
-    confidence = trust.fit_trust(
-        held_scores, held.truth, known.answer, None, None, fitting.rng, groups=held.groups, balanced=balanced
-    )
+    validation = parts["validation"]
+    known, held, held_scores, model, scale, placed = _fitted(family, options, parts["train"], validation, fitting)
+    confidence, groups = _trusted(held_scores, held, fitting.rng, balanced, tree)
     judged, raw, which, words = _what_to_judge(family, model, parts, held, held_scores, fitting.say)
     probabilities = confidence.calibrate(raw)
     decided = confidence.decide(probabilities)
-    measured = _measured(judged, probabilities, decided, fitting.rng)
+    measured = _measured(judged, probabilities, decided, fitting.rng, tree)
     look(model, judged.items, decided, which)
     foreign = elsewhere(model, _strangers_of(which, placed, scale), judged.items)
     evidence = None if which == "out-of-fold" else evidence_figures(model, judged, decided, fitting.say)
     known_splits: tuple[SplitName, ...] = SPLITS[:2] if family.cheap or model.cross_fitted else SPLITS[:1]
     notes = [] if which == "test" else [_NO_TEST]
     if keep_learning and which == "test" and not fitting.say.stopping:
-        known, known_splits = known.with_more(test), (*known_splits, "test")
+        known, known_splits, notes = known.with_more(parts["test"]), (*known_splits, "test"), [_KEPT_LEARNING]
         model, placed = _fitted_again(family, options, known, validation, fitting)
-        notes.append(_KEPT_LEARNING)
     confidence = replace(confidence, stranger=_strangers(placed, scale, fitting.rng))
     per_label = _label_rows(judged, probabilities, decided, confidence)
     outcome = Outcome(which, probabilities, judged.truth, decided, _reliability(judged, raw))
-    found = (evidence, foreign)
-    return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, notes, placed, *found)
+    found = (notes, placed, evidence, foreign, groups)
+    words += _NESTED * (groups is not None and groups.tree.nests_labels)
+    return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, *found)
+
+
+def _trusted(
+    scores: Scores, held: Examples, rng: np.random.Generator, balanced: bool, tree: Hierarchy | None
+) -> tuple[Trust, GroupAnswers | None]:
+    """Fit what answers carry on held-out scores: for the labels, and for the groups of their tree."""
+    above = tree.label_above if tree is not None and tree.nests_labels and held.answer == "many" else None
+    fitted = trust.fit_trust(
+        scores, held.truth, held.answer, None, None, rng, groups=held.groups, balanced=balanced, above=above
+    )
+    return fitted, None if tree is None else group_answers.fit(tree, fitted.calibrate(scores), held.truth)
 
 
 def _fitted_again(
@@ -169,17 +184,21 @@ def _fitted_again(
 
 
 def answers(
-    family: Family[Any], options: FamilyOptions, parts: dict[str, Examples], *, fitting: Fitting, balanced: bool = False
+    family: Family[Any],
+    options: FamilyOptions,
+    parts: dict[str, Examples],
+    *,
+    fitting: Fitting,
+    balanced: bool = False,
+    tree: Hierarchy | None = None,
 ) -> Outcome:
     """Fit and answer the test split just as `judge` does, without what only a model that is kept needs.
 
     For one fold of a cross-validation. Arguments as for `judge`; the test split must not be empty.
     """
     train, validation, test = parts["train"], parts["validation"], parts["test"]
-    known, held, held_scores, model, _, _ = _fitted(family, options, train, validation, fitting, kept=False)
-    confidence = trust.fit_trust(
-        held_scores, held.truth, known.answer, None, None, fitting.rng, groups=held.groups, balanced=balanced
-    )
+    _, held, held_scores, model, _, _ = _fitted(family, options, train, validation, fitting, kept=False)
+    confidence, _ = _trusted(held_scores, held, fitting.rng, balanced, tree)
     raw = model.scores(test.items)
     probabilities = confidence.calibrate(raw)
     return Outcome("test", probabilities, test.truth, confidence.decide(probabilities), _reliability(test, raw))
@@ -191,7 +210,13 @@ def _reliability(judged: Examples, raw: Scores) -> npt.NDArray[np.float64]:
 
 
 def before_tuning(
-    family: Family[Any], options: FamilyOptions, parts: dict[str, Examples], fitting: Fitting, *, balanced: bool = False
+    family: Family[Any],
+    options: FamilyOptions,
+    parts: dict[str, Examples],
+    fitting: Fitting,
+    *,
+    balanced: bool = False,
+    tree: Hierarchy | None = None,
 ) -> dict[str, Metric]:
     """Judge what a family starts from on the very rows that the tuned model is judged on; empty when it cannot answer.
 
@@ -206,12 +231,9 @@ def before_tuning(
     fitting.say("stage", name="baselines", sentence="Scoring the base before it is tuned.")
     judged = parts["test"] if len(parts["test"]) else held
     scores = start.scores(held.items)
-    confidence = trust.fit_trust(
-        scores, held.truth, held.answer, None, None, rng, groups=held.groups, balanced=balanced
-    )
+    confidence, _ = _trusted(scores, held, rng, balanced, tree)
     found = confidence.calibrate(scores if judged is held else start.scores(judged.items))
-    decided = confidence.decide(found)
-    return _measured(judged, found, decided, rng)
+    return _measured(judged, found, confidence.decide(found), rng, tree)
 
 
 def _label_rows(judged: Examples, probabilities: Scores, decided: Truth, confidence: Trust) -> list[dict[str, Any]]:
@@ -263,6 +285,7 @@ def _fitted(
     return known, held, scores, model, scale, placed
 
 
+_NESTED = "; a label counts as true wherever one below it is"
 _NO_TEST = (
     "Judged without a test split: calibration and thresholds saw these rows, so the figures are a little too kind."
 )
@@ -346,7 +369,9 @@ class _FoldSay(Say):
             self.outer(kind, **{**fields, "sentence": self.told})
 
 
-def majority(train: Examples, judged: Examples, rng: np.random.Generator) -> dict[str, Metric]:
+def majority(
+    train: Examples, judged: Examples, rng: np.random.Generator, tree: Hierarchy | None = None
+) -> dict[str, Metric]:
     """Score the dullest rule there is: give every item the most frequent label of the train split.
 
     Its probabilities are the label shares of the train split. No model may be shown without it.
@@ -355,13 +380,14 @@ def majority(train: Examples, judged: Examples, rng: np.random.Generator) -> dic
     probabilities = np.tile(shares.astype(np.float32), (len(judged), 1))
     decided = np.zeros(judged.truth.shape, dtype=bool)
     decided[:, int(shares.argmax())] = True
-    return _measured(judged, probabilities, decided, rng)
+    return _measured(judged, probabilities, decided, rng, tree)
 
 
-def _measured(judged: Examples, probabilities: Scores, decided: Truth, rng: np.random.Generator) -> dict[str, Metric]:
-    return metrics.evaluate(
-        judged.truth, probabilities, decided, answer=judged.answer, groups=judged.groups or None, rng=rng
-    )
+def _measured(
+    judged: Examples, prob: Scores, decided: Truth, rng: np.random.Generator, tree: Hierarchy | None
+) -> dict[str, Metric]:
+    groups = judged.groups or None
+    return metrics.evaluate(judged.truth, prob, decided, answer=judged.answer, groups=groups, rng=rng, tree=tree)
 
 
 def _nothing(like: Examples) -> Examples:

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench.calibration import BINS, EPSILON, bin_of, calibration_pairs, expected_calibration_error
+from medbench.hierarchy import Hierarchy
 from medbench.records import AnswerKind, Metric, Truth
-from medbench.slices import SLICE_CELLS, area_over_pairs, slices_of, sums_before
+from medbench.slices import SLICE_CELLS, area_over_pairs, label_ranking_precision, slices_of, sums_before
 
 Floats = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.floating[Any]]
@@ -42,6 +43,7 @@ def evaluate(
     groups: Sequence[str] | None = None,
     rng: np.random.Generator,
     n_boot: int = 1000,
+    tree: Hierarchy | None = None,
 ) -> dict[str, Metric]:
     """Return every metric by name, each with its 95 % interval.
 
@@ -53,6 +55,7 @@ def evaluate(
         groups: n keys of what is resampled together (patient, article); None resamples items.
         rng: Draws the resamples.
         n_boot: Resamples; 0 for no intervals.
+        tree: A tree over the labels, for h_precision, h_recall and h_f1.
 
     Returns:
         micro_f1, macro_f1, micro_precision, micro_recall, macro_precision, macro_recall, balanced_accuracy, accuracy
@@ -64,7 +67,7 @@ def evaluate(
     if not n_items:
         return {}
     group = np.unique(np.asarray(groups), return_inverse=True)[1] if groups else np.arange(n_items)
-    columns = Columns(truth, prob, decided, answer)
+    columns = Columns(truth, prob, decided, answer, tree)
     once = np.ones((1, int(group.max()) + 1))
     sums = columns.by_group(group)
     point = columns.read(sums(once))
@@ -90,9 +93,14 @@ class Columns:
     """Every metric but the sorted ones is a function of column sums: this holds the columns and reads their sums.
 
     Counts are sparse and probabilities are read in slices: thousands of labels on thousands of items fit into memory.
+    With a tree, what an item's labels imply is counted as well: hierarchical precision, recall and F1 are those of the
+    true and decided labels, each with all that stand above them (Kiritchenko, Matwin, Nock & Famili 2006), summed over
+    the items.
     """
 
-    def __init__(self, truth: Truth, prob: Probabilities, decided: Truth, answer: AnswerKind) -> None:
+    def __init__(
+        self, truth: Truth, prob: Probabilities, decided: Truth, answer: AnswerKind, tree: Hierarchy | None = None
+    ) -> None:
         from scipy.sparse import csr_matrix, hstack
 
         self.answer = answer
@@ -105,6 +113,9 @@ class Columns:
             true, said, claimed = truth[rows], decided[rows], np.asarray(prob[rows], dtype=np.float64)
             parts.append(np.concatenate([self._items(true, claimed, said), self._bins(true, claimed)], axis=1))
         self.rest = np.concatenate(parts)
+        self.tree = tree
+        if tree is not None:
+            self.rest = np.concatenate([tree.implied_counts(truth, decided), self.rest], axis=1)
 
     def by_group(self, group: npt.NDArray[np.int64]) -> Sums:
         """Return a function: (B, groups) how often each resample holds each group -> (B, columns) sums."""
@@ -147,9 +158,9 @@ class Columns:
 
     def read(self, sums: Floats) -> dict[str, Floats]:
         """Return each metric, (B,), from (B, columns) sums."""
-        n = self.n_labels
+        n, begin = self.n_labels, 3 * self.n_labels + (0 if self.tree is None else 3)
         tp, fp, fn = sums[:, :n], sums[:, n : 2 * n], sums[:, 2 * n : 3 * n]
-        items, gaps = sums[:, 3 * n : -BINS], sums[:, -BINS:]
+        items, gaps = sums[:, begin:-BINS], sums[:, -BINS:]
         total, labelled = items[:, 0], items[:, 1]
         tn = total[:, None] - tp - fp - fn
         all_tp, all_fp, all_fn = tp.sum(axis=1), fp.sum(axis=1), fn.sum(axis=1)
@@ -179,6 +190,10 @@ class Columns:
         read["ece"] = _ratio(np.abs(gaps).sum(axis=1), total)
         read["brier"] = _ratio(items[:, 3], total)
         read["log_loss"] = _ratio(items[:, 4], total)
+        if self.tree is not None:
+            both, true, said = sums[:, 3 * n], sums[:, 3 * n + 1], sums[:, 3 * n + 2]
+            read["h_f1"] = _ratio(2 * both, true + said)
+            read |= {"h_precision": _ratio(both, said), "h_recall": _ratio(both, true)}
         return read
 
 
@@ -214,22 +229,6 @@ def _hits_at(truth: Truth, prob: Floats, at: Sequence[int]) -> npt.NDArray[np.in
         order = np.argsort(-prob, axis=1, kind="stable")
     hits = np.cumsum(np.take_along_axis(truth, order[:, :deepest], axis=1), axis=1)
     return np.asarray(hits[:, [k - 1 for k in at]], dtype=np.int64)
-
-
-def label_ranking_precision(truth: Truth, prob: Probabilities) -> Floats:
-    """Return (n,) average precision of each item's label ranking; 0 for an item without a true label.
-
-    Its mean over labelled items is MAP. Tied labels all take the worst rank of the tie, as in label ranking average
-    precision (Tsoumakas 2010), so that constant scores earn nothing.
-    """
-    at, column = np.nonzero(truth)
-    share = np.empty(len(at))
-    for part in slices_of(len(at), truth.shape[1]):
-        rows = at[part]
-        above = prob[rows] >= prob[rows, column[part], None]
-        share[part] = (above & truth[rows]).sum(axis=1) / above.sum(axis=1)
-    total = np.asarray(np.bincount(at, weights=share, minlength=len(truth)), dtype=np.float64)
-    return _ratio(total, truth.sum(axis=1).astype(np.float64))
 
 
 def _ranked(

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medbench import aliases, trust
+from medbench import aliases, group_answers, trust
 from medbench.cleaning import clean_text
 from medbench.errors import MedbenchError
 from medbench.families import Model, get_family
+from medbench.group_answers import GroupAnswers
 from medbench.pictures import open_picture, perceptual_hash
 from medbench.records import Device, Explanation, Item, ItemKind, LabelScore, Prediction, Scores, Truth, part_image
 from medbench.trust import Trust
@@ -39,6 +40,7 @@ class Loaded:
     card: dict[str, Any]
     model: Model
     trust: Trust
+    groups: GroupAnswers | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     _known: npt.NDArray[np.uint64] | None = None
 
@@ -139,6 +141,7 @@ class Answers:
             unlike=bool(self.unlike[row]),
             unlikeness=round(float(self.unlikeness[row]), 4),
             cut=round(float(self.cut[row]), 4),
+            groups=loaded.groups.of_one(probabilities, self.decided[row]) if loaded.groups else (),
         )
 
 
@@ -166,7 +169,7 @@ def load(workspace: Workspace, model_id: str, device: str = "cpu") -> Loaded:
         with undamaged(folder, "model"):
             card = read_json(card_path)
             model = get_family(str(card["family"])).load(folder, Device(device))
-            loaded = Loaded(model_id, folder, card, model, trust.load(folder))
+            loaded = Loaded(model_id, folder, card, model, trust.load(folder), group_answers.load(folder))
         _loaded[key] = loaded
         while len(_loaded) > KEPT_LOADED:
             _loaded.popitem(last=False)

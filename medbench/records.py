@@ -245,6 +245,8 @@ class Prediction:
         unlikeness: Where it falls among training-like items, 0 (typical) to 1 (stranger than all of them).
         cut: Share of the text the model could not read, 0-1.
         problem: One sentence when there was nothing to classify (an empty text), else None.
+        groups: The groups of the model's label tree, decided ones first; empty without a tree. A group has no
+            threshold: it is chosen when a label under it is.
     """
 
     id: str
@@ -258,6 +260,7 @@ class Prediction:
     unlikeness: float = 0.0
     cut: float = 0.0
     problem: str | None = None
+    groups: tuple[LabelScore, ...] = ()
 
     @property
     def chosen(self) -> tuple[str, ...]:

@@ -34,6 +34,9 @@ _METRICS = {
     "auc": "AUC, mean over labels",
     "ece": "expected calibration error",
     "brier": "Brier score",
+    "h_f1": "hierarchical F1",
+    "h_precision": "hierarchical precision",
+    "h_recall": "hierarchical recall",
 }
 Facts = list[tuple[str, str]]
 
@@ -60,6 +63,9 @@ def model_card_markdown(card: Mapping[str, Any]) -> str:
     if card.get("per_label"):
         head = ["label", "items", "precision", "recall", "F1", "threshold"]
         parts += ["## Labels", markdown_table(head, label_rows(card))]
+    if card.get("hierarchy"):
+        head = ["group", "labels", "items", "precision", "recall", "F1"]
+        parts += ["## Label tree", _tree_words(card["hierarchy"]), markdown_table(head, _group_rows(card["hierarchy"]))]
     for title, lines in (("Limits", card.get("limits")), ("Notes", card.get("notes"))):
         if lines:
             parts += [f"## {title}", "\n".join(f"- {_cell(line)}" for line in lines)]
@@ -132,6 +138,21 @@ def _size(count: float | None) -> str | None:
 def _names(card: Mapping[str, Any], labels: Sequence[str], most: int = 12) -> str:
     names = [str(card.get("label_names", {}).get(label, label)) for label in labels]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _tree_words(tree: Mapping[str, Any]) -> str:
+    return (
+        f"{tree['groups']:,} groups on {tree['levels']} levels (digest {tree['digest']}); a group is decided with one "
+        f"of its labels. Calibration error of the groups' probabilities: {tree['ece']:.3f}."
+    )
+
+
+def _group_rows(tree: Mapping[str, Any]) -> list[list[str]]:
+    return [
+        [str(row["name"]), *(f"{row[key]:,}" for key in ("labels", "n"))]
+        + [f"{row[key]:.3f}" for key in ("precision", "recall", "f1")]
+        for row in tree["per_group"][:LABEL_ROWS]
+    ]
 
 
 def figure_rows(card: Mapping[str, Any]) -> list[list[str]]:

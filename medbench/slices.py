@@ -51,3 +51,21 @@ def sums_before(cumulated: npt.NDArray[np.float64], index: npt.NDArray[np.int64]
     return (
         np.where(index > 0, cumulated.take(np.maximum(index - 1, 0), axis=1), 0.0) if len(index) else cumulated[:, :0]
     )
+
+
+def label_ranking_precision(truth: Truth, prob: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """Return (n,) average precision of each item's label ranking; 0 for an item without a true label.
+
+    Its mean over labelled items is MAP. Tied labels all take the worst rank of the tie, as in label ranking average
+    precision (Tsoumakas 2010), so that constant scores earn nothing.
+    """
+    at, column = np.nonzero(truth)
+    share = np.empty(len(at))
+    for part in slices_of(len(at), truth.shape[1]):
+        rows = at[part]
+        above = prob[rows] >= prob[rows, column[part], None]
+        share[part] = (above & truth[rows]).sum(axis=1) / above.sum(axis=1)
+    total = np.asarray(np.bincount(at, weights=share, minlength=len(truth)), dtype=np.float64)
+    n_true = truth.sum(axis=1)
+    mean: npt.NDArray[np.float64] = np.divide(total, n_true, out=np.zeros(len(truth)), where=n_true > 0)
+    return mean

@@ -17,6 +17,7 @@ from medbench.calibration import (
     LabelLines,
     LabelScales,
     Method,
+    Ordered,
     calibrator_from,
     expected_calibration_error,
     fit_method,
@@ -26,6 +27,7 @@ from medbench.errors import MedbenchError
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.slices import slices_of
 from medbench.thresholds import balancing_shares, conformal_cutoff, tune_thresholds
+from medbench.tree_order import Ints, ordered
 from medbench.workspace import read_json, replacing, write_json
 
 Floats = npt.NDArray[np.float64]
@@ -90,7 +92,7 @@ class Trust:
 
     answer: AnswerKind
     method: Method
-    calibrator: LabelLines | LabelScales
+    calibrator: LabelLines | LabelScales | Ordered
     thresholds: Floats
     cutoff: float | None
     coverage: float
@@ -245,8 +247,9 @@ def fit_trust(
     review_share: float = 0.25,
     groups: tuple[str, ...] = (),
     balanced: bool = False,
+    above: Ints | None = None,
 ) -> Trust:
-    """Fit calibration, thresholds, conformal cutoff and the stranger detector.
+    """Fit calibration, thresholds, conformal cutoff, stranger detector. Raises MedbenchError without an item to fit on.
 
     Args:
         scores: (n, L) float32 in [0, 1] of items the model was not fitted on (validation, or out-of-fold).
@@ -259,15 +262,13 @@ def fit_trust(
         review_share: Largest share of items that doubt alone sends to a person ("many"), 0-1.
         groups: n group keys; items of one group stay in one fold of the cross-fitting.
         balanced: For "one", decide for a high mean sensitivity over the labels, not for many right items.
-
-    Raises:
-        MedbenchError: When there is no item to fit on.
+        above: (L,) column of the label above each label in a tree, -1 for none: no label gets more than that one.
     """
     if not len(truth):
         raise MedbenchError("validation items to calibrate on", "none", "Give the dataset a validation split.")
     losses, honest = _cross_fitted(scores, truth, answer, _folds(len(truth), groups, rng))
     method = min(losses, key=losses.__getitem__)
-    calibrator = fit_method(method, scores, truth)
+    calibrator, honest = _in_order(fit_method(method, scores, truth), honest, above)
     trust = Trust(
         answer=answer,
         method=method,
@@ -284,6 +285,13 @@ def fit_trust(
         losses={name: round(loss, 6) for name, loss in losses.items()},
     )
     return replace(trust, doubt_limit=_doubt_limit(trust, honest, review_share))
+
+
+def _in_order(
+    fitted: LabelLines | LabelScales, honest: Floats, above: Ints | None
+) -> tuple[LabelLines | LabelScales | Ordered, Floats]:
+    """Return the calibrator and its cross-fitted probabilities, made to agree with a tree of the labels."""
+    return (fitted, honest) if above is None else (Ordered(fitted, above), ordered(honest, above))
 
 
 def _thresholds(

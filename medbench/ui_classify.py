@@ -121,6 +121,7 @@ def draw_answer(
     _conformal(loaded, answer)
     if measured := trust_figures.beside_unlike(loaded.card):
         st.caption(("" if answer.unlike else "Not unlike the training data. ") + ui.plain(measured))
+    _groups(answer)
     names = ["Why", "Similar training texts", "All labels", *(["Correct it"] if more else [])]
     tabs = st.tabs(names, key=f"{key}_tabs", on_change="rerun")
     if tabs[0].open:
@@ -195,6 +196,19 @@ def _conformal(loaded: Loaded, answer: Prediction) -> None:
     else:
         words = f"This set holds on average {ui.share(answer.coverage)} of a text's true labels"
     st.caption(f"{words}{trust_figures.beside_a_set(loaded.card)}: **{ui.plain(names)}**.")
+
+
+def _groups(answer: Prediction) -> None:
+    """Draw the groups of the model's label tree; an unlikely one only when it is decided."""
+    shown = [score for score in answer.groups if score.chosen or score.probability >= _PROBABLE][:_SHOWN]
+    if not shown:
+        return
+    st.markdown("**Groups**", help="From the tree of labels that the model was trained with.")
+    st.html(bars(shown))
+    told = "A group is decided with one of its labels."
+    if any(score.probability >= 0.5 and not score.chosen for score in shown):
+        told += " Some are probable though none of their labels is decided: the labels share the probability."
+    st.caption(told)
 
 
 def _similar(workspace: Workspace, loaded: Loaded, item: Item) -> None:

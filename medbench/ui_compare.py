@@ -65,17 +65,17 @@ class Compared:
 
 
 def load(workspace: Workspace, ids: Sequence[str]) -> Compared:
-    """Return the models resampled together; models never change, so this is computed once."""
+    """Return the models resampled together; models never change, so this is computed once for a tree of labels."""
     with st.spinner("Resampling the test items…", show_time=False):
-        return _loaded(str(workspace.models), tuple(ids), workspace)
+        return _loaded(str(workspace.models), tuple(ids), comparing_judged.tree_mark(workspace, ids[0]), workspace)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _loaded(folder: str, ids: tuple[str, ...], _workspace: Workspace) -> Compared:
+def _loaded(folder: str, ids: tuple[str, ...], tree: str, _workspace: Workspace) -> Compared:
     models = [comparing_judged.answered(_workspace, name) for name in ids]
     items = comparing_judged.items_of(_workspace, models[0])
     rng = np.random.default_rng(SEED)
-    found = comparing.compare(models, items.groups, rng=rng)
+    found = comparing.compare(models, items.groups, rng=rng, tree=items.tree)
     names = {str(label): str(name) for label, name in models[0].card.get("label_names", {}).items()}
     return Compared(found, items, comparing_judged.majority(models[0], items), names)
 

@@ -50,7 +50,9 @@ def choose(workspace: Workspace) -> Choice | None:
     names = _names(local[dataset])
     headline = comparing_judged.headline(local[dataset][0])
     with right:
-        metric = _metric(local[dataset][0], headline)
+        metric = _metric(
+            local[dataset][0], headline, any(comparing_judged.tree_mark(workspace, one) for one in comparable[:1])
+        )
     ids = st.multiselect(
         "Runs",
         comparable,
@@ -111,8 +113,10 @@ def _best(held: Sequence[Mapping[str, Any]], comparable: Sequence[str], metric: 
     return [name for _, name in sorted(scored, key=lambda pair: -pair[0])[:MOST]]
 
 
-def _metric(card: Mapping[str, Any], headline: str) -> str:
-    known = [name for name in comparing_verdict.TITLES if name in card["metrics"] and name not in _SORTED]
+def _metric(card: Mapping[str, Any], headline: str, tree: bool) -> str:
+    """Draw the choice of the metric; hierarchical ones need a tree of labels."""
+    known = [name for name in comparing_verdict.TITLES if name in card["metrics"] and name not in _NOT_FROM_CARDS]
+    known += comparing_verdict.HIERARCHICAL if tree else ()
     order = [headline, *(name for name in known if name != headline)]
     picked: str = st.selectbox(
         "Judged by",
@@ -124,7 +128,7 @@ def _metric(card: Mapping[str, Any], headline: str) -> str:
     return picked
 
 
-_SORTED = ("auc", "auc_micro", "average_precision")
+_NOT_FROM_CARDS = ("auc", "auc_micro", "average_precision", *comparing_verdict.HIERARCHICAL)
 
 
 def _elsewhere(found: Sequence[Mapping[str, Any]], dataset: str) -> dict[str, str]:
@@ -230,24 +234,25 @@ def runs_table(compared: Compared, metric: str, every: bool = False) -> pd.DataF
     order = [models[name] for name in compared.comparison.order(metric)]
     differ = comparing_judged.differences([model.card for model in order])
     task = get_task(str(order[0].card["task"]))
-    known = order[0].card["metrics"]
-    wanted = [metric, *(name for name in (known if every else task.metrics) if name != metric and name in known)]
+    known = compared.comparison.figures(order[0].id)
+    few = (*task.metrics, comparing_verdict.HIERARCHICAL[0])
+    wanted = [metric, *(name for name in (known if every else few) if name != metric and name in known)]
     folded, folds = any("folds" in model.card for model in order), fold_figures.column(metric)
     rows = []
     for model in order:
-        card = model.card
+        card, figures = model.card, compared.comparison.figures(model.id)
         rows.append(
             {
                 "Run": compared.names[model.id],
                 "Method": get_family(str(card["family"])).title,
                 "What differs": differ[model.id] or _UNMEASURED,
                 **({folds: fold_figures.mean_words(card, metric) or _UNMEASURED} if folded else {}),
-                **{comparing_verdict.title_of(name): ui.with_interval(card["metrics"].get(name)) for name in wanted},
+                **{comparing_verdict.title_of(name): ui.with_interval(figures.get(name)) for name in wanted},
                 **_cost(model.id, card),
             }
         )
-    for name, figures in _baselines(order[0].card, [model.card for model in order]).items():
-        shown = {comparing_verdict.title_of(one): ui.with_interval(figures.get(one)) for one in wanted}
+    for name, values in _baselines(order[0].card, [model.card for model in order]).items():
+        shown = {comparing_verdict.title_of(one): ui.with_interval(values.get(one)) for one in wanted}
         over = {folds: _UNMEASURED} if folded else {}
         nothing = {"Method": "baseline", "What differs": _UNMEASURED, **over}
         rows.append({"Run": name, **nothing, **shown, **_cost("", {})})

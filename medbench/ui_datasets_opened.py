@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import datasets, searching, ui, ui_pictures, ui_plots, ui_verdict
+from medbench import datasets, searching, ui, ui_hierarchy, ui_pictures, ui_plots, ui_verdict
 from medbench.datasets import Dataset
 from medbench.errors import MedbenchError
 from medbench.records import SPLITS
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAGE = 50
-SECTIONS = ("Verdict", "Pictures", "Rows", "Card")
-IMAGE_SECTIONS = ("Verdict", "Plots", "Gallery", "Rows", "Card")
+SECTIONS = ("Verdict", "Pictures", "Rows", "Tree", "Card")
+IMAGE_SECTIONS = ("Verdict", "Plots", "Gallery", "Rows", "Tree", "Card")
 
 
 def draw(workspace: Workspace, dataset_id: str) -> None:
@@ -50,6 +50,8 @@ def draw(workspace: Workspace, dataset_id: str) -> None:
         ui_pictures.draw_gallery(dataset.frame(), images, dataset.label_names, dataset.findings, dataset.id)
     elif section == "Rows":
         _rows(dataset)
+    elif section == "Tree":
+        ui_hierarchy.draw(workspace, dataset)
     else:
         _card(card)
 

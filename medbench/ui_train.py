@@ -15,6 +15,7 @@ TITLES = {
     "macro_f1": "Macro-F1",
     "balanced_accuracy": "Balanced accuracy",
     "exact_match": "All labels right",
+    "h_f1": "Hierarchical F1",
     "ece": "Calibration error",
 }
 STATES = {

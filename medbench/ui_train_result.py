@@ -12,6 +12,7 @@ from medbench import (
     ui_class_words,
     ui_code_figures,
     ui_deploy,
+    ui_hierarchy,
     ui_lesion_judged,
     ui_train_folds,
     ui_train_search,
@@ -72,6 +73,7 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
     ui_train_folds.draw_found(workspace, card)
     ui_train_search.draw_found(card)
     _per_label(card)
+    ui_hierarchy.draw_groups(card)
     if card.get("item") == "image":
         ui_lesion_judged.draw_judged(workspace, card)
     else:

@@ -111,22 +111,22 @@ def _train(
     searched = tuning.for_run(spec, family, parts, fitting, folder)
     options = searched.options if searched else options
     keep = family.cheap if spec.keep_learning is None else spec.keep_learning
-    balanced = headline == "balanced_accuracy"
-    if before := judging.before_tuning(family, options, parts, fitting, balanced=balanced):
+    ways: dict[str, Any] = {"balanced": headline == "balanced_accuracy", "tree": dataset.hierarchy}
+    if before := judging.before_tuning(family, options, parts, fitting, **ways):
         baselines["before tuning"] = {key: carding.numbers(metric) for key, metric in before.items()}
-    crossed = cross_validation.for_run(spec, family, options, dataset, fitting, folder, balanced=balanced)
+    crossed = cross_validation.for_run(spec, family, options, dataset, fitting, folder, **ways)
     look, elsewhere = class_words.Look(say, dataset.item), foreign.Look(say, dataset.item)
-    asked: dict[str, Any] = {"keep_learning": keep, "balanced": balanced, "look": look, "elsewhere": elsewhere}
+    asked: dict[str, Any] = {"keep_learning": keep, "look": look, "elsewhere": elsewhere, **ways}
     judged = judging.judge(family, options, parts, fitting=fitting, **asked)
     say("stage", name="save", sentence="Writing the model and its card.")
     seconds = time.monotonic() - began
     card = carding.card(folder.name, spec, options, dataset, judged, baselines, seconds, device.name)
-    for found in (searched, crossed):
-        if found:
-            found.write_on(card)
+    for found in (one for one in (searched, crossed) if one):
+        found.write_on(card)
     if spec.task == "icd":
         card["codes"] = carding.code_figures(judged, parts, rng)
-    more = [*_heat_checks(judged, parts, card, say), look.save, *([crossed.save] if crossed else [])]
+    more = [*_heat_checks(judged, parts, card, say), look.save]
+    more += [one.save for one in (crossed, judged.groups) if one]
     _save(workspace, folder.name, dataset, judged, card, more)
     worker_mlflow.mirror(workspace, card, say)
     _tell_the_end(say, folder.name, judged, seconds)
@@ -165,24 +165,25 @@ def _baselines(
     judged = (
         parts["test"] if len(parts["test"]) else parts["validation"] if len(parts["validation"]) else parts["train"]
     )
-    majority = judging.majority(parts["train"], judged, rng)
+    tree = dataset.hierarchy
+    majority = judging.majority(parts["train"], judged, rng, tree)
     found = {"majority": {key: carding.numbers(metric) for key, metric in majority.items()}}
     order = [family for family in families_for(dataset.item, dataset.answer) if family.name in RIVALS]
     simpler = order[: next((at for at, family in enumerate(order) if family.name == spec.family), len(order))]
     for family in simpler if len(parts["test"]) else []:
-        known = _trained_before(workspace, family.name, dataset.id)
+        known = _trained_before(workspace, family.name, dataset.id, "" if tree is None else tree.digest)
         if known is None and len(dataset.labels) > FITTED_RIVALS:
             continue
         if known is None:
             say("stage", name="baselines", sentence=f"Scoring the number to beat: {family.title}.")
             quiet = Fitting(rng, Device(), Say(None, stop=say.stop))
-            rival = judging.judge(family, family.parse({}), parts, fitting=quiet, keep_learning=False)
+            rival = judging.judge(family, family.parse({}), parts, fitting=quiet, keep_learning=False, tree=tree)
             known = {key: carding.numbers(metric) for key, metric in rival.metrics.items()}
         found[family.name] = known
     return found
 
 
-def _trained_before(workspace: Workspace, family: str, dataset_id: str) -> dict[str, Any] | None:
+def _trained_before(workspace: Workspace, family: str, dataset_id: str, tree: str) -> dict[str, Any] | None:
     from medbench.workspace import read_json
 
     for path in workspace.model_cards():
@@ -190,6 +191,7 @@ def _trained_before(workspace: Workspace, family: str, dataset_id: str) -> dict[
         if (
             card["family"] == family
             and card["dataset"]["id"] == dataset_id
+            and card.get("hierarchy", {}).get("digest", "") == tree
             and card["judged_on"].startswith("the test")
         ):
             return dict(card["metrics"])

@@ -54,6 +54,13 @@ class Task(ABC):
         """Return what a user should know about a dataset's cleaned labels, one sentence each."""
         return []
 
+    def tree(self, labels: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the ready-made tree over a dataset's labels as (node, the node right above it); empty for none.
+
+        `label_name` says what a user reads for its nodes.
+        """
+        return []
+
     def label_name(self, label: str) -> str:
         """Return what the user reads for a label; the label itself unless the task knows better."""
         return label

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
 
 from medbench.codes import TITLES, VERSIONS, Tables, Version, tables
 from medbench.codes_naming import restored
@@ -82,6 +83,15 @@ class Icd(Task):
         if headings:
             told.append(f"{len(headings):,} labels are not billable: finer codes exist ({_few(headings)}).")
         return told
+
+    def tree(self, labels: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the code tables' own tree above these codes: category, block, chapter."""
+        held = tables()
+        pairs: dict[str, str] = {}
+        for label in labels:
+            path = [label, *(code.label for code in held.ancestors(label))]
+            pairs |= dict(pairwise(path))
+        return list(pairs.items())
 
     def label_name(self, label: str) -> str:
         """Return a code's official text; a label that is in no table says so."""

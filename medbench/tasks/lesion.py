@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from medbench.tasks import Task
 
@@ -59,6 +60,15 @@ class Lesion(Task):
         """Return the HAM10000 code of a diagnosis, lower case; a diagnosis without a code stays as it is written."""
         plain = _SPACE.sub(" ", label).strip().lower()
         return _SPELLINGS.get(plain, plain)
+
+    def tree(self, labels: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the diagnoses under malignant and benign; labels that are not diagnoses of these files stand alone."""
+        kinds = {"malignant", "benign"}
+        if kinds & set(labels):
+            return []
+        return [
+            (label, "malignant" if label in MALIGNANT else "benign") for label in labels if label in set(NAMES) - kinds
+        ]
 
     def label_name(self, label: str) -> str:
         """Return the diagnosis that a code stands for."""
