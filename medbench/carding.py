@@ -114,6 +114,7 @@ def trust_facts(judged: Judged) -> dict[str, Any]:
     return {
         "calibration": {
             "method": fitted.method,
+            "losses": fitted.losses,
             "ece_before": round(fitted.ece_before, 5),
             "ece_after": round(fitted.ece_after, 5),
         },

@@ -23,6 +23,7 @@ from medbench.class_words import ClassWords
 from medbench.errors import MedbenchError, Stopped
 from medbench.evidence_sheet import Told
 from medbench.explaining import Study, Tell, explanation_json, study
+from medbench.journal import whole_lines
 from medbench.record_evidence import sentence_evidence
 from medbench.records import Explanation, Faithfulness, Item, Prediction, Span, join_text
 from medbench.workspace import Workspace, read_json
@@ -142,16 +143,11 @@ def _mark(job: Job) -> str:
 def _mended(job: Job) -> int:
     """Cut off a torn last line, or all when the batch was answered anew; return how many records have theirs."""
     path = _path(job)
-    if not path.exists():
+    lines = whole_lines(path)
+    if lines and json.loads(lines[0]).get("mark") != _mark(job):
+        path.write_bytes(b"")
         return 0
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    first = json.loads(whole.split(b"\n", 1)[0]) if whole else {}
-    if first.get("mark") != _mark(job):
-        whole = b""
-    if len(whole) < len(data):
-        path.write_bytes(whole)
-    return max(whole.count(b"\n") - 1, 0)
+    return max(len(lines) - 1, 0)
 
 
 def evidence_of(job: Job) -> list[list[Explanation]]:

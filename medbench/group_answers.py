@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench import hierarchy, metrics
-from medbench.calibration import EPSILON, LabelLines, expected_calibration_error, fit_method
+from medbench.calibration import EPSILON, expected_calibration_error
+from medbench.calibrators import LabelLines, fit_method
 from medbench.errors import MedbenchError
 from medbench.hierarchy import Hierarchy
 from medbench.records import LabelScore, Scores, Truth

@@ -182,7 +182,7 @@ def calibration_words(card: Mapping[str, Any]) -> str:
     if "ece_after" not in facts:
         return ""
     return (
-        f"Probabilities were calibrated ({facts.get('method', 'method unknown')}) on rows the model was not fitted on;"
+        f"Probabilities were calibrated ({trust_figures.how_calibrated(facts)}) on rows the model was not fitted on;"
         f" the expected calibration error was {_with_interval(facts.get('ece_before'))} before and"
         f" {_with_interval(facts['ece_after'])} after."
     )

@@ -13,16 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from medbench.calibration import (
-    LabelLines,
-    LabelScales,
-    Method,
-    Ordered,
-    calibrator_from,
-    expected_calibration_error,
-    fit_method,
-    log_loss,
-)
+from medbench.calibration import expected_calibration_error, log_loss
+from medbench.calibrators import Fitted, Method, Ordered, calibrator_from, fit_method, tried
 from medbench.errors import MedbenchError
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.slices import slices_of
@@ -41,10 +33,6 @@ _NEARLY_ALL = 0.98
 _SAMPLE = 20_000
 # Below this doubt no label is near its threshold, however small the share of doubtful items.
 _DOUBT_FLOOR = 0.5
-_METHODS: Final[dict[AnswerKind, tuple[Method, ...]]] = {
-    "many": ("identity", "platt", "isotonic"),
-    "one": ("identity", "temperature", "vector", "platt_normalised"),
-}
 
 
 @dataclass(frozen=True)
@@ -92,7 +80,7 @@ class Trust:
 
     answer: AnswerKind
     method: Method
-    calibrator: LabelLines | LabelScales | Ordered
+    calibrator: Fitted | Ordered
     thresholds: Floats
     cutoff: float | None
     coverage: float
@@ -287,9 +275,7 @@ def fit_trust(
     return replace(trust, doubt_limit=_doubt_limit(trust, honest, review_share))
 
 
-def _in_order(
-    fitted: LabelLines | LabelScales, honest: Floats, above: Ints | None
-) -> tuple[LabelLines | LabelScales | Ordered, Floats]:
+def _in_order(fitted: Fitted, honest: Floats, above: Ints | None) -> tuple[Fitted | Ordered, Floats]:
     """Return the calibrator and its cross-fitted probabilities, made to agree with a tree of the labels."""
     return (fitted, honest) if above is None else (Ordered(fitted, above), ordered(honest, above))
 
@@ -333,7 +319,7 @@ def _cross_fitted(
     """
     losses: dict[Method, float] = {}
     best: Floats = np.zeros(scores.shape)
-    for method in _METHODS[answer]:
+    for method in tried(answer, scores.size):
         prob = np.empty(scores.shape, dtype=np.float64)
         for number in range(int(fold.max()) + 1):
             inside = fold == number

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medbench.calibrators import NAMES
 from medbench.comparing_tests import wilson
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.trust import Trust
@@ -97,6 +98,17 @@ def sentences(promises: Mapping[str, Any], answer: AnswerKind) -> list[str]:
     if strangers := promises.get("strangers"):
         told.append(" ".join(strangers_lines(strangers)))
     return told
+
+
+def how_calibrated(facts: Mapping[str, Any]) -> str:
+    """Name the way of calibrating and those it was chosen from, by what a card says of its calibration."""
+    method = str(facts.get("method", ""))
+    words = NAMES.get(method.partition("_")[0], method or "method unknown")
+    losses = {name: loss for name, loss in facts.get("losses", {}).items() if name != method}
+    if not losses or method not in facts["losses"]:
+        return words
+    others = ", ".join(f"{NAMES.get(name.partition('_')[0], name)} {loss:.4f}" for name, loss in losses.items())
+    return f"{words}, chosen by its cross-fitted log loss {facts['losses'][method]:.4f}; {others}"
 
 
 def strangers_lines(strangers: Mapping[str, Any]) -> list[str]:

@@ -54,7 +54,8 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
             "Size": ui.size(cost["size"]),
         }
     )
-    st.caption("Calibration was fitted, and these two errors measured, without the test split.")
+    how = ui.plain(trust_figures.how_calibrated(calibration))
+    st.caption(f"Calibrated by {how}. It was fitted, and these two errors measured, without the test split.")
     for sentence in trust_figures.sentences(card.get("promises", {}), card["answer"]):
         st.markdown(f"- {ui.plain(sentence)}")
     for note in card.get("notes", []):

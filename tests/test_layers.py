@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("0", ("errors", "records")),
     ("1", ("workspace", "events", "journal", "slices", "tree_order")),
-    ("2a", ("readers", "cleaning", "labelcells", "splits", "calibration", "thresholds", "attribution", "privacy")),
+    ("2-a", ("calibration",)),
+    ("2-b", ("beta_calibration",)),
+    ("2a", ("readers", "cleaning", "labelcells", "splits", "calibrators", "thresholds", "attribution", "privacy")),
     ("2a", ("notes", "assertion_rules", "assertion_words", "code_sheet")),
     ("2a", ("codes_naming", "codes_references", "codes_words", "codes_ranking", "codes_translation")),
     ("2a", ("picture_facts", "duplicates", "phrasing", "wording", "plots", "report_sheet")),

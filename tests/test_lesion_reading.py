@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_lesions import LABELS, lesion
 
 from medbench import lesion_heat, lesion_overlay, predicting
-from medbench.calibration import LabelScales
+from medbench.calibrators import LabelScales
 from medbench.errors import MedbenchError
 from medbench.families import Model
 from medbench.lesion_heat import judge_heat, show_heat

@@ -83,7 +83,7 @@ def test_one_answer_says_everything() -> None:
         "train 700, validation 150, test 150",
         "CC0",
         "micro-F1 0.700 [0.680, 0.720] 0.300",
-        "Probabilities were calibrated (isotonic)",
+        "Probabilities were calibrated (isotonic regression)",
         "Fewer than 10 judged items carry C20.",
         "1. Trial 1 of β-blockers",
         "Decided by the model: Neoplasms, Cardiovascular Diseases.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medbench import calibration, code_metrics, metrics, slices, thresholds, trust
+from medbench import calibration, calibrators, code_metrics, metrics, slices, thresholds, trust
 from medbench.slices import area_over_pairs, slices_of
 
 
@@ -71,9 +71,9 @@ def test_trust_fitted_in_slices_is_nearly_the_same(
     assert np.array_equal(whole.calibrate(prob), answers)
     assert np.array_equal(whole.doubt(prob), doubt)
     # Only the line that all labels share differs: it comes from every fourth item.
-    parted = calibration.fit_method("platt", prob, truth)(prob)
+    parted = calibrators.fit_method("platt", prob, truth)(prob)
     monkeypatch.setattr(slices, "SLICE_CELLS", 4_000_000)
-    assert np.abs(parted - calibration.fit_method("platt", prob, truth)(prob)).mean() < 0.003
+    assert np.abs(parted - calibrators.fit_method("platt", prob, truth)(prob)).mean() < 0.003
 
 
 def test_the_conformal_cutoff_weighs_an_items_labels_equally(table: tuple[np.ndarray, np.ndarray]) -> None:

@@ -10,15 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medbench import trust
-from medbench.calibration import (
-    calibrator_from,
-    expected_calibration_error,
-    fit_method,
-    log_loss,
-    logistic,
-    logit,
-    softmax,
-)
+from medbench.calibration import expected_calibration_error, log_loss, logistic, logit, softmax
+from medbench.calibrators import calibrator_from, fit_method, tried
 from medbench.errors import MedbenchError
 from medbench.thresholds import best_cut, conformal_cutoff, tune_thresholds
 
@@ -80,7 +73,11 @@ def test_the_reported_error_is_cross_fitted():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.integers(2, 60), st.sampled_from(["platt", "isotonic", "identity"]))
+@given(
+    st.integers(0, 10_000),
+    st.integers(2, 60),
+    st.sampled_from(["platt", "isotonic", "identity", "beta", "temperature_each"]),
+)
 def test_a_higher_score_never_means_a_lower_probability(seed, n_items, method):
     rng = np.random.default_rng(seed)
     fitted = fit_method(method, rng.random((n_items, 3)).astype(np.float32), rng.random((n_items, 3)) < 0.3)
@@ -106,6 +103,52 @@ def test_platt_with_a_lone_positive_leans_on_the_other_labels():
     fitted = fit_method("platt", scores, truth)
     assert fitted.slope[4] >= 0
     assert fitted(scores)[:, 4].max() < 0.05
+
+
+def test_beta_calibration_is_recovered_and_chosen_where_platts_line_is_wrong():
+    rng = np.random.default_rng(0)
+    scores = rng.beta(0.7, 0.9, size=(12000, 2)).astype(np.float32)
+    kept = np.clip(scores.astype(float), 1e-6, 1 - 1e-6)
+    # a, b, c = 0.3, 2, 0.5 for the first label; the identity for the second.
+    true = np.stack([logistic(0.3 * np.log(kept[:, 0]) - 2 * np.log1p(-kept[:, 0]) + 0.5), kept[:, 1]], axis=1)
+    truth = rng.random(true.shape) < true
+    fitted = fit_method("beta", scores, truth)
+    assert np.stack([fitted.a, fitted.b, fitted.c], axis=1) == pytest.approx(
+        np.array([[0.3, 2, 0.5], [1, 1, 0]]), abs=0.15
+    )
+    assert np.abs(fitted(scores) - true).max() < 0.03
+    chosen = trust.fit_trust(scores, truth, "many", None, None, rng)
+    assert chosen.method == "beta" and chosen.losses["beta"] < chosen.losses["platt"]
+    assert chosen.losses["temperature_each"] < chosen.losses["identity"]
+
+
+def test_beta_calibration_agrees_with_logistic_regression_and_holds_slopes_at_zero():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(1)
+    scores = rng.random((4000, 1)).astype(np.float32)
+    # The pull towards pooled labels vanishes with a single label: its own fit is the pooled one.
+    truth = rng.random((4000, 1)) < logistic(2 * np.log(scores) + 1)
+    fitted = fit_method("beta", scores, truth)
+    kept = np.clip(scores[:, 0].astype(float), 1e-6, 1 - 1e-6)
+    sides = np.stack([np.log(kept), -np.log1p(-kept)], axis=1)
+    theirs = LogisticRegression(C=1e6, tol=1e-8, max_iter=1000).fit(sides, truth[:, 0])
+    if theirs.coef_.min() < 0:  # Kull et al.: fix it at 0 and fit the rest again
+        free = [int(theirs.coef_.argmax())]
+        theirs = LogisticRegression(C=1e6, tol=1e-8, max_iter=1000).fit(sides[:, free], truth[:, 0])
+        assert (fitted.a[0], fitted.b[0])[1 - free[0]] == 0
+    assert fitted(scores)[:, 0] == pytest.approx(
+        theirs.predict_proba(sides if theirs.coef_.size == 2 else sides[:, free])[:, 1], abs=0.005
+    )
+    upside_down = fit_method("beta", scores, rng.random((4000, 1)) < 1 - scores)
+    assert upside_down.a[0] == upside_down.b[0] == 0
+    assert np.ptp(upside_down(scores)) == 0
+
+
+def test_of_methods_on_large_tables_beta_is_not_tried():
+    assert "beta" in tried("many", 1_000) and "beta" not in tried("many", 10_000_000)
+    assert {name.partition("_")[0] for name in tried("one", 10)} >= {"temperature", "isotonic", "beta"}
+    assert {name.partition("_")[0] for name in tried("many", 10)} >= {"temperature", "isotonic", "beta"}
 
 
 def test_temperature_is_recovered():

@@ -21,7 +21,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from medbench.attribution import explained
-from medbench.calibration import fit_lines, logistic
+from medbench.calibration import logistic
+from medbench.calibrators import fit_lines
 from medbench.errors import MedbenchError, Stopped
 from medbench.families import CHEAP_FITS, Estimate, Family, FamilyOptions, Fitting, Model
 from medbench.families._ngrams import FUNCTION_WORDS, SLICE, WORD, Ngrams, learn_terms, spread_over_words, squashed
