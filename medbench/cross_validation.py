@@ -33,6 +33,7 @@ from medbench.workspace import replacing
 
 FOLDER = "folds"
 _RESAMPLES = 1000
+_RANKED = ("auc", "auc_micro", "average_precision")
 Ints = npt.NDArray[np.int64]
 
 
@@ -78,7 +79,7 @@ class CrossValidated:
     positions: Ints | None = None
 
     def write_on(self, card: dict[str, Any]) -> None:
-        """Add "folds" to a model's card: "k", "rows", "each", "mean", "pooled", "majority"; and a note."""
+        """Add "folds" to a model's card: "k", "rows", "each", "mean", "pooled", "majority"."""
         each = [
             {
                 "fold": number,
@@ -97,7 +98,6 @@ class CrossValidated:
             "pooled": {name: _numbers(one) for name, one in self.pooled.items()},
             "majority": {name: _numbers(one) for name, one in self.majority.items()},
         }
-        card["notes"].append(fold_figures.sentence(card))
         if self.searched:
             card["notes"].append(_SEARCHED)
 
@@ -305,10 +305,14 @@ def _pooled(known: Examples, folds: Sequence[Fold]) -> _Whole:
 
 
 def _evaluated(known: Examples, folds: Sequence[Fold], rng: np.random.Generator, n_boot: int) -> dict[str, Metric]:
-    """Return the metrics of all rows together, resampled by group."""
+    """Return the metrics of all rows together, resampled by group.
+
+    Without those that rank all rows of a label: scores of different fits do not stand on one scale.
+    """
     whole, groups = _pooled(known, folds), known.groups or None
     prob, decided, answer = whole.probabilities, whole.decided, known.answer
-    return metrics.evaluate(known.truth, prob, decided, answer=answer, groups=groups, rng=rng, n_boot=n_boot)
+    found = metrics.evaluate(known.truth, prob, decided, answer=answer, groups=groups, rng=rng, n_boot=n_boot)
+    return {name: metric for name, metric in found.items() if name not in _RANKED}
 
 
 def _numbers(metric: Metric) -> dict[str, Any]:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILE = "folds.npz"
-MAJORITY = "Always the most frequent label"
+MAJORITY = "Most frequent label"
 CAUTION = (
     "Folds share most of their training rows, so the spread between them says how much a figure depends on the rows, "
     "and is no standard error. The interval rests on the pooled rows, resampled by group."
 )
 _WORTH_TELLING = 0.01
-_SHOWN = ("micro_f1", "macro_f1", "balanced_accuracy", "exact_match", "auc", "ece")
+_SHOWN = ("micro_f1", "macro_f1", "balanced_accuracy", "auc", "ece")
 
 
 def spread(each: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
@@ -60,12 +60,27 @@ def sentence(card: Mapping[str, Any], metric: str = "") -> str:
         return ""
     return (
         f"In {folds['k']}-fold cross-validation over {folds['rows']:,} train and validation rows, {title_of(metric)} "
-        f"was {mean_words(card, metric)} (mean ± sd over folds); pooled, {_interval(folds['pooled'][metric])}."
+        f"was {mean_words(card, metric)} (mean ± sd over folds); pooled, {_pooled(card, metric)}."
     )
 
 
+def short(card: Mapping[str, Any], metric: str) -> str:
+    """Say the same in short, to stand behind a model's name; empty without folds."""
+    if not mean_words(card, metric):
+        return ""
+    return (
+        f"{mean_words(card, metric)} {title_of(metric)} over {card['folds']['k']} folds of the train and validation "
+        f"rows (mean ± sample standard deviation); pooled {_pooled(card, metric)}."
+    )
+
+
+def _pooled(card: Mapping[str, Any], metric: str) -> str:
+    entry = card["folds"]["pooled"].get(metric)
+    return f"{_value(entry)} ({_interval(entry)})"
+
+
 def table(card: Mapping[str, Any], metrics: Iterable[str] = ()) -> tuple[list[str], list[list[str]]]:
-    """Return the head and the rows of a run's folds as text: each fold, mean ± sd, pooled with interval, majority.
+    """Return the head and the rows of a run's folds as text: each fold, mean ± sd, pooled, its interval, majority.
 
     Args:
         card: A card with "folds".
@@ -79,10 +94,10 @@ def table(card: Mapping[str, Any], metrics: Iterable[str] = ()) -> tuple[list[st
         for one in folds["each"]
     ]
     rows.append(["Mean ± sd", "", *(mean_words(card, name) for name in names)])
-    pooled = [_interval(folds["pooled"].get(name)) for name in names]
-    rows.append(["Pooled (95 % interval)", f"{folds['rows']:,}", *pooled])
-    majority = [_interval(folds["majority"].get(name)) for name in names]
-    rows.append([MAJORITY, f"{folds['rows']:,}", *majority])
+    pooled, majority, count = folds["pooled"], folds["majority"], f"{folds['rows']:,}"
+    rows.append(["Pooled", count, *(_value(pooled.get(name)) for name in names)])
+    rows.append(["95 % interval", "", *(_interval(pooled.get(name)) for name in names)])
+    rows.append([MAJORITY, count, *(_value(majority.get(name)) for name in names)])
     return ["", "rows", *(title_of(name) for name in names)], rows
 
 
@@ -118,11 +133,14 @@ def _without(model_id: str) -> MedbenchError:
     return MedbenchError("a model that was cross-validated", repr(model_id), "Train it with --folds 5, then ask again.")
 
 
+def _value(entry: Mapping[str, Any] | None) -> str:
+    return f"{entry['value']:.3f}" if entry else "–"
+
+
 def _interval(entry: Mapping[str, Any] | None) -> str:
-    if not entry:
+    if not entry or entry.get("low") is None or entry.get("high") is None:
         return "–"
-    low, high = entry.get("low"), entry.get("high")
-    return f"{entry['value']:.3f}" + (f" ({low:.3f}–{high:.3f})" if low is not None and high is not None else "")
+    return f"{entry['low']:.3f}–{entry['high']:.3f}"
 
 
 def answers(folder: Path, labels: Sequence[str]) -> pd.DataFrame:

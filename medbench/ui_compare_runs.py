@@ -191,7 +191,7 @@ def _seeds(compared: Compared, metric: str) -> list[str]:
         "(mean ± sample standard deviation)."
         for one in comparing_judged.repeated([model.card for model in compared.models], metric)
     ]
-    folds = [(compared.names[model.id], fold_figures.sentence(model.card, metric)) for model in compared.models]
+    folds = [(compared.names[model.id], fold_figures.short(model.card, metric)) for model in compared.models]
     return [*seeds, *(f"{name}: {told}" for name, told in folds if told)]
 
 

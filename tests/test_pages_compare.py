@@ -174,7 +174,7 @@ def test_folds_stand_in_the_table_as_mean_and_spread(
     run = runs.start(place, RunSpec(task="literature", family="keywords", dataset=cards[0]["dataset"]["id"], folds=2))
     *_, last = runs.follow(place, run)
     assert last["kind"] == "finished", last
-    assert "In 2-fold cross-validation over" in words_on(drawn())
+    assert "over 2 folds of the train and validation rows" in words_on(drawn())
     sheet = comparing_sheet.compared(place, [run, *(str(card["id"]) for card in cards if card["run"] == card["id"])])
     table = comparing_sheet.table(sheet)
     told = dict(zip(table["run"], table["micro-F1 over folds"], strict=True))
