@@ -65,12 +65,12 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 def checklist_files(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, bytes]:
     """Return file name -> Markdown of each checklist that concerns a model."""
-    found = checklists.filled(card, run_report.dataset_card(workspace, card))
+    found = run_report.checklists_of(workspace, card)
     return {f"{name.lower().replace('+', '-')}.md": _markdown(name, lines).encode() for name, lines in found.items()}
 
 
 def _markdown(name: str, lines: list[checklists.Line]) -> str:
-    rows = [[line.number, line.topic, line.asks, line.answer or "**GAP: for the authors**"] for line in lines]
+    rows = [[line.number, line.topic, line.asks, line.shown] for line in lines]
     about = f"Numbers of {checklists.SOURCES[name]}. What each item asks is said in our own words: read the original."
     table = markdown_table(("item", "part", "asks", "answer"), rows)
     return f"# Checklist {name}\n\n{about}\n\n{checklists.summary(lines)}\n\n{table}\n"

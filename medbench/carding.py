@@ -79,8 +79,16 @@ def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
     return {**facts, "mapping": asdict(dataset.mapping), "findings": findings}
 
 
+BOUNDS = {
+    "text": "Labels, language and time of its training data bound what it knows. Other text is not refused, and only "
+    "flagged where it looks different.",
+    "image": "The cameras, body sites, skin types and diagnoses of its training pictures bound what it knows. Other "
+    "pictures are not refused, and only flagged where they look different.",
+}
+
+
 def _limits(facts: dict[str, Any], judged: Judged) -> list[str]:
-    limits = ["Labels, language and time of its training data bound what it knows; other text is flagged, not refused."]
+    limits = [BOUNDS[facts.get("item", "text")]]
     rare = [row["label"] for row in judged.per_label if row["n"] < 10]
     if rare:
         limits.append(f"Fewer than 10 judged items carry {', '.join(rare[:12])}: figures for these say little.")

@@ -250,8 +250,8 @@ def to_know(loaded: Loaded, reading: LesionReading) -> list[str]:
         told.append(f"It decides for {name}, not for the most probable class: rarer classes are given more weight.")
     if answer.conformal and answer.coverage is not None:
         names = ", ".join(loaded.name_of(label) for label in answer.conformal)
-        measured = trust_figures.beside_a_set(loaded.card)
-        told.append(f"A set made to hold the diagnosis of {answer.coverage:.0%} of pictures{measured}: {names}.")
+        words = trust_figures.set_words(loaded.card, answer.coverage, "pictures", "diagnosis")
+        told.append(f"{words}: {names}.")
     told.append(f"± is how much the probability moves {loaded.model.spread_means}.")
     return [*told, *filter(None, [trust_figures.beside_unlike(loaded.card)])]
 

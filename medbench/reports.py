@@ -348,13 +348,11 @@ def _sentences(answer: Prediction, card: Mapping[str, Any]) -> Iterator[str]:
     if answer.needs_human:
         yield "To be read by a person before it is used."
     if answer.conformal and answer.coverage is not None:
-        names, share = _names(card, answer.conformal, most=30), f"{answer.coverage:.0%}"
-        if card.get("answer") == "one":
-            yield f"In {share} of such items the right label is one of: {names}."
-        else:
-            yield f"Sets like this one hold {share} of the right labels: {names}."
+        names = _names(card, answer.conformal, most=30)
+        yield f"{trust_figures.set_words(card, answer.coverage)}: {names}."
     if answer.unlike:
-        yield f"Unlike the training data (stranger than {answer.unlikeness:.0%} of it): do not rely on these labels."
+        than = "all" if answer.unlikeness >= 0.995 else f"{answer.unlikeness:.0%}"
+        yield f"Unlike the training data (stranger than {than} of the items it was checked on): do not rely on this."
     if measured := trust_figures.beside_unlike(card):
         yield measured
     if answer.cut > 0:

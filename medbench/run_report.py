@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from medbench import checklists, fold_figures, metrics, trust_figures
+from medbench import checklists, fold_figures, heat_check, metrics, trust_figures
 from medbench.reports import NOTICE, calibration_words, data_facts, figure_rows, identity, label_rows, making
 from medbench.workspace import Workspace, read_json, undamaged
 
@@ -67,7 +67,6 @@ def sections(workspace: Workspace, model_id: str) -> tuple[dict[str, Any], list[
     from medbench.aliases import card_of
 
     card = card_of(workspace, model_id)
-    dataset = dataset_card(workspace, card)
     parts = [
         Section("The model", facts=[*identity(card), *data_facts(card)]),
         _performance(card),
@@ -77,7 +76,7 @@ def sections(workspace: Workspace, model_id: str) -> tuple[dict[str, Any], list[
         Section("Limits and notes", points=[str(one) for one in [*card.get("limits", ()), *card.get("notes", ())]]),
         Section("What the dataset's check found", points=list(card.get("dataset", {}).get("findings", ()))),
         Section("How it was made", text=[str(card.get("command", ""))], facts=making(card)),
-        *(_checklist(name, lines) for name, lines in checklists.filled(card, dataset).items()),
+        *(_checklist(name, lines) for name, lines in checklists_of(workspace, card).items()),
     ]
     return card, [part for part in parts if _says_something(part)]
 
@@ -87,6 +86,18 @@ def dataset_card(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, Any
     name = str(card.get("dataset", {}).get("id") or "")
     path = workspace.datasets / name / "dataset.json"
     return read_json(path) if name and path.is_file() else {}
+
+
+def checklists_of(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, list[checklists.Line]]:
+    """Return the checklists that concern a model, filled from its card, its dataset's card and its folder.
+
+    Raises:
+        MedbenchError: Files of the model are damaged.
+    """
+    folder = workspace.model(str(card["id"]))
+    heat = " ".join(f"{check.method}: {check.sentence}" for check in heat_check.load(folder).values())
+    kept = (folder / "judged.npz").is_file()
+    return checklists.filled(card, dataset_card(workspace, card), answers_kept=kept, heat=heat)
 
 
 def _says_something(part: Section) -> bool:
@@ -141,7 +152,7 @@ def _reliability(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, Any
 
 
 def _checklist(name: str, lines: Sequence[checklists.Line]) -> Section:
-    rows = [[line.number, line.topic, line.asks, line.answer or "GAP: for the authors"] for line in lines]
+    rows = [[line.number, line.topic, line.asks, line.shown] for line in lines]
     text = [
         f"A draft from the run. Numbers of {checklists.SOURCES[name]}; what each item asks is said in our own words.",
         checklists.summary(lines),

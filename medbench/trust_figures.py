@@ -20,6 +20,7 @@ from medbench.trust import Trust
 
 MOST_LABELS = 500
 """With more labels nothing is measured: no set of labels is shown then."""
+_LOW_SHOWN = 4  # labels that sets fell short of, named beside a set
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +145,39 @@ def beside_unlike(card: Mapping[str, Any]) -> str:
     return f"How well this flag tells foreign items from its own, measured: AUROC {words}."
 
 
+def set_words(card: Mapping[str, Any], coverage: float, what: str = "items", held: str = "true label") -> str:
+    """Return what a conformal set was made for and what that came to, without the set's labels.
+
+    The promise is one over all items: of the items that get this very set, or carry one label, it may hold far less
+    often. So nothing is said of "such items", and the labels for which sets fell short are named.
+
+    Args:
+        card: The model's card.
+        coverage: What sets were made to hold, 0-1.
+        what: What the model answers for, in the plural.
+        held: What a set of a model of one label per item holds, in the singular.
+    """
+    promise = f"the {held} of {coverage:.0%} of all {what}"
+    if card.get("answer") != "one":
+        promise = f"on average {coverage:.0%} of the true labels of all {what}"
+    return f"A set made to hold {promise}{beside_a_set(card)}"
+
+
 def beside_a_set(card: Mapping[str, Any]) -> str:
-    """Return what stands behind the promise of a set, as " (measured: 91% of 1,002)"; "" where nothing does."""
-    kept = card.get("promises", {}).get("sets", {}).get("kept")
-    return f" (measured: {kept['value']:.0%} of {kept['n']:,})" if kept else ""
+    """Return what stands behind the promise of a set, as " (measured: 92% of 1,002; but Melanoma 81% of 111)".
+
+    Labels that sets held less often than promised, beyond chance, are named, the lowest first. "" where nothing is
+    known.
+    """
+    sets = card.get("promises", {}).get("sets")
+    if not sets:
+        return ""
+    names, kept = card.get("label_names", {}), sets["kept"]
+    low = sorted((row for row in sets["labels"] if row["high"] < sets["promised"]), key=lambda row: float(row["value"]))
+    each = [f"{names.get(row['label'], row['label'])} {row['value']:.0%} of {row['n']:,}" for row in low[:_LOW_SHOWN]]
+    more = f" and {len(low) - _LOW_SHOWN} more" if len(low) > _LOW_SHOWN else ""
+    but = f"; but {', '.join(each)}{more}" if each else ""
+    return f" (measured: {kept['value']:.0%} of {kept['n']:,}{but})"
 
 
 def _words(found: Mapping[str, Any]) -> str:

@@ -191,11 +191,8 @@ def _conformal(loaded: Loaded, answer: Prediction) -> None:
     if not answer.conformal or answer.coverage is None:
         return
     names = ", ".join(loaded.name_of(label) for label in answer.conformal)
-    if loaded.model.answer == "one":
-        words = f"This set holds the true label of {ui.share(answer.coverage)} of such texts"
-    else:
-        words = f"This set holds on average {ui.share(answer.coverage)} of a text's true labels"
-    st.caption(f"{words}{trust_figures.beside_a_set(loaded.card)}: **{ui.plain(names)}**.")
+    words = trust_figures.set_words(loaded.card, answer.coverage, "texts")
+    st.caption(f"{ui.plain(words)}: **{ui.plain(names)}**.")
 
 
 def _groups(answer: Prediction) -> None:

@@ -68,6 +68,64 @@ def test_checklists_have_every_item_once_and_name_their_gaps(trained: tuple[Work
     assert {line.number for line in bare if not line.gap}.isdisjoint({"3b", "8a", "12c", "22", "23a", "26"})
 
 
+TESTED = {"judged_on": "the test split, 90 rows that training never saw", "metrics": {"micro_f1": {"value": 0.5}}}
+
+
+def _answers(card: dict[str, object], **known: object) -> dict[str, checklists.Line]:
+    found = checklists.filled({"id": "m", "item": "image", **card}, **known)  # type: ignore[arg-type]
+    return {f"{name} {line.number}": line for name, lines in found.items() for line in lines}
+
+
+def test_a_checklist_says_sealed_only_of_a_sealed_test_split() -> None:
+    sealed = _answers(TESTED)
+    assert "scored the test split once" in sealed["TRIPOD+AI 12g"].answer
+    held = {**TESTED, "judged_on": "validation scores of 90 rows (the dataset has no test split)"}
+    open_ = _answers({**held, "calibration": {"method": "platt", "ece_before": 0.2, "ece_after": 0.1}})
+    for number in ("TRIPOD+AI 12g", "CLAIM 26"):
+        assert "saw these rows" in open_[number].answer and "test split once" not in open_[number].answer
+    assert "without the test split" not in " ".join(line.answer for line in open_.values())
+    assert _answers({})["CLAIM 26"].gap and _answers({})["TRIPOD+AI 15"].gap
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"base": "resnet18", "weights": "random"}, "From random weights (network resnet18)."),
+        ({"base": "resnet18", "weights": "imagenet"}, "From the weights of resnet18."),
+        ({"base": "resnet18", "weights": "random", "start_from": "run-1"}, "From the weights of the model run-1"),
+        ({"C": 1.0}, ""),
+    ],
+)
+def test_a_checklist_says_what_training_began_with(options: dict[str, object], words: str) -> None:
+    assert _answers({"options": options})["CLAIM 24"].answer.startswith(words)
+    assert _answers({"options": options})["CLAIM 24"].gap == (not words)
+
+
+def test_a_checklist_takes_no_loss_for_help_with_imbalance() -> None:
+    assert _answers({"family": "cascade", "options": {"loss": 0.2}})["TRIPOD+AI 13"].gap
+    told = _answers({"family": "linear", "options": {"loss": "svm", "class_weight": "half"}})["TRIPOD+AI 13"].answer
+    assert "class_weight=half" in told and "svm" not in told
+
+
+def test_a_checklist_claims_only_what_lies_beside_the_model() -> None:
+    bare, full = (
+        _answers(TESTED),
+        _answers(TESTED, answers_kept=True, heat="gradcam: it depends.", groups="By age: so."),
+    )
+    assert bare["CLAIM 37"].gap and "judged.npz" in full["CLAIM 37"].answer
+    assert bare["CLAIM 31"].gap and full["CLAIM 31"].answer == "gradcam: it depends."
+    half, whole = bare["TRIPOD+AI 23a"], full["TRIPOD+AI 23a"]
+    assert half.answer and half.shown.endswith("GAP: estimates for groups of patients.")
+    assert not whole.lacks and "By age: so." in whole.answer
+    assert "Only in part: 23a" in checklists.summary([half]) and "Only in part" not in checklists.summary([whole])
+
+
+def test_rows_torn_apart_are_not_called_disjoint() -> None:
+    for plan, words in (({"method": "stratified", "part_groups": True}, "several parts"), ({"method": "file"}, "file")):
+        [line] = [one for one in checklists.filled({"id": "m"}, {"split": plan})["TRIPOD+AI"] if one.number == "16"]
+        assert words in line.answer and "together" not in line.answer
+
+
 def test_the_bundle_holds_what_repeats_the_run(files: dict[str, bytes], trained: tuple[Workspace, str]) -> None:
     place, model = trained
     with zipfile.ZipFile(io.BytesIO(files["reproduce.zip"])) as bundle:

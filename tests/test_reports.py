@@ -89,8 +89,8 @@ def test_one_answer_says_everything() -> None:
         "Decided by the model: Neoplasms, Cardiovascular Diseases.",
         "0.912 (limit 0.40)",
         "To be read by a person",
-        "Sets like this one hold 90% of the right labels: Neoplasms, Cardiovascular Diseases.",
-        "Unlike the training data (stranger than 99% of it)",
+        "A set made to hold on average 90% of the true labels of all items: Neoplasms, Cardiovascular Diseases.",
+        "Unlike the training data (stranger than 99% of the items it was checked on)",
         "did not read the last 12% of the text",
         "Evidence for Neoplasms (occlusion; orange and underlined speaks against it).",
         "falls 0.25 more than without random words",
@@ -100,8 +100,15 @@ def test_one_answer_says_everything() -> None:
 
 
 def test_single_label_answers_have_no_limit_and_their_own_promise() -> None:
-    text = " ".join(pages(reports.predictions_pdf([told(1)], [item(1)], {**CARD, "answer": "one"})))
-    assert "In 90% of such items the right label is one of: Neoplasms, Cardiovascular Diseases." in text
+    rows = [{"label": "C04", "value": 0.55, "low": 0.38, "high": 0.7, "n": 33}]
+    rows += [{"label": "C14", "value": 0.95, "low": 0.9, "high": 0.98, "n": 200}]
+    sets = {"promised": 0.9, "kept": {"value": 0.92, "low": 0.9, "high": 0.94, "n": 1002}, "labels": rows}
+    card = {**CARD, "answer": "one", "promises": {"sets": {**sets, "mean_size": 1.2}}}
+    text = " ".join(pages(reports.predictions_pdf([told(1)], [item(1)], card)))
+    promise = "A set made to hold the true label of 90% of all items"
+    measured = "(measured: 92% of 1,002; but Neoplasms 55% of 33)"
+    assert f"{promise} {measured}: Neoplasms, Cardiovascular Diseases." in text
+    assert "such items" not in text
     assert "limit 0.40" not in text
     assert "none needs a person" in text
 
