@@ -19,7 +19,7 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.inter_rater import fleiss_kappa as reference_fleiss
 from statsmodels.stats.multitest import multipletests
 
-from medbench import agreement, comparing, comparing_tests, metrics
+from medbench import agreement, comparing, comparing_tests, metrics, resampling
 from medbench.comparing_judged import Answered
 
 TABLES = 200
@@ -107,7 +107,7 @@ def bootstrap_beside_scipy(rng: np.random.Generator) -> tuple[tuple[float, float
     model = simulated(rng, 200)
     columns = metrics.Columns(model.truth, model.probabilities, model.decided, "many")
     sums = columns.by_group(np.arange(200))
-    drawn = columns.read(sums(metrics.resample_weights(200, rng, 5_000)))["micro_f1"]
+    drawn = columns.read(sums(resampling.resample_weights(200, rng, 5_000)))["micro_f1"]
 
     def score(rows: np.ndarray) -> float:
         true, said = model.truth[rows], model.decided[rows]

@@ -15,6 +15,7 @@ from medbench import comparing_tests, comparing_verdict, metrics
 from medbench.comparing_judged import Answered, same_items
 from medbench.comparing_verdict import HIERARCHICAL, LOWER_IS_BETTER, Pair
 from medbench.hierarchy import Hierarchy
+from medbench.resampling import resample_weights
 
 N_BOOT = 1000
 N_PERM = 999
@@ -129,7 +130,7 @@ def compare(
     point = {name: np.concatenate([read(one)[name] for one in whole]) for name in read(whole[0])}
     drawn: list[dict[str, Floats]] = []
     for size in _sizes(n_boot):
-        weights = metrics.resample_weights(n_groups, rng, size)
+        weights = resample_weights(n_groups, rng, size)
         parts = [read(part(weights)) for part in sums]
         drawn.append({name: np.stack([part[name] for part in parts]) for name in point})
     nothing = np.zeros((len(models), 0))

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from medbench import metrics
 from medbench.comparing_judged import Answered, JudgedItems
-from medbench.comparing_tests import net_benefit, percentile_interval
+from medbench.comparing_tests import net_benefit
 from medbench.comparing_verdict import LOWER_IS_BETTER
 from medbench.records import Metric
+from medbench.resampling import interval
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -21,7 +22,7 @@ POINTS = 400
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
 BANDS = ((0, 9, "under 10"), (10, 49, "10 to 49"), (50, 199, "50 to 199"), (200, 999, "200 to 999"))
 _OFTEN = "1,000 and more"
-N_BOOT = 200
+N_BOOT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +177,9 @@ def subgroup_metric(
     n_groups = int(group.max()) + 1
     sums = columns.by_group(group)
     value = float(columns.read(sums(np.ones((1, n_groups))))[metric][0])
-    if n_groups < 2:
-        return Metric(metric, value, n=len(rows))
-    drawn = columns.read(sums(metrics.resample_weights(n_groups, rng, N_BOOT)))[metric]
-    return Metric(metric, value, *percentile_interval(drawn), len(rows))
+    drawn = metrics.resampled(sums, n_groups, columns, rng, N_BOOT)[metric]
+    low, high = interval(drawn) or (None, None)
+    return Metric(metric, value, low, high, len(rows))
 
 
 # --- quality against cost --------------------------------------------------------------------------------------

@@ -18,22 +18,6 @@ Flags = npt.NDArray[np.bool_]
 _Z95 = 1.959963984540054
 
 
-# --- one share -------------------------------------------------------------------------------------------------
-
-
-def wilson(hits: float, n: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a share (Wilson 1927): it stays inside 0-1 and holds for few items.
-
-    Args:
-        hits: How many of the items; a sum of shares will do, and gets a wide interval.
-        n: Items, at least 1.
-    """
-    found, squared = hits / n, _Z95**2
-    middle = (found + squared / (2 * n)) / (1 + squared / n)
-    half = _Z95 * math.sqrt(found * (1 - found) / n + squared / (4 * n * n)) / (1 + squared / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 # --- McNemar ---------------------------------------------------------------------------------------------------
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from medbench import aliases, gathering, history, job_history, predicting
 from medbench.aliases import Job
-from medbench.comparing_tests import mcnemar, wilson
+from medbench.comparing_tests import mcnemar
 from medbench.job_history import Asked
+from medbench.proportions import wilson
 from medbench.records import Item, Prediction
 from medbench.workspace import Workspace
 

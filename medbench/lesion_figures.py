@@ -2,8 +2,9 @@
 
 Conventions: truth and decided are (n, L) bool, prob is (n, L) float with rows that sum to 1; a label is decided by
 the largest probability, as the ISIC 2018 challenge scores its third task. Balanced accuracy is that task's measure, the
-mean sensitivity of the classes that occur (Codella et al. 2019). Intervals are those of `metrics`: 95 %, bootstrap over
-groups.
+mean sensitivity of the classes that occur (Codella et al. 2019). Intervals are 95 %: of plain shares (sensitivity,
+specificity, precision) Wilson's with the effective number of items where these come in groups (`proportions`), of all
+else the bootstrap over groups (`metrics`), which a class must have `binary_figures.FEWEST` groups for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench import metrics
+from medbench.binary_figures import N_BOOT, Binary, binary
 from medbench.records import Metric, Truth
 
 Floats = npt.NDArray[np.float64]
@@ -23,37 +25,8 @@ Probabilities = npt.NDArray[np.floating[Any]]
 Flags = npt.NDArray[np.bool_]
 UNKNOWN = "unknown"
 MELANOMA = "mel"
-N_BOOT = 1000
 AGE_FROM = (0, 30, 45, 60, 75)
 """Years at which the age bands begin."""
-
-
-@dataclass(frozen=True, slots=True)
-class Binary:
-    """One question with yes and no: a class against the rest, or malignant against benign.
-
-    Attributes:
-        name: The class.
-        n: All items.
-        positives: Items of the class.
-        sensitivity: Share of the class that was found; None without an item of the class.
-        specificity: Share of the rest that was left alone; None without a rest.
-        precision: Share of those decided for that are of the class (positive predictive value at the data's own
-            prevalence); None when nothing was decided for.
-        f1: Harmonic mean of sensitivity and precision; None where neither is defined.
-        auc: Area under the ROC curve; None without both kinds of items.
-        average_precision: Area under the precision-recall curve; None without an item of the class.
-    """
-
-    name: str
-    n: int
-    positives: int
-    sensitivity: Metric | None
-    specificity: Metric | None
-    precision: Metric | None
-    f1: Metric | None
-    auc: Metric | None
-    average_precision: Metric | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,54 +113,6 @@ def malignant_scores(prob: Probabilities, labels: Sequence[str], malignant: Coll
     columns = [at for at, label in enumerate(labels) if label in malignant]
     total: Floats = prob[:, columns].sum(axis=1, dtype=np.float64)
     return np.minimum(total, 1.0)
-
-
-def binary(
-    name: str,
-    truth: Flags,
-    scores: Probabilities,
-    decided: Flags,
-    *,
-    groups: Sequence[str] | None = None,
-    rng: np.random.Generator,
-    n_boot: int = N_BOOT,
-) -> Binary:
-    """Return the figures of one yes-or-no question.
-
-    Args:
-        name: The class.
-        truth: (n,) bool.
-        scores: (n,) probabilities of yes.
-        decided: (n,) bool.
-        groups: n keys of what is resampled together; None resamples items.
-        rng: Draws the resamples.
-        n_boot: Resamples; 0 for no intervals.
-    """
-    drawn: dict[str, Any] = {"answer": "many", "groups": groups, "rng": rng, "n_boot": n_boot}
-    column = np.asarray(scores, dtype=np.float64)[:, None]
-    # With one column, the micro figures are those of the yes; turned round, recall is the specificity.
-    yes = metrics.evaluate(truth[:, None], column, decided[:, None], **drawn)
-    no = metrics.evaluate(~truth[:, None], 1 - column, ~decided[:, None], **drawn)
-    n, positives = len(truth), int(truth.sum())
-    both = 0 < positives < n
-
-    def told(values: Mapping[str, Metric], key: str, called: str, defined: bool) -> Metric | None:
-        if not defined:
-            return None
-        metric = values[key]
-        return Metric(called, metric.value, metric.low, metric.high, n)
-
-    return Binary(
-        name,
-        n,
-        positives,
-        told(yes, "micro_recall", "sensitivity", positives > 0),
-        told(no, "micro_recall", "specificity", positives < n),
-        told(yes, "micro_precision", "precision", bool(decided.any())),
-        told(yes, "micro_f1", "f1", positives > 0 or bool(decided.any())),
-        told(yes, "auc", "auc", both),
-        told(yes, "average_precision", "average_precision", positives > 0),
-    )
 
 
 # --- curves and operating points -------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from medbench.records import SPLITS, Scores, Truth, part_image
 from medbench.tasks.lesion import MALIGNANT
 from medbench.workspace import Workspace, read_json, undamaged
 
-N_BOOT = 200
 TONE = "skin tone"
 
 
@@ -65,7 +64,6 @@ class JudgedLesions:
             decided=self.decided,
             groups=self.groups or None,
             rng=rng,
-            n_boot=N_BOOT,
         )
 
     def subgroups(self, seed: int = 0) -> list[Subgroup]:
@@ -80,7 +78,6 @@ class JudgedLesions:
             decided=self.decided,
             groups=self.groups or None,
             rng=rng,
-            n_boot=N_BOOT,
         )
 
     def question(self, label: str) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:

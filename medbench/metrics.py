@@ -5,9 +5,9 @@ Conventions, the same everywhere:
     - A ratio with nothing below it is 0. Labels that are neither true nor decided anywhere are left out of macro-F1,
       labels never true are left out of macro recall, labels never decided count 0 in macro precision if they are true.
     - ROC curves need true and false items, precision-recall curves true ones: other labels are left out.
-    - Intervals are 95 % percentile bootstrap intervals (Efron 1979) over groups: 1,000 resamples, 200 for the two
-      families that need sorting (AUC, average precision), none for those on very large tables. The interval of the
-      calibration error is moved back by the bootstrap's own bias.
+    - Intervals are 95 % percentile bootstrap intervals (Efron 1979) over groups: 1,000 resamples, fewer (down to 200)
+      for AUC and average precision on large tables, none on very large ones. A resample in which a figure is not
+      defined is left out. The interval of the calibration error is moved back by the bootstrap's own bias.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medbench import areas
 from medbench.calibration import BINS, EPSILON, bin_of, calibration_pairs, expected_calibration_error
 from medbench.hierarchy import Hierarchy
 from medbench.records import AnswerKind, Metric, Truth
-from medbench.slices import SLICE_CELLS, area_over_pairs, label_ranking_precision, slices_of, sums_before
+from medbench.resampling import interval, mean_of, ratio, resample_weights
+from medbench.slices import label_ranking_precision, slices_of
 
 Floats = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.floating[Any]]
 Sums = Callable[[Floats], Floats]
 Read = Callable[[Floats], dict[str, Floats]]
 AT = (1, 3, 5, 10)
-RANKED_BOOT = 200
-# Cells (resamples x items x labels) that the sorted metrics may touch: about three seconds.
-_RANKED_CELLS = 2e8
 _CHUNK = 100
 
 
@@ -71,22 +70,23 @@ def evaluate(
     once = np.ones((1, int(group.max()) + 1))
     sums = columns.by_group(group)
     point = columns.read(sums(once))
-    spread = _resampled(sums, once.shape[1], columns.read, rng, n_boot)
-    ranked_point, ranked_spread = _ranked(truth, prob, group, rng, n_boot)
+    spread = resampled(sums, once.shape[1], columns, rng, n_boot)
+    ranked_point, ranked_spread = areas.ranked(truth, prob, group, rng, n_boot)
     point.update(ranked_point)
     spread.update(ranked_spread)
     return {name: _metric(name, float(value[0]), spread.get(name), n_items) for name, value in point.items()}
 
 
 def _metric(name: str, value: float, spread: Floats | None, n_items: int) -> Metric:
-    if spread is None or not len(spread):
+    ends = interval(spread) if spread is not None else None
+    if ends is None or spread is None:
         return Metric(name, value, n=n_items)
-    low, high = np.quantile(spread, [0.025, 0.975])
+    low, high = ends
     if name == "ece":
         # Resampling adds noise to every bin, so resampled ECEs lie above the one they are drawn around: move them back.
         moved = float(spread.mean()) - value
         low, high = min(max(low - moved, 0.0), value), max(high - moved, value)
-    return Metric(name, value, float(low), float(high), n_items)
+    return Metric(name, value, low, high, n_items)
 
 
 class Columns:
@@ -156,65 +156,51 @@ class Columns:
         gaps = np.bincount(cell.ravel(), weights=(claimed - true).ravel(), minlength=len(truth) * BINS)
         return gaps.reshape(len(truth), BINS) / claimed.shape[1]
 
-    def read(self, sums: Floats) -> dict[str, Floats]:
-        """Return each metric, (B,), from (B, columns) sums."""
+    def read(self, sums: Floats, nothing: float = 0.0) -> dict[str, Floats]:
+        """Return each metric, (B,), from (B, columns) sums; `nothing` where there is nothing below a ratio."""
         n, begin = self.n_labels, 3 * self.n_labels + (0 if self.tree is None else 3)
         tp, fp, fn = sums[:, :n], sums[:, n : 2 * n], sums[:, 2 * n : 3 * n]
         items, gaps = sums[:, begin:-BINS], sums[:, -BINS:]
         total, labelled = items[:, 0], items[:, 1]
         tn = total[:, None] - tp - fp - fn
         all_tp, all_fp, all_fn = tp.sum(axis=1), fp.sum(axis=1), fn.sum(axis=1)
-        recall, seen = _ratio(tp, tp + fn), tp + fn > 0
-        specificity = _ratio(tn, tn + fp)
-        wrong = _ratio(all_fp + all_fn, total * n)
-        exact = _ratio(items[:, 2], total)
+        recall, seen = ratio(tp, tp + fn), tp + fn > 0
+        specificity = ratio(tn, tn + fp)
+        wrong = ratio(all_fp + all_fn, total * n)
+        exact = ratio(items[:, 2], total)
         one = self.answer == "one"
         read = {
-            "micro_f1": _ratio(2 * all_tp, 2 * all_tp + all_fp + all_fn),
-            "macro_f1": _mean(_ratio(2 * tp, 2 * tp + fp + fn), tp + fp + fn > 0),
-            "micro_precision": _ratio(all_tp, all_tp + all_fp),
-            "micro_recall": _ratio(all_tp, all_tp + all_fn),
-            "macro_precision": _mean(_ratio(tp, tp + fp), tp + fp + fn > 0),
-            "macro_recall": _mean(recall, seen),
-            "balanced_accuracy": _mean(recall, seen)
+            "micro_f1": ratio(2 * all_tp, 2 * all_tp + all_fp + all_fn, nothing),
+            "macro_f1": mean_of(ratio(2 * tp, 2 * tp + fp + fn), tp + fp + fn > 0, nothing),
+            "micro_precision": ratio(all_tp, all_tp + all_fp, nothing),
+            "micro_recall": ratio(all_tp, all_tp + all_fn, nothing),
+            "macro_precision": mean_of(ratio(tp, tp + fp), tp + fp + fn > 0, nothing),
+            "macro_recall": mean_of(recall, seen, nothing),
+            "balanced_accuracy": mean_of(recall, seen, nothing)
             if one
-            else _mean((recall + specificity) / 2, seen & (tn + fp > 0)),
+            else mean_of((recall + specificity) / 2, seen & (tn + fp > 0), nothing),
             "accuracy": exact if one else 1 - wrong,
             "exact_match": exact,
             "hamming_loss": wrong,
-            "map": _ratio(items[:, 5], labelled),
+            "map": ratio(items[:, 5], labelled, nothing),
         }
         for at, k in enumerate(self.at):
-            read[f"p_at_{k}"] = _ratio(items[:, 6 + at], total)
-            read[f"r_at_{k}"] = _ratio(items[:, 6 + len(self.at) + at], labelled)
-        read["ece"] = _ratio(np.abs(gaps).sum(axis=1), total)
-        read["brier"] = _ratio(items[:, 3], total)
-        read["log_loss"] = _ratio(items[:, 4], total)
+            read[f"p_at_{k}"] = ratio(items[:, 6 + at], total)
+            read[f"r_at_{k}"] = ratio(items[:, 6 + len(self.at) + at], labelled, nothing)
+        read["ece"] = ratio(np.abs(gaps).sum(axis=1), total)
+        read["brier"] = ratio(items[:, 3], total)
+        read["log_loss"] = ratio(items[:, 4], total)
         if self.tree is not None:
             both, true, said = sums[:, 3 * n], sums[:, 3 * n + 1], sums[:, 3 * n + 2]
-            read["h_f1"] = _ratio(2 * both, true + said)
-            read |= {"h_precision": _ratio(both, said), "h_recall": _ratio(both, true)}
+            read["h_f1"] = ratio(2 * both, true + said, nothing)
+            read |= {"h_precision": ratio(both, said, nothing), "h_recall": ratio(both, true, nothing)}
         return read
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
-    return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
-
-
-def _mean(values: Floats, kept: npt.NDArray[np.bool_]) -> Floats:
-    return _ratio(np.where(kept, values, 0).sum(axis=1), kept.sum(axis=1).astype(np.float64))
-
-
-def resample_weights(n_groups: int, rng: np.random.Generator, n_boot: int) -> Floats:
-    """Return (n_boot, n_groups) float64: how often each resample drew each group."""
-    draws = rng.integers(0, n_groups, (n_boot, n_groups))
-    draws += np.arange(n_boot)[:, None] * n_groups
-    return np.bincount(draws.ravel(), minlength=n_boot * n_groups).reshape(n_boot, n_groups).astype(np.float64)
-
-
-def _resampled(sums: Sums, n_groups: int, read: Read, rng: np.random.Generator, n_boot: int) -> dict[str, Floats]:
+def resampled(sums: Sums, n_groups: int, columns: Columns, rng: np.random.Generator, n_boot: int) -> dict[str, Floats]:
+    """Return each metric of `columns` in `n_boot` resamples of the groups, (n_boot,), NaN where it is not defined."""
     sizes = [min(_CHUNK, n_boot - begin) for begin in range(0, n_boot, _CHUNK)]
-    parts = [read(sums(resample_weights(n_groups, rng, size))) for size in sizes]
+    parts = [columns.read(sums(resample_weights(n_groups, rng, size)), nothing=np.nan) for size in sizes]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
@@ -231,93 +217,6 @@ def _hits_at(truth: Truth, prob: Floats, at: Sequence[int]) -> npt.NDArray[np.in
     return np.asarray(hits[:, [k - 1 for k in at]], dtype=np.int64)
 
 
-def _ranked(
-    truth: Truth, prob: Probabilities, group: npt.NDArray[np.int64], rng: np.random.Generator, n_boot: int
-) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Return the point values and resamples of the metrics that need items sorted by score."""
-    once = np.ones((1, int(group.max()) + 1))
-    point = _ranked_with(truth, prob, group, once)
-    resamples = int(min(n_boot, RANKED_BOOT, _RANKED_CELLS / truth.size))
-    if resamples < 50:
-        return point, {}
-    drawn = [resample_weights(once.shape[1], rng, size) for size in _parts(resamples, truth.size)]
-    return point, _ranked_with(truth, prob, group, np.concatenate(drawn))
-
-
-def _parts(resamples: int, cells: int) -> list[int]:
-    size = int(max(1, min(resamples, 2e7 / cells)))
-    return [min(size, resamples - begin) for begin in range(0, resamples, size)]
-
-
-def _ranked_with(truth: Truth, prob: Probabilities, group: npt.NDArray[np.int64], weights: Floats) -> dict[str, Floats]:
-    aucs, precisions = [], []
-    for label in np.flatnonzero(truth.any(axis=0)):
-        auc, precision = _curve_areas(truth[:, label], prob[:, label], group, weights)
-        aucs.append(auc)
-        precisions.append(precision)
-    if truth.size > SLICE_CELLS:  # too large for resamples: `weights` is the sample itself
-        micro = np.array([area_over_pairs(truth, prob)])
-    else:
-        micro, _ = _curve_areas(truth.T.ravel(), prob.T.ravel(), np.tile(group, truth.shape[1]), weights)
-    return {
-        "auc": _mean_over_labels(aucs, len(weights)),
-        "auc_micro": np.nan_to_num(micro),
-        "average_precision": _mean_over_labels(precisions, len(weights)),
-    }
-
-
-def _mean_over_labels(values: list[Floats], n_boot: int) -> Floats:
-    if not values:
-        return np.zeros(n_boot)
-    table = np.stack(values, axis=1)
-    return _mean(np.nan_to_num(table), ~np.isnan(table))
-
-
-def _curve_areas(
-    truth: npt.NDArray[np.bool_], prob: Probabilities, group: npt.NDArray[np.int64], weights: Floats
-) -> tuple[Floats, Floats]:
-    """Return (AUC-ROC, average precision), each (B,), NaN where a resample lacks what the curve needs.
-
-    AUC is the chance that a true item outranks a false one, ties half (Hanley & McNeil 1982), from weighted ranks.
-    Average precision is the sum of precision times the step in recall over distinct scores. Both are sums over the
-    true items alone, which are few.
-
-    Args:
-        truth: (n,) bool.
-        prob: (n,) scores.
-        group: (n,) group of each item.
-        weights: (B, n_groups) how often each resample holds each group.
-    """
-    order = np.argsort(-prob, kind="stable")  # once for all resamples, which are then taken a few at a time
-    ends = np.cumsum(_parts(len(weights), len(prob)))[:-1]
-    parts = [_areas(truth[order], prob[order], group[order], part) for part in np.split(weights, ends)]
-    return np.concatenate([auc for auc, _ in parts]), np.concatenate([area for _, area in parts])
-
-
-def _areas(
-    true_at: npt.NDArray[np.bool_], ranked: Probabilities, group: npt.NDArray[np.int64], weights: Floats
-) -> tuple[Floats, Floats]:
-    hits = np.flatnonzero(true_at)
-    # For every true item: where its tie begins and ends, among all items and among the true ones.
-    begin = np.searchsorted(-ranked, -ranked[hits], side="left")
-    end = np.searchsorted(-ranked, -ranked[hits], side="right")
-    above = weights.take(group, axis=1)
-    mine = above.take(hits, axis=1)
-    np.cumsum(above, axis=1, out=above)
-    true = np.cumsum(mine, axis=1)
-    all_end, all_begin = above.take(end - 1, axis=1), sums_before(above, begin)
-    true_end = true.take(np.searchsorted(hits, end) - 1, axis=1)
-    true_begin = sums_before(true, np.searchsorted(hits, begin))
-    false_end, false_begin = all_end - true_end, all_begin - true_begin
-    n_true = true[:, -1] if len(hits) else np.zeros(len(weights))
-    n_false = above[:, -1] - n_true
-    won = (mine * (n_false[:, None] - 0.5 * (false_end + false_begin))).sum(axis=1)
-    area = (mine * _ratio(true_end, all_end)).sum(axis=1)
-    nothing = np.full(len(weights), np.nan)
-    auc = np.divide(won, n_true * n_false, out=nothing.copy(), where=n_true * n_false > 0)
-    return auc, np.divide(area, n_true, out=nothing, where=n_true > 0)
-
-
 def per_label(truth: Truth, prob: Probabilities, decided: Truth, labels: Sequence[str]) -> list[dict[str, Any]]:
     """Return one row per label: label, n (true items), decided, precision, recall, specificity, f1, auc, ap, ece.
 
@@ -330,7 +229,9 @@ def per_label(truth: Truth, prob: Probabilities, decided: Truth, labels: Sequenc
         tp, fp, fn = (int(count.sum()) for count in (true & said, ~true & said, true & ~said))
         tn = len(truth) - tp - fp - fn
         auc, area = (
-            _curve_areas(true, prob[:, at], np.arange(len(truth)), once) if len(truth) else (np.array([np.nan]),) * 2
+            areas.curve_areas(true, prob[:, at], np.arange(len(truth)), once)
+            if len(truth)
+            else (np.array([np.nan]),) * 2
         )
         pairs = np.asarray(prob[:, at : at + 1], dtype=np.float64)
         rows.append(
@@ -379,13 +280,13 @@ def reliability_curve(
 def roc_curve(truth: npt.NDArray[np.bool_], prob: Probabilities) -> tuple[Floats, Floats, Floats]:
     """Return (false-positive rate, sensitivity, threshold) of one label, from (0, 0) to (1, 1)."""
     true, false, thresholds = _steps_down(truth, prob)
-    return _ratio(false, false[-1:]), _ratio(true, true[-1:]), thresholds
+    return ratio(false, false[-1:]), ratio(true, true[-1:]), thresholds
 
 
 def precision_recall_curve(truth: npt.NDArray[np.bool_], prob: Probabilities) -> tuple[Floats, Floats, Floats]:
     """Return (recall, precision, threshold) of one label, one point per distinct score, highest first."""
     true, false, thresholds = (array[1:] for array in _steps_down(truth, prob))
-    return _ratio(true, true[-1:]), _ratio(true, true + false), thresholds
+    return ratio(true, true[-1:]), ratio(true, true + false), thresholds
 
 
 def _steps_down(truth: npt.NDArray[np.bool_], prob: Probabilities) -> tuple[Floats, Floats, Floats]:

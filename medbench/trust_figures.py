@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench.calibrators import NAMES
-from medbench.comparing_tests import wilson
+from medbench.proportions import wilson
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.trust import Trust
 

@@ -53,7 +53,9 @@ def test_hand_worked_table(rng: np.random.Generator) -> None:
     assert melanoma.f1.value == pytest.approx(4 / 7)
     # Of 21 pairs, .8 and .6 win all 14; .3 wins against .2 .1 .1 .2 and loses against .5 .4 .5.
     assert melanoma.auc.value == pytest.approx(18 / 21)
-    assert melanoma.auc.low is not None and melanoma.auc.low <= melanoma.auc.value <= melanoma.auc.high
+    # Each figure names what it rests on; three melanomas are too few to show how far an area would move.
+    assert (melanoma.sensitivity.n, melanoma.specificity.n, melanoma.precision.n, melanoma.auc.n) == (3, 7, 4, 10)
+    assert melanoma.auc.low is None and found.classes[2].auc.low <= 1 == found.classes[2].auc.high
     assert found.malignant is not None
     assert found.malignant.sensitivity.value == pytest.approx(2 / 3)
     assert found.malignant.auc.value == pytest.approx(18 / 21)
@@ -88,6 +90,28 @@ def test_what_is_not_defined_is_said_so(rng: np.random.Generator) -> None:
     assert none.specificity is not None and none.specificity.value == 1.0
     all_benign = figures(PROB, TRUTH, LABELS, malignant={"bcc"}, rng=rng, n_boot=0)
     assert all_benign.malignant is None
+
+
+def test_a_rare_class_has_honest_intervals(rng: np.random.Generator) -> None:
+    truth, scores = np.zeros(200, bool), rng.random(200) * 0.9
+    truth[:2], scores[:2] = True, 0.95
+    two = binary("df", truth, scores, scores > 0.92, rng=rng)
+    assert two.sensitivity.value == 1.0 and two.sensitivity.high == 1.0
+    # Wilson (1927) for 2 of 2: 2 / (2 + 1.96²); resamples without either do not count as nothing found.
+    assert two.sensitivity.low == pytest.approx(2 / (2 + 1.959964**2), abs=1e-6)
+    assert two.auc.value == 1.0 and two.auc.low is None
+    truth[:6], scores[:6] = True, np.linspace(0.5, 0.95, 6)
+    six = binary("df", truth, scores, scores > 0.92, rng=rng)
+    assert six.auc.low is not None and 0.3 < six.auc.low < six.auc.value < 1
+    assert six.f1.low is not None and six.f1.low < six.f1.value < six.f1.high
+
+
+def test_pictures_of_one_lesion_count_as_one_where_all_are_found(rng: np.random.Generator) -> None:
+    truth, lesions = np.repeat([True, False], 60), [str(at // 3) for at in range(120)]
+    alone = binary("mel", truth, truth * 0.9, truth, rng=rng, n_boot=50)
+    grouped = binary("mel", truth, truth * 0.9, truth, groups=lesions, rng=rng, n_boot=50)
+    assert alone.sensitivity.low == pytest.approx(60 / (60 + 1.959964**2), abs=1e-6)
+    assert grouped.sensitivity.low == pytest.approx(20 / (20 + 1.959964**2), abs=1e-6)
 
 
 def test_sensitivity_at_a_specificity() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as peer
 
-from medbench import metrics
+from medbench import areas, metrics
 from medbench.calibration import expected_calibration_error
 
 # Three labels, four items.        a  b  c      a  b  c
@@ -186,8 +186,8 @@ def test_sorted_metrics_by_hand_with_weights():
     truth, prob, _ = random_table(np.random.default_rng(3), 40)
     rng = np.random.default_rng(5)
     weights = rng.integers(0, 3, (6, 40)).astype(float)
-    areas, precisions = metrics._curve_areas(truth[:, 0], prob[:, 0], np.arange(40), weights)
-    for weight, area, precision in zip(weights, areas, precisions, strict=True):
+    found, precisions = areas.curve_areas(truth[:, 0], prob[:, 0], np.arange(40), weights)
+    for weight, area, precision in zip(weights, found, precisions, strict=True):
         assert area == pytest.approx(peer.roc_auc_score(truth[:, 0], prob[:, 0], sample_weight=weight))
         expected = peer.average_precision_score(truth[:, 0], prob[:, 0], sample_weight=weight)
         assert precision == pytest.approx(expected)
@@ -226,3 +226,20 @@ def test_a_large_table_is_fast():
     found = metrics.evaluate(*table, answer="many", rng=rng)
     assert time.process_time() - begin < 6  # about half a second on an idle core
     assert found["auc"].low is not None
+
+
+def test_a_resample_without_what_a_figure_needs_is_left_out():
+    truth, prob = np.zeros((60, 2), bool), np.full((60, 2), 0.1)
+    truth[:2, 0] = True
+    prob[:2, 0], prob[2:5, 0] = (0.9, 0.6), 0.7
+    found = metrics.evaluate(truth, prob, prob > 0.5, answer="many", rng=np.random.default_rng(0))
+    assert found["auc"].value == pytest.approx(1 - (3 / 58) / 2)
+    # About one resample in seven holds neither of the two: counted as 0 they would pull the lower end there.
+    assert found["auc"].low > 0.8 and found["micro_precision"].low >= 0
+    assert found["micro_recall"].value == 1 and found["micro_recall"].low is None
+
+
+def test_no_interval_where_every_resample_says_the_same():
+    truth = np.eye(3, dtype=bool)[np.arange(30) % 3]
+    found = metrics.evaluate(truth, truth * 1.0, truth, answer="one", rng=np.random.default_rng(0))
+    assert (found["accuracy"].value, found["accuracy"].low, found["accuracy"].high) == (1, None, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medbench import calibration, calibrators, code_metrics, metrics, slices, thresholds, trust
+from medbench import areas, calibration, calibrators, code_metrics, metrics, slices, thresholds, trust
 from medbench.slices import area_over_pairs, slices_of
 
 
@@ -57,7 +57,7 @@ def test_large_tables_are_judged_as_small_ones_are(
 
     whole = judged()
     monkeypatch.setattr(slices, "SLICE_CELLS", 1_000)
-    monkeypatch.setattr(metrics, "SLICE_CELLS", 1_000)
+    monkeypatch.setattr(areas, "SLICE_CELLS", 1_000)
     assert judged() == pytest.approx(whole, abs=1e-9)
 
 
