@@ -59,12 +59,15 @@ def _add_lesions(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -
         age: Annotated[str, Form(description="Age of the patient, years.")] = "",
         sex: Annotated[str, Form(description="male or female.")] = "",
         site: Annotated[str, Form(description="Where on the body, e.g. back.")] = "",
-        heat: Annotated[bool, Query(description="Also the heat map of the decided label, and its trust.")] = False,
+        heat: Annotated[bool, Query(description="Also the heat map of a label, and its trust.")] = False,
+        label: Annotated[str, Query(description="Whose heat map; the decided label when left out.")] = "",
+        method: Annotated[str, Query(description="How, e.g. grad-cam++; the model's first when left out.")] = "",
     ) -> Response:
         """The same record for each picture as in the app; a picture that cannot be read has a problem."""
         sent = [(file.filename or "picture", file.file) for file in files]
         facts = {"age": age, "sex": sex, "site": site}
-        answer: Response = await work(partial(api_lesion.answered, workspace, model, sent, facts, heat))
+        asked = api_lesion.AskedHeat(label, method) if heat else None
+        answer: Response = await work(partial(api_lesion.answered, workspace, model, sent, facts, asked))
         return answer
 
 

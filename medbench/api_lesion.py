@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, BinaryIO
 
 from medbench import heat_check, lesion_history, predicting
@@ -21,12 +21,25 @@ PICTURES_LIMIT = 200
 HEAT_LIMIT = 10  # pictures; a map with its trust costs some sixty answers
 
 
+@dataclass(frozen=True, slots=True)
+class AskedHeat:
+    """Which heat map is asked for.
+
+    Attributes:
+        label: Of what; the decided label when empty.
+        method: How; the model's first method when empty.
+    """
+
+    label: str = ""
+    method: str = ""
+
+
 def answered(
     workspace: Workspace,
     model_id: str,
     files: Sequence[tuple[str, BinaryIO]],
     facts: Mapping[str, str],
-    heat: bool = False,
+    heat: AskedHeat | None = None,
 ) -> dict[str, Any]:
     """Return {"model", "predictions", "refused"} for uploaded pictures; the answers are kept, the pictures are not.
 
@@ -35,10 +48,11 @@ def answered(
         model_id: A model that reads pictures.
         files: (name, bytes) of pictures, zips of them, and a metadata table.
         facts: Age, sex and site for pictures of which no table tells them.
-        heat: Also give the heat map of the decided label, and how far it can be trusted.
+        heat: Also give this heat map, and how far it can be trusted.
 
     Raises:
-        MedbenchError: The model is none for pictures, or nothing that was sent is a picture.
+        MedbenchError: The model is none for pictures or does not know the label or method, or nothing that was sent
+            is a picture.
         RefusedError: Too many pictures, or none of them can be read.
     """
     loaded = predicting.load_for(workspace, model_id, "image")
@@ -68,11 +82,11 @@ def _unreadable(picture: Picture) -> RefusedError:
     return RefusedError(422, "a picture that can be read", repr(picture.name), "Send a JPEG or PNG.")
 
 
-def _told(loaded: Loaded, picture: Picture, reading: LesionReading, heat: bool) -> dict[str, Any]:
+def _told(loaded: Loaded, picture: Picture, reading: LesionReading, heat: AskedHeat | None) -> dict[str, Any]:
     record = reading.as_json()
     if heat and not reading.prediction.problem:
-        label = reading.prediction.labels[0].label
-        explanation = show_heat(loaded, picture.item, label)
+        label = heat.label or reading.prediction.labels[0].label
+        explanation = show_heat(loaded, picture.item, label, heat.method)
         drawn = heat_of(explanation)
         trust = asdict(judge_heat(loaded, picture.item, label, drawn))
         check = heat_check.told(loaded, explanation.method)

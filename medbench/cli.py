@@ -17,9 +17,10 @@ from medbench.cli_codes import codes_app
 from medbench.cli_compare import compare
 from medbench.cli_explain import explain
 from medbench.cli_hierarchy import hierarchy
+from medbench.cli_lesion import lesion_lines
 from medbench.cli_report import report
 from medbench.cli_review import review_app
-from medbench.cli_runs import Column, Json, follow, give, note, picked, runs_app, told
+from medbench.cli_runs import Column, Json, follow, give, interval, note, picked, runs_app, told
 from medbench.cli_trust import strangers
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
@@ -295,8 +296,8 @@ def evaluate(
     lines = [f"{found.judged:,} rows of {found.file} judged with {found.model}"]
     # Of a diagnosis what is asked of it; the ranking figures of texts with several labels say nothing there.
     shown = get_task("lesion").metrics if pictures else tuple(found.metrics)
-    lines += [f"{name:18} {_interval(found.metrics[name])}" for name in shown if name in found.metrics]
-    lines += _code_lines(getattr(found, "codes", None))
+    lines += [f"{name:18} {interval(found.metrics[name])}" for name in shown if name in found.metrics]
+    lines += _code_lines(found.codes) + lesion_lines(found.lesion)
     give(found.as_json(), as_json, lambda: "\n".join([*lines, *found.notes]))
 
 
@@ -309,11 +310,6 @@ def _code_lines(codes: dict[str, Any] | None) -> list[str]:
         lines.append(f"{words}, all codes of the file, {codes['unknown']:,} of them unknown to the model:")
         lines += [f"{name:18} {figure['value']:.4f}" for name, figure in codes[part].items()]
     return lines
-
-
-def _interval(metric: Any) -> str:
-    low, high = metric.low, metric.high
-    return f"{metric.value:.4f}" + (f"  ({low:.4f} to {high:.4f})" if low is not None else "")
 
 
 @app.command()

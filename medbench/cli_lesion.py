@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from medbench.cli_runs import interval
 from medbench.errors import MedbenchError
+from medbench.records import Metric
 from medbench.workspace import Workspace
 
 OPACITY = 0.45
@@ -83,3 +85,16 @@ def _write(out: Path, picture: Any, told: Any, sentences: list[str]) -> None:
     lines = [title, *(line for sentence in sentences for line in textwrap.wrap(sentence, 120)), NOTICE]
     sheet = lesion_overlay.sheet(open_picture(picture.path, picture.name), told.heat, OPACITY, lines)
     out.write_bytes(lesion_overlay.png_bytes(sheet))
+
+
+def lesion_lines(lesion: dict[str, Any] | None) -> list[str]:
+    """Return sensitivity and specificity of malignant against benign and of every class, with their intervals."""
+    if not lesion:
+        return []
+    entries = [*([lesion["malignant"]] if lesion["malignant"] else []), *lesion["classes"]]
+    lines = [f"{'':18} {'pictures':>8}  {'sensitivity':26}specificity"]
+    for entry in entries:
+        shares = (Metric(**entry[name]) if entry[name] else None for name in ("sensitivity", "specificity"))
+        told = [interval(share) if share else "–" for share in shares]
+        lines.append(f"{entry['name']:18} {entry['positives']:>8}  {told[0]:26}{told[1]}")
+    return lines

@@ -191,3 +191,9 @@ def runs_folds(
         if answers is not None:
             fold_figures.answers(workspace.model(str(card["id"])), card["labels"]).to_csv(answers, index=False)
     give(card["folds"], as_json, lambda: f"{table.to_string(index=False)}\n{fold_figures.sentence(card)}")
+
+
+def interval(metric: Any) -> str:
+    """Return a `Metric` as "0.6870  (0.6700 to 0.7000)"."""
+    low, high = metric.low, metric.high
+    return f"{metric.value:.4f}" + (f"  ({low:.4f} to {high:.4f})" if low is not None else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from medbench import code_metrics, metrics, predicting
+from medbench import code_metrics, lesion_figures, metrics, predicting
 from medbench import mapping as columns
 from medbench.errors import MedbenchError
 from medbench.readers import Account, open_source
-from medbench.records import ColumnMap, Item, Metric, Scores, Truth
+from medbench.records import ColumnMap, Item, Metric, Scores, Truth, part_image
 from medbench.tasks import get_task
+from medbench.tasks.lesion import MALIGNANT
 from medbench.workspace import Workspace
 
 SAMPLE = 2_000
@@ -40,6 +41,8 @@ class Evaluation:
         per_label: One row per label.
         notes: What a reader of the figures must know, one sentence each.
         codes: For ICD codes, the field's figures (`code_metrics.card_figures`).
+        lesion: For skin lesions, the figures of every class, of malignant against benign (`lesion_figures.figures`)
+            and, under "subgroups", those by age, sex and site where these are told.
     """
 
     model: str
@@ -53,6 +56,7 @@ class Evaluation:
     per_label: list[dict[str, Any]]
     notes: list[str]
     codes: dict[str, Any] | None = None
+    lesion: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping."""
@@ -130,7 +134,7 @@ def judge_rows(
         n_boot=n_boot,
         tree=own.with_labels((*loaded.labels, *missed)) if own else None,
     )
-    codes = _codes(loaded, (truth, probabilities, decided), strange, groups, resamples) if coding else None
+    judged = (truth, probabilities, decided)
     return Evaluation(
         model=loaded.id,
         file=file,
@@ -142,7 +146,8 @@ def judge_rows(
         metrics=measured,
         per_label=metrics.per_label(truth, probabilities, decided, loaded.labels),
         notes=_notes(n_seen, keep_seen, unknown, loaded.card),
-        codes=codes,
+        codes=_codes(loaded, judged, strange, groups, resamples) if coding else None,
+        lesion=_lesion(loaded, judged, [items[index].text for index in kept], groups, resamples),
     )
 
 
@@ -175,6 +180,31 @@ def _codes(
         groups=groups if all(groups) else None,
         n_boot=resamples[0],
     )
+
+
+def _lesion(
+    loaded: predicting.Loaded,
+    judged: tuple[Truth, Any, Truth],
+    pictures: Sequence[str],
+    groups: Sequence[str],
+    resamples: tuple[int, int],
+) -> dict[str, Any] | None:
+    """Return what a clinic asks of a lesion model: class by class, malignant or benign, by age, sex and site."""
+    if loaded.card["task"] != "lesion":
+        return None
+    labels = loaded.labels
+    truth, probabilities, decided = judged
+    n_boot, seed = resamples
+    drawn: dict[str, Any] = {
+        "malignant": MALIGNANT,
+        "decided": decided,
+        "groups": groups if all(groups) else None,
+        "n_boot": n_boot,
+    }
+    whole = lesion_figures.figures(probabilities, truth, labels, rng=np.random.default_rng(seed), **drawn)
+    facts = [part_image(picture)[1] for picture in pictures]
+    parts = lesion_figures.subgroups(probabilities, truth, labels, facts, rng=np.random.default_rng(seed), **drawn)
+    return {**whole.as_json(), "subgroups": [asdict(part) for part in parts]}
 
 
 def _truth(labels: list[tuple[str, ...]], known: tuple[str, ...], unknown: Counter[str], seen: int) -> Truth:

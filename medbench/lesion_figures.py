@@ -1,7 +1,8 @@
 """Probabilities of lesion classes become the figures a clinic asks for, each with its n and its interval.
 
 Conventions: truth and decided are (n, L) bool, prob is (n, L) float with rows that sum to 1; a label is decided by
-the largest probability, as the ISIC 2018 challenge scores its third task. Balanced accuracy is that task's measure, the
+the largest probability, as the ISIC 2018 challenge scores its third task, unless the model's own decisions are given,
+which weigh rare classes by their thresholds (`trust.Trust.decide`). Balanced accuracy is that task's measure, the
 mean sensitivity of the classes that occur (Codella et al. 2019). Intervals are 95 %: of plain shares (sensitivity,
 specificity, precision) Wilson's with the effective number of items where these come in groups (`proportions`), of all
 else the bootstrap over groups (`metrics`), which a class must have `binary_figures.FEWEST` groups for.
@@ -113,99 +114,6 @@ def malignant_scores(prob: Probabilities, labels: Sequence[str], malignant: Coll
     columns = [at for at, label in enumerate(labels) if label in malignant]
     total: Floats = prob[:, columns].sum(axis=1, dtype=np.float64)
     return np.minimum(total, 1.0)
-
-
-# --- curves and operating points -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Curves:
-    """ROC and precision-recall curve of one class against the rest, one point per distinct score.
-
-    Attributes:
-        false_positive: (p,) 1 - specificity, from 0 to 1.
-        sensitivity: (p,) from 0 to 1.
-        threshold: (p,) the score at and above which items are decided for; the first is infinite.
-        recall: (q,) sensitivity again, of the precision-recall curve.
-        precision: (q,).
-    """
-
-    false_positive: Floats
-    sensitivity: Floats
-    threshold: Floats
-    recall: Floats
-    precision: Floats
-
-
-def curves(truth: Flags, scores: Probabilities) -> Curves:
-    """Return both curves of (n,) truth and (n,) scores."""
-    false_positive, sensitivity, threshold = metrics.roc_curve(truth, scores)
-    recall, precision, _ = metrics.precision_recall_curve(truth, scores)
-    return Curves(false_positive, sensitivity, threshold, recall, precision)
-
-
-def sensitivity_at(truth: Flags, scores: Probabilities, specificity: float) -> tuple[float, float]:
-    """Return the highest sensitivity with at least this specificity, and its threshold (decide at and above it).
-
-    Points between two scores do not exist, so nothing is interpolated. The threshold is infinite when only deciding for
-    nothing is specific enough.
-    """
-    curve = curves(truth, scores)
-    # The shares are quotients of counts: a rounding in the last digit must not lose a point.
-    within = np.flatnonzero(1 - curve.false_positive >= specificity - 1e-12)
-    best = within[int(curve.sensitivity[within].argmax())]
-    return float(curve.sensitivity[best]), float(curve.threshold[best])
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """What a threshold means for patients, at a prevalence of their clinic.
-
-    Attributes:
-        threshold: Biopsy at and above this probability.
-        prevalence: Share of patients who have the disease, 0-1.
-        sensitivity: Share of the diseased who are found.
-        specificity: Share of the others who are left alone.
-        missed: Diseased patients not found, per 1,000 patients.
-        biopsies: Patients biopsied, per 1,000 patients.
-        biopsies_per_found: Biopsies for each diseased patient found; None when none is found.
-    """
-
-    threshold: float
-    prevalence: float
-    sensitivity: float
-    specificity: float
-    missed: float
-    biopsies: float
-    biopsies_per_found: float | None
-
-
-def operating_point(truth: Flags, scores: Probabilities, threshold: float, prevalence: float) -> OperatingPoint:
-    """Return what deciding at `threshold` would mean: missed cases per 1,000 patients and biopsies per case found.
-
-    Sensitivity and specificity come from the items, the share of diseased patients from `prevalence`, because test sets
-    hold many more melanomas than a clinic sees.
-
-    Args:
-        truth: (n,) bool, the diseased; both kinds must occur.
-        scores: (n,) probabilities.
-        threshold: Decide for the disease at and above it.
-        prevalence: Share of diseased among the patients, 0-1.
-
-    Raises:
-        ValueError: When the prevalence is no share or one kind of item is missing.
-    """
-    if not 0 <= prevalence <= 1:
-        raise ValueError(f"a prevalence from 0 to 1, not {prevalence}")
-    if not truth.any() or truth.all():
-        raise ValueError("an operating point needs items with and without the disease")
-    said = np.asarray(scores) >= threshold
-    sensitivity, specificity = float(said[truth].mean()), float((~said[~truth]).mean())
-    found = 1000 * prevalence * sensitivity
-    biopsies = found + 1000 * (1 - prevalence) * (1 - specificity)
-    missed = 1000 * prevalence * (1 - sensitivity)
-    each = biopsies / found if found > 0 else None
-    return OperatingPoint(threshold, prevalence, sensitivity, specificity, missed, biopsies, each)
 
 
 # --- subgroups -------------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from medbench import datasets, lesion_figures, lesion_photo
+from medbench import datasets, lesion_figures, lesion_photo, lesion_points
 from medbench.errors import MedbenchError
-from medbench.lesion_figures import Curves, LesionFigures, OperatingPoint, Subgroup
+from medbench.lesion_figures import LesionFigures, Subgroup
+from medbench.lesion_points import Curves, OperatingPoint
 from medbench.pictures import open_picture
 from medbench.records import SPLITS, Scores, Truth, part_image
 from medbench.tasks.lesion import MALIGNANT
@@ -91,12 +92,16 @@ class JudgedLesions:
 
     def curves(self, label: str) -> Curves:
         """Return the ROC and precision-recall curves of a label or of "malignant"."""
-        return lesion_figures.curves(*self.question(label))
+        return lesion_points.curves(*self.question(label))
 
     def operating_point(self, label: str, threshold: float, prevalence: float) -> OperatingPoint:
         """Return what deciding for a label at a threshold means for 1,000 patients at a prevalence (0-1)."""
         truth, scores = self.question(label)
-        return lesion_figures.operating_point(truth, scores, threshold, prevalence)
+        return lesion_points.operating_point(truth, scores, threshold, prevalence, self.groups or None)
+
+    def threshold_for(self, label: str, specificity: float) -> float:
+        """Return the threshold with the highest sensitivity of those that leave this share of the rest alone (0-1)."""
+        return lesion_points.sensitivity_at(*self.question(label), specificity)[1]
 
 
 def load(workspace: Workspace, model_id: str) -> JudgedLesions:

@@ -10,6 +10,7 @@ from medbench import lesion_judged, ui
 from medbench.errors import MedbenchError
 from medbench.lesion_figures import LesionFigures, Subgroup
 from medbench.lesion_judged import JudgedLesions
+from medbench.lesion_points import OperatingPoint
 from medbench.records import Metric
 from medbench.workspace import Workspace
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PREVALENCE = {"mel": 2.0}
 _USUAL_PREVALENCE = 5.0
+_BY_PROBABILITY, _BY_SPECIFICITY = "Probability", "Specificity"
 _ESTIMATING = "Estimating the skin tone around the lesions…"
 ABOUT_TONES = (
     "Skin tone: the individual typology angle (ITA) of the skin around the lesion, very light above 55°, light 41–55°, "
@@ -38,8 +40,12 @@ def draw_judged(workspace: Workspace, card: dict[str, Any]) -> None:
     judged = _toned(str(card["id"]), judged)
     figures, groups = _computed(str(card["id"]), judged.toned, judged)
     _malignant(figures)
-    classes, confusion, point, patients = st.tabs(["Curves", "Confusions", "Operating point", "Groups of patients"])
+    classes, drawn, confusion, point, patients = st.tabs(
+        ["Classes", "Curves", "Confusions", "Operating point", "Groups of patients"]
+    )
     with classes:
+        _classes(figures, names)
+    with drawn:
         _curves(judged, names)
     with confusion:
         _confusion(figures, names)
@@ -116,6 +122,30 @@ def _questions(judged: JudgedLesions, names: dict[str, str], key: str) -> str:
     return chosen
 
 
+def _classes(figures: LesionFigures, names: dict[str, str]) -> None:
+    import pandas as pd
+
+    entries = [*([figures.malignant] if figures.malignant else []), *figures.classes]
+    frame = pd.DataFrame(
+        [
+            {
+                "class": names.get(one.name, "Malignant, all together"),
+                "pictures": one.positives,
+                "sensitivity": _interval(one.sensitivity),
+                "specificity": _interval(one.specificity),
+                "precision": _interval(one.precision),
+                "F1": _interval(one.f1),
+                "AUC": _interval(one.auc),
+                "average precision": _interval(one.average_precision),
+            }
+            for one in entries
+        ]
+    )
+    st.caption("Each class against all others, as the model decides. In brackets the 95 % interval, by lesion.")
+    st.dataframe(frame, hide_index=True, key="lesion_judged_classes")
+    ui.download("Classes as CSV", lambda: ui.csv_bytes(frame), "classes.csv", "lesion_judged_classes_csv", "text/csv")
+
+
 def _curves(judged: JudgedLesions, names: dict[str, str]) -> None:
     import pandas as pd
 
@@ -161,8 +191,13 @@ def _confusion(figures: LesionFigures, names: dict[str, str]) -> None:
 def _operating_point(judged: JudgedLesions, names: dict[str, str]) -> None:
     label = _questions(judged, names, "lesion_judged_label")
     left, right = st.columns(2)
-    threshold = left.slider(
-        "Biopsy from this probability on, %", 0.5, 99.0, 10.0, 0.5, key="lesion_judged_threshold", help="Calibrated."
+    wanted = left.segmented_control(
+        "Set",
+        [_BY_PROBABILITY, _BY_SPECIFICITY],
+        default=_BY_PROBABILITY,
+        required=True,
+        key="lesion_judged_set",
+        help="The probability from which on to biopsy, or the share of the other lesions that must be left alone.",
     )
     prevalence = right.number_input(
         "How many of 1,000 lesions have it",
@@ -172,18 +207,52 @@ def _operating_point(judged: JudgedLesions, names: dict[str, str]) -> None:
         key=f"lesion_judged_prevalence_{label}",
         help="In your clinic. Test sets hold many more than clinics see.",
     )
-    point = judged.operating_point(label, threshold / 100, prevalence / 1000)
-    each = "–" if point.biopsies_per_found is None else f"{point.biopsies_per_found:.1f}"
+    if wanted == _BY_PROBABILITY:
+        threshold = 0.01 * st.slider(
+            "Biopsy from this probability on, %",
+            0.5,
+            99.0,
+            10.0,
+            0.5,
+            key="lesion_judged_threshold",
+            help="Calibrated.",
+        )
+    else:
+        spared = st.slider(
+            "Others left alone, at least, %",
+            50.0,
+            99.5,
+            90.0,
+            0.5,
+            key="lesion_judged_specificity",
+            help="The specificity; of the thresholds that keep it, the one that finds most is taken.",
+        )
+        threshold = judged.threshold_for(label, spared / 100)
+        at = "only at no biopsy at all" if threshold > 1 else f"biopsy from a probability of {100 * threshold:.1f} % on"
+        st.caption(f"Reached so: {at}.")
+    _draw_point(judged.operating_point(label, threshold, prevalence / 1000))
+
+
+def _draw_point(point: OperatingPoint) -> None:
+    each = "–" if point.biopsies_per_found is None else _counted(point.biopsies_per_found, 1)
     ui.facts(
         {
-            "Missed of 1,000 lesions": f"{point.missed:.1f}",
-            "Biopsies of 1,000 lesions": f"{point.biopsies:.0f}",
+            "Missed of 1,000 lesions": _counted(point.missed, 1),
+            "Biopsies of 1,000 lesions": _counted(point.biopsies, 0),
             "Biopsies for each one found": each,
-            "Sensitivity": ui.score(point.sensitivity),
-            "Specificity": ui.score(point.specificity),
+            "Sensitivity": _interval(point.sensitivity),
+            "Specificity": _interval(point.specificity),
         }
     )
-    st.caption("Sensitivity and specificity are those of the test pictures; a clinic's pictures may differ.")
+    st.caption(
+        f"From {ui.count_of(point.sensitivity.n, 'picture')} with it and {ui.count_of(point.specificity.n, 'other')}. "
+        "Chosen while looking at these very pictures, a threshold flatters; a clinic's pictures may differ as well."
+    )
+
+
+def _counted(metric: Metric, digits: int) -> str:
+    interval = "" if metric.low is None else f" ({metric.low:.{digits}f}–{metric.high:.{digits}f})"
+    return f"{metric.value:.{digits}f}{interval}"
 
 
 def _groups(groups: list[Subgroup]) -> None:

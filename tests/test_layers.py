@@ -41,7 +41,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2c", ("assertions",)),
     ("2c", ("verdict", "picture_sources", "lesion_photo", "trust_figures")),
     ("2c", ("mimic_checks", "mimic_verdict", "record_files")),
-    ("2d", ("lesion_overlay", "lesion_figures", "group_answers", "codes_search", "mimic")),
+    ("2d", ("lesion_overlay", "lesion_figures", "lesion_points", "group_answers", "codes_search", "mimic")),
     ("2d", ("drafting", "picture_layouts", "verdict_pictures")),
     ("2e", ("dataset_rows", "drafting_images", "codes")),
     ("2e", ("mimic_tokens",)),

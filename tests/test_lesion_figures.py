@@ -9,7 +9,8 @@ import pytest
 from sklearn import metrics as reference
 
 from medbench import lesion_figures
-from medbench.lesion_figures import age_band, binary, curves, figures, operating_point, sensitivity_at, subgroups
+from medbench.lesion_figures import age_band, binary, figures, subgroups
+from medbench.lesion_points import curves, operating_point, sensitivity_at
 
 LABELS = ("bkl", "mel", "nv")
 # Ten lesions: 2 bkl, 3 mel, 5 nv.
@@ -127,13 +128,18 @@ def test_operating_point_by_hand() -> None:
     truth, scores = TRUTH[:, 1], PROB[:, 1]
     # At .4: 2 of 3 melanomas found, 3 of 7 others biopsied. Of 1,000 patients 30 have one.
     point = operating_point(truth, scores, 0.4, 0.03)
-    assert point.sensitivity == pytest.approx(2 / 3)
-    assert point.specificity == pytest.approx(4 / 7)
-    assert point.missed == pytest.approx(10)
-    assert point.biopsies == pytest.approx(20 + 970 * 3 / 7)
-    assert point.biopsies_per_found == pytest.approx((20 + 970 * 3 / 7) / 20)
+    assert point.sensitivity.value == pytest.approx(2 / 3)
+    assert point.specificity.value == pytest.approx(4 / 7)
+    assert point.missed.value == pytest.approx(10)
+    assert point.biopsies.value == pytest.approx(20 + 970 * 3 / 7)
+    assert point.biopsies_per_found is not None
+    assert point.biopsies_per_found.value == pytest.approx((20 + 970 * 3 / 7) / 20)
+    # Wilson's interval of 2 out of 3 is .2077 to .9385, of 4 out of 7 .2505 to .8418.
+    assert (point.missed.low, point.missed.high) == pytest.approx((30 * (1 - 0.9385), 30 * (1 - 0.2077)), rel=1e-3)
+    assert point.biopsies.low == pytest.approx(30 * 0.2077 + 970 * (1 - 0.8418), rel=1e-3)
+    assert point.biopsies_per_found.high == pytest.approx(1 + 970 * (1 - 0.2505) / (30 * 0.2077), rel=1e-3)
     assert operating_point(truth, scores, 2.0, 0.03).biopsies_per_found is None
-    assert operating_point(truth, scores, 2.0, 0.03).missed == pytest.approx(30)
+    assert operating_point(truth, scores, 2.0, 0.03).missed.value == pytest.approx(30)
     with pytest.raises(ValueError, match="prevalence from 0 to 1"):
         operating_point(truth, scores, 0.4, 3.0)
     with pytest.raises(ValueError, match="with and without"):

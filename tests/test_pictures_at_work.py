@@ -70,6 +70,12 @@ def test_evaluate_leaves_out_what_it_learnt_from(
     found = json.loads(told)
     assert found["seen"] > 0 and found["judged"] + found["seen"] == 48
     assert 0 <= found["metrics"]["balanced_accuracy"]["value"] <= 1
+    classes = found["lesion"]["classes"]
+    assert [one["name"] for one in classes] == list(LABELS)
+    assert sum(one["positives"] for one in classes) == found["judged"]
+    assert {part["fact"] for part in found["lesion"]["subgroups"]} == {"age", "sex", "site"}
+    code, told = call(place, monkeypatch, "evaluate", place[1], str(pictures))
+    assert code == 0 and "sensitivity" in told and "malignant" in told
 
 
 @pytest.mark.parametrize("format", ["safetensors", "onnx"])
