@@ -196,3 +196,45 @@ def test_estimate_and_remedy() -> None:
         "There was not enough memory; try batches of 512 tokens.",
         {"tokens_per_batch": 512},
     )
+
+
+# --- pooling ---------------------------------------------------------------------------------------------------
+
+
+def pooled_folder(base: Path, folder: Path, mode: str) -> Path:
+    """Return a sentence-transformers folder of a tiny base with a kind of pooling."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    words = Transformer(str(base))
+    pooling = Pooling(words.get_embedding_dimension(), pooling_mode=mode)
+    SentenceTransformer(modules=[words, pooling, Normalize()], device="cpu").save(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["mean", "cls", "lasttoken"])
+def test_vectors_are_pooled_as_the_folder_says(base: Path, tmp_path: Path, mode: str) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = pooled_folder(base, tmp_path / mode, mode)
+    texts = ["the tumour", "the liver was seen. the tumour was not."]
+    ours = SentenceEncoder(Reading(str(folder), 32, 1, False, "last", 512), "cpu").read(texts)
+    theirs = SentenceTransformer(str(folder), device="cpu").encode(texts, normalize_embeddings=True)
+    assert np.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_folder_whose_pooling_is_damaged_or_joined_is_refused(base: Path, tmp_path: Path) -> None:
+    from medbench.families._pooling import pooling_of
+
+    assert pooling_of(base) is None
+    folder = pooled_folder(base, tmp_path / "joined", "cls")
+    config = folder / "1_Pooling" / "config.json"
+    config.write_text('{"embedding_dimension": 16, "pooling_mode": ["cls", "mean"]}')
+    with pytest.raises(MedbenchError, match="cls \\+ mean"):
+        pooling_of(folder)
+    config.write_text('{"embedding_dimension": 16, "pooling_mode": "by the moon"}')
+    with pytest.raises(MedbenchError, match="by the moon"):
+        pooling_of(folder)
+    config.unlink()
+    with pytest.raises(MedbenchError, match="its pooling"):
+        pooling_of(folder)

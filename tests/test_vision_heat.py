@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medbench.families._vision_heat import ROLLOUT, _attention_seen, _layers_of, heat_of
+from medbench.families._vision_heat import ROLLOUT, _attention_seen, _layers_of, _weighed, heat_of
 from medbench.families._vision_networks import Shape, picture_network, timm_base
 
 
@@ -77,3 +77,48 @@ def test_rollout_is_the_same_for_every_label_and_is_not_grad_cam(network: Any, p
     one, other = (heat_of(network, pixels, None, column, ROLLOUT) for column in (0, 2))
     np.testing.assert_array_equal(one, other)
     assert not np.allclose(one, heat_of(network, pixels, None, 0, "grad-cam"), atol=0.05)
+
+
+@pytest.mark.parametrize("base", ["resnet10t", "test_vit"])
+def test_maps_are_those_of_the_grad_cam_package(base: str) -> None:
+    """The package runs the whole network backwards and is held to as a second implementation, not used to answer."""
+    from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, LayerCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    torch.manual_seed(0)
+    network = picture_network(Shape(base, 64, 3), timm_base(base, 64)).eval()
+    seen = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pixels: torch.Tensor) -> Any:
+            return self.network(pixels)["logits"]
+
+    kinds = {"grad-cam": GradCAM, "grad-cam++": GradCAMPlusPlus, "layer-cam": LayerCAM, "eigen-cam": EigenCAM}
+    rng = np.random.default_rng(0)
+    for method, kind in kinds.items():
+        with kind(Logits(), [network.map]) as cam:
+            cam(seen, [ClassifierOutputTarget(1)])
+            if method in ("grad-cam", "layer-cam"):
+                kept = cam.activations_and_grads
+                looked = cam.get_cam_image(
+                    seen, None, None, kept.activations[0].numpy(), kept.gradients[0].numpy(), False
+                )
+                ours = heat_of(network, seen, None, 1, method)
+                np.testing.assert_allclose(ours, scaled(looked[0]), atol=1e-4, err_msg=method)
+            # Gradients of a random network are so small that the package's guard against division by zero shows.
+            maps, gradient = rng.random((8, 5, 6)), rng.normal(size=(8, 5, 6))
+            drawn = cam.get_cam_image(seen, None, None, maps[None], gradient[None], False)[0]
+            weighed = _weighed(maps, gradient, method)
+            if method == "eigen-cam" and np.corrcoef(weighed.ravel(), np.maximum(drawn, 0).ravel())[0, 1] < 0.9:
+                drawn = -drawn  # the package leaves the component's sign to chance
+            np.testing.assert_allclose(scaled(weighed), scaled(drawn), atol=1e-4, err_msg=method)
+
+
+def scaled(found: np.ndarray) -> np.ndarray:
+    """Return the positive part, its lowest value at 0 and its highest at 1."""
+    found = np.maximum(found, 0)
+    return (found - found.min()) / (found.max() - found.min())

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench.families._bases import obtain, weights_sha256
+from medbench.families._pooling import pooling_of
 from medbench.families._text_batches import Ids, TextReader, VectorMemory, load_reader, padded, sorted_batches
 
 Vectors = npt.NDArray[np.float32]
@@ -44,9 +45,9 @@ class Reading(NamedTuple):
 class SentenceEncoder:
     """Turns texts into vectors with a frozen base.
 
-    The first `width` values of a vector are the mean over the text's tokens of the last layer, length 1. Every other
-    part (see `Reading`) follows, brought to length 1 too, titles to a little less. A text of several windows gets the
-    mean of its windows, by their tokens.
+    The first `width` values of a vector are the mean over the text's tokens of the last layer (or what the base's
+    authors take instead of the mean, see `_pooling`), length 1. Every other part (see `Reading`) follows, brought to
+    length 1 too, titles to a little less. A text of several windows gets the mean of its windows, by their tokens.
     """
 
     def __init__(self, reading: Reading, device: str) -> None:
@@ -59,6 +60,7 @@ class SentenceEncoder:
         limit = min(reading.max_tokens, networks.longest_input(config))
         self.reader: TextReader = load_reader(folder, limit, int(config.get("pad_token_id") or 0))
         self.width = int(self._backbone.config.hidden_size)
+        self._pooling = pooling_of(folder)
         self.reading, self._device = reading, device
         self._memory = VectorMemory()
         self._lock = threading.Lock()
@@ -130,6 +132,8 @@ class SentenceEncoder:
                     states = found.hidden_states
                     layers += [states[-2], states[len(states) // 2]]
                 pooled = [(layer * weight).sum(1) / weight.sum(1) for layer in layers]
+                if self._pooling is not None:
+                    pooled[0] = self._pooling(layers[0], mask)
                 if several:
                     pooled.append(layers[0].masked_fill(weight == 0, -1e4).amax(1))
                 out[rows] = torch.stack(pooled, dim=1).float().cpu().numpy()
