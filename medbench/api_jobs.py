@@ -13,7 +13,7 @@ from fastapi import Path as PathField
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from medbench import api_icd, api_lesion, coding, comparing_sheet
+from medbench import api_icd, api_lesion, coding, comparing_sheet, dictionaries, entities
 from medbench.codes import Version
 from medbench.workspace import Workspace
 
@@ -33,6 +33,17 @@ class NoteIn(BaseModel):
     version: api_icd.Table = Field(default=None, description=_TABLE)
 
 
+class EntitiesIn(BaseModel):
+    """A text whose medical entities are looked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(description=f"The text, at most {entities.LONGEST:,} characters.")
+    dictionaries: list[str] | None = Field(default=None, description="Ids of lists of terms; all when left out.")
+    codes: entities.Codes | None = Field(default="icd10cm", description="Code table to look in; null for none.")
+    scispacy: str = Field(default="", description="An installed scispaCy model whose marks are added.")
+
+
 def add_jobs(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimiter) -> None:
     """Add the routes to the API; their work runs in `threads`."""
 
@@ -42,6 +53,7 @@ def add_jobs(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimiter)
     _add_lesions(app, workspace, work)
     _add_codes(app, workspace, work)
     _add_comparison(app, workspace, work)
+    _add_entities(app, workspace, work)
 
 
 def as_response(value: Any) -> Response:
@@ -106,6 +118,28 @@ def _add_codes(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -> 
         """Its text, whether it is billable, its place in the tree, its notes and its mappings."""
         answer: Response = await work(partial(api_icd.opened, code))
         return answer
+
+
+def _add_entities(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -> None:
+    @app.post("/entities", summary="Find the medical entities of a text", tags=["answers"])
+    async def find_entities(question: EntitiesIn) -> Response:
+        """What a text names, where, what it means in each source, and whether it is said of the patient and of now."""
+        answer: Response = await work(partial(_entities, workspace, question))
+        return answer
+
+    @app.get("/dictionaries", summary="List the dictionaries of terms", tags=["codes"])
+    async def list_dictionaries() -> Response:
+        """Lists that users brought, such as MeSH: id, name, concepts, terms."""
+        answer: Response = await work(partial(dictionaries.cards, workspace))
+        return answer
+
+
+def _entities(workspace: Workspace, question: EntitiesIn) -> dict[str, Any]:
+    wanted = question.dictionaries
+    names = [str(card["id"]) for card in dictionaries.cards(workspace)] if wanted is None else wanted
+    held = [dictionaries.load(workspace, name) for name in names]
+    found = entities.find(question.text, held, question.codes, question.scispacy)
+    return {"entities": [one.as_json() for one in found]}
 
 
 def _add_comparison(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -> None:

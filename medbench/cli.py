@@ -15,6 +15,7 @@ import typer
 from medbench import __version__, cli_aliases, cli_mimic, cli_predict
 from medbench.cli_codes import codes_app
 from medbench.cli_compare import compare
+from medbench.cli_entities import dictionary_app, entities
 from medbench.cli_explain import explain
 from medbench.cli_hierarchy import hierarchy
 from medbench.cli_lesion import lesion_lines
@@ -43,6 +44,8 @@ app.command("tokens")(cli_mimic.tokens)
 app.command()(explain)
 app.command()(compare)
 app.command()(hierarchy)
+app.command()(entities)
+app.add_typer(dictionary_app, name="dictionary")
 app.add_typer(codes_app, name="codes")
 app.add_typer(review_app, name="review")
 app.command()(cli_predict.predict)

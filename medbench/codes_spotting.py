@@ -8,7 +8,7 @@ of now is read by `assertions`: what is denied, a relative's, past or uncertain 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -166,7 +166,7 @@ def _together(found: Sequence[Mention]) -> Suggestion:
 
 def mentions(text: str, version: Version = "icd10cm") -> list[Mention]:
     """Return every mention of a note in the order of their places; none lies within another."""
-    spans = [span for start, end in sentences(text, sections(text)) for span in _spotted(text, start, end, version)]
+    spans = spotted(text, lambda key: knows(key, version))
     scopes = assertions(text) if spans else []
     return [_mention(text, scopes, start, end, key, version) for start, end, key in spans]
 
@@ -180,10 +180,30 @@ def _mention(text: str, scopes: Sequence[Assertion], start: int, end: int, key: 
     return Mention(start, end, code, score, told.status, told.codable, said, source)
 
 
-def _spotted(text: str, start: int, end: int, version: Version) -> Iterator[tuple[int, int, str]]:
+def spotted(text: str, known: Callable[[str], bool]) -> list[tuple[int, int, str]]:
+    """Return (start, end, key) of the runs of up to eight words that are known, none across sentences or in another.
+
+    Args:
+        text: The note.
+        known: Whether the key of some words (`codes_search.key_of`) means something.
+    """
+    return [span for start, end in sentences(text, sections(text)) for span in _in_sentence(text, start, end, known)]
+
+
+def knows(key: str, version: Version) -> bool:
+    """Return whether the texts of a table say these words of a code."""
+    return key in _keys(version) and _meaning(key, version) is not None
+
+
+def code_of(key: str, version: Version) -> Code | None:
+    """Return the billable code that is usual for these words, None when they mean none."""
+    meaning = _meaning(key, version) if key in _keys(version) else None
+    return None if meaning is None else tables().get(meaning[0])
+
+
+def _in_sentence(text: str, start: int, end: int, meant: Callable[[str], bool]) -> Iterator[tuple[int, int, str]]:
     """Yield (start, end, key) of the mentions in a sentence, the longest first taken."""
     tokens = [(found.start(), found.end(), tuple(words(found.group()))) for found in _TOKEN.finditer(text, start, end)]
-    known = _keys(version)
     fitting: list[tuple[int, int, int, str]] = []
     for first in range(len(tokens)):
         if not tokens[first][2] or tokens[first][2][0] in _EDGES:
@@ -193,7 +213,7 @@ def _spotted(text: str, start: int, end: int, version: Version) -> Iterator[tupl
             said += tokens[last][2]
             if not tokens[last][2] or tokens[last][2][-1] in _EDGES:
                 continue
-            if (key := key_of(said)) in known and _meaning(key, version):
+            if meant(key := key_of(said)):
                 fitting.append((key.count(" ") + 1, first, last, key))
     taken: set[int] = set()
     chosen = []

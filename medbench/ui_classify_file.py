@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from medbench import batch_jobs, datasets, ui, ui_batch_evidence
+from medbench import batch_jobs, datasets, ui, ui_batch_evidence, ui_entities
 from medbench.batch_jobs import Job
 from medbench.datasets import Preview
 from medbench.errors import MedbenchError
@@ -323,6 +323,14 @@ def _downloads(job: Job, frame: pd.DataFrame, corrections: Corrections) -> None:
             if format != own.name and (own.writes or format != "tables"):
                 name = f"{job.stem}-medbench{job.ending(format)}"
                 ui.download(title, partial(job.export, format), name, f"classify_out_{format}", mime)
+        ui.download(
+            "Medical terms",
+            partial(ui_entities.file_of_terms, job.workspace, job.batch.source.path, job.name),
+            f"{job.stem}-terms{job.ending()}",
+            "classify_out_terms",
+            "application/octet-stream",
+            help="The file with the terms of each record as columns: present, denied, a relative's, past, uncertain.",
+        )
         few = range(min(len(frame), _PDF_ROWS))
         ui.download(
             "PDF report",

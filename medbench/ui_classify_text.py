@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from medbench import aliases, contest, history, predicting, ui
+from medbench import aliases, contest, history, predicting, ui, ui_entities
 from medbench.predicting import Loaded
 from medbench.records import Item, Prediction
 from medbench.ui_classify import as_json, as_pdf, draw_answer, draw_correction, load_model
@@ -61,6 +61,11 @@ def draw_text(workspace: Workspace, loaded: Loaded, asked: str = "") -> None:
     if item.title != st.session_state["classify_title"] or item.text != st.session_state["classify_text"]:
         st.caption("The answer below belongs to the text as it was before your last change.")
     draw_answer(workspace, loaded, item, answer, "classify_one", _corrector(workspace, loaded, answer, history_id))
+    ui_entities.draw(workspace, loaded, item, "classify_one")
+    _downloads(loaded, item, answer)
+
+
+def _downloads(loaded: Loaded, item: Item, answer: Prediction) -> None:
     standing = st.session_state.get("classify_corrected")
     with st.container(horizontal=True):
         ui.download("JSON", lambda: as_json([(item, answer)]), "answer.json", "classify_one_json", "application/json")
