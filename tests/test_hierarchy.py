@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import import_planted
 from pages_at_work import make_dataset, opened, words_on
@@ -301,9 +302,11 @@ def test_a_file_is_evaluated_by_the_models_tree(grown: tuple[Workspace, str, str
     from conftest import planted_csv
 
     place, _, after = grown
-    found = evaluating.evaluate_file(place, after, planted_csv(tmp_path / "new.csv", 40, seed=9))
-    assert found.metrics["h_f1"].value >= found.metrics["micro_f1"].value - 0.05
-    assert found.metrics["h_f1"].low is not None
+    table = pd.read_csv(planted_csv(tmp_path / "new.csv", 40, seed=9))
+    table.loc[:9, "labels"] = "neurology"  # some labels that the texts do not bear out
+    table.to_csv(tmp_path / "new.csv", index=False)
+    found = evaluating.evaluate_file(place, after, tmp_path / "new.csv").metrics["h_f1"]
+    assert found.low is not None and found.high is not None and found.low < found.value < found.high < 1
 
 
 def test_a_tree_for_other_labels_is_refused_in_words(grown: tuple[Workspace, str, str]) -> None:
