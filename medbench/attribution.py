@@ -184,7 +184,8 @@ def measure(
         text: The original text.
         spans: The marks; only those with a positive weight count as evidence, strongest first.
         share: At most this share of the text's words is taken as the marks (the strongest mark in any case).
-        draws: How many random removals are averaged: runs of words of the same lengths as the marks.
+        draws: How many random removals are averaged: runs of words of the same lengths as the marks, which do not
+            overlap, and single words that are no function words unless such a one is marked.
         curves: Also measure deletion and insertion, in five steps, and in three random orders of the words.
 
     Returns:
@@ -196,10 +197,8 @@ def measure(
         return None
     rng = np.random.default_rng(zlib.crc32(text.encode("utf-8", "surrogatepass")))
     variants = [text, occlude(text, top), occlude(text, top, keep=True)]
-    for _ in range(draws):
-        starts = [int(rng.integers(0, len(words) - min(size, len(words)) + 1)) for size in sizes]
-        runs = [(words[at][0], words[at + min(n, len(words)) - 1][1]) for at, n in zip(starts, sizes, strict=True)]
-        variants.append(occlude(text, runs))
+    telling = _telling(text, top, sizes, words)
+    variants += [occlude(text, random_runs(words, sizes, telling, rng)) for _ in range(draws)]
     orders = [_order(spans, words, rng), *(rng.permutation(len(words)) for _ in range(_ORDERS))] if curves else []
     for at, order in enumerate(orders):
         parts = [[words[word] for word in order[: max(1, round(step * len(words)))]] for step in _STEPS]
@@ -210,6 +209,42 @@ def measure(
     curve = scores[3 + draws :].reshape(-1, len(_STEPS)).mean(axis=1).tolist()
     more = (curve[0], curve[1], float(np.mean(curve[2:]))) if curves else (None, None, None)
     return Faithfulness(float(scores[0] - scores[1]), float(scores[0] - scores[2]), removed, *more)
+
+
+def _telling(
+    text: str, top: Sequence[Stretch], sizes: Sequence[int], words: Sequence[Stretch]
+) -> npt.NDArray[np.bool_]:
+    """Return (n_words,) which words may be drawn for a mark of one word: as telling ones as the marks themselves."""
+    telling = np.array([not is_function_word(text[start:end].casefold()) for start, end in words])
+    single = [text[start:end].casefold().strip() for (start, end), size in zip(top, sizes, strict=True) if size == 1]
+    return telling | any(is_function_word(word) for word in single)
+
+
+def random_runs(
+    words: Sequence[Stretch], sizes: Sequence[int], telling: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> list[Stretch]:
+    """Return runs of neighbouring words of these lengths that do not overlap, so that exactly as many words go.
+
+    Args:
+        words: The words of a text, in order.
+        sizes: Words in each run; together at most as many as there are.
+        telling: (n_words,) the words that a run of one is drawn from, while there are any.
+        rng: Draws the places.
+    """
+    runs: list[Stretch] = []
+    free = np.ones(len(words), dtype=bool)
+    for size in sorted(sizes, reverse=True):
+        # Where all of `size` words from here on are free.
+        fits = np.lib.stride_tricks.sliding_window_view(free, size).all(axis=1)
+        places = np.flatnonzero(fits & telling if size == 1 and (fits & telling).any() else fits)
+        if len(places):
+            at = int(rng.choice(places))
+            taken = np.arange(at, at + size)
+        else:  # what is left is in pieces: as many single words
+            taken = rng.choice(np.flatnonzero(free), size=size, replace=False)
+        free[taken] = False
+        runs += [(words[taken[0]][0], words[taken[-1]][1])] if len(places) else [words[at] for at in taken.tolist()]
+    return runs
 
 
 def _strongest(spans: Sequence[Span], words: Sequence[Stretch], budget: int) -> tuple[list[Stretch], list[int]]:

@@ -116,7 +116,7 @@ def numbers(metric: Metric) -> dict[str, Any]:
 def trust_facts(judged: Judged) -> dict[str, Any]:
     """Return how scores were calibrated, and what was promised beside the test items' answers and what it came to."""
     fitted, outcome, labels = judged.trust, judged.outcome, judged.model.labels
-    measured = trust_figures.measured(fitted, outcome.probabilities, outcome.truth, labels)
+    measured = trust_figures.measured(fitted, outcome.probabilities, outcome.truth, labels, outcome.groups)
     if judged.foreign:
         measured["strangers"] = judged.foreign
     return {

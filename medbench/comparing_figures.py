@@ -133,11 +133,14 @@ def label_f1(model: Answered) -> Floats:
 
 
 def learnt_counts(model: Answered, items: JudgedItems) -> list[int]:
-    """Return (L,) training items of each label: what the card says, without the judged items where they were added."""
+    """Return (L,) training items of each label: what the card says, without the judged items where they were added.
+
+    A card that says nothing leaves the items of the train split.
+    """
     stored = model.card.get("learnt_from", {})
     counts = stored.get("counts")
     if counts is None:
-        return [round(float(share) * len(model.truth)) for share in items.shares]
+        return [round(float(share) * items.n_train) for share in items.shares]
     added = model.truth.sum(axis=0) if model.split in stored.get("splits", ()) else np.zeros(len(counts), dtype=int)
     return [max(int(count) - int(more), 0) for count, more in zip(counts, added, strict=True)]
 

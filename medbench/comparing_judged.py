@@ -79,11 +79,13 @@ class JudgedItems:
         groups: (n,) index of what is resampled together (patient, article, duplicate cluster).
         shares: (L,) share of the train split that carries each label.
         tree: The dataset's label tree as it is now, for hierarchical figures of models old and new; None without one.
+        n_train: Items of the train split.
     """
 
     groups: Ints
     shares: Floats
     tree: Hierarchy | None = None
+    n_train: int = 0
 
     @property
     def n_groups(self) -> int:
@@ -204,7 +206,7 @@ def items_of(workspace: Workspace, model: Answered) -> JudgedItems:
     tree = hierarchy.load(folder)
     tree = tree if tree is None or tree.labels == model.labels else tree.with_labels(model.labels)
     truth = truth_of(trained, model.labels) if trained else model.truth
-    return JudgedItems(groups, (truth if tree is None else tree.closed(truth)).mean(axis=0), tree)
+    return JudgedItems(groups, (truth if tree is None else tree.closed(truth)).mean(axis=0), tree, len(trained))
 
 
 def tree_mark(workspace: Workspace, model_id: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from medbench import aliases, gathering, history, job_history, predicting
 from medbench.aliases import Job
 from medbench.comparing_tests import mcnemar
+from medbench.comparing_verdict import p_words
 from medbench.job_history import Asked
 from medbench.proportions import wilson
 from medbench.records import Item, Prediction
@@ -158,7 +159,10 @@ class Contest:
             f"{who} was right on {one.words}." for who, one in zip((champion, challenger), self.right, strict=True)
         ]
         told.append(self._verdict(champion, challenger))
-        told.append("These are the answers that readers confirmed or corrected, which are rarely a random sample.")
+        told.append(
+            "These are the answers that readers confirmed or corrected, which are rarely a random sample; each counts "
+            "as independent, a text asked twice as two."
+        )
         if min(self.right[0].n, self.right[1].n) < FEW:
             told.append(f"It is early: with fewer than {FEW} settled items of each, chance decides much.")
         return told
@@ -167,13 +171,21 @@ class Contest:
         if self.paired:
             only = f"only {champion} was right on {self.parted[0]:,}, only {challenger} on {self.parted[1]:,}"
             told = self.p is not None and self.p < 0.05
-            return f"Of the same items {only} (p = {self.p:.3f}): {'a real difference' if told else 'within chance'}."
+            p = "" if self.p is None else f" ({p_words(self.p)})"
+            return (
+                f"Of the same items {only}{p}: {'a real difference' if told else 'within chance'}. Readers saw what "
+                f"{champion} said and not what {challenger} would have: it is easier to confirm than to correct, which "
+                f"favours {champion}."
+            )
         if not (self.right[0].n and self.right[1].n):
             return "Only one of them has been checked by readers."
         value, low, high = difference(*self.right)
         kind = "within chance" if low <= 0 <= high else "a real difference"
-        points = f"{100 * value:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
-        return f"{challenger} is right more often by {points}: {kind}."
+        if value < 0:
+            value, low, high = -value, -high, -low
+            challenger, champion = champion, challenger
+        points = f"{100 * value:.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+        return f"{challenger} is right more often than {champion} by {points}: {kind}."
 
 
 def fared(workspace: Workspace, job: Job, challenger: str = "") -> Contest | None:

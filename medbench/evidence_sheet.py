@@ -126,6 +126,11 @@ def faithful_words(told: Explanation) -> str:
         return f"No word stands out. {method}"
     if value is None:
         return f"How faithful the marks are was not measured. {method}"
+    if told.measured is not None and told.measured.most:
+        return (
+            f"Without the strongest mark the score falls {value:.2f} more than without another sentence on average. It "
+            f"was chosen for that, so this is the most that can be said for it. {method}"
+        )
     if value <= 0.01:
         return f"The marked words matter no more than random ones ({value:+.2f}): do not lean on them. {method}"
     words = "the marks drive the answer" if value >= 0.1 else "the marks matter a little"

@@ -67,6 +67,7 @@ class Outcome:
         truth: (n_items, n_labels) bool.
         decided: (n_items, n_labels) bool.
         raw_reliability: (b, 3) claimed, true and n of every bin of the raw scores, to show what calibration did.
+        groups: n_items keys of what belongs together, empty where nothing does.
     """
 
     split: str
@@ -74,6 +75,7 @@ class Outcome:
     truth: Truth
     decided: Truth
     raw_reliability: npt.NDArray[np.float64]
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def judge(
         model, placed = _fitted_again(family, options, known, validation, fitting)
     confidence = replace(confidence, stranger=_strangers(placed, scale, fitting.rng))
     per_label = _label_rows(judged, probabilities, decided, confidence)
-    outcome = Outcome(which, probabilities, judged.truth, decided, _reliability(judged, raw))
+    outcome = Outcome(which, probabilities, judged.truth, decided, _reliability(judged, raw), judged.groups)
     found = (notes, placed, evidence, foreign, groups)
     words += _NESTED * (groups is not None and groups.tree.nests_labels)
     return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, *found)
@@ -201,7 +203,9 @@ def answers(
     confidence, _ = _trusted(held_scores, held, fitting.rng, balanced, tree)
     raw = model.scores(test.items)
     probabilities = confidence.calibrate(raw)
-    return Outcome("test", probabilities, test.truth, confidence.decide(probabilities), _reliability(test, raw))
+    return Outcome(
+        "test", probabilities, test.truth, confidence.decide(probabilities), _reliability(test, raw), test.groups
+    )
 
 
 def _reliability(judged: Examples, raw: Scores) -> npt.NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """Before a model becomes the champion of a job: is it as good as the present one, on the same sealed items?
 
-Both were judged by their runs on a test split that neither saw. Their kept answers are compared by a paired bootstrap;
-no model is asked again. Where they cannot be compared, or the candidate is worse, the user is warned with the reason
-and decides.
+Both were judged by their runs on a test split that neither saw. Their kept answers are compared as the Compare page
+does it: a paired permutation test decides, a paired bootstrap gives the interval; no model is asked again. Where they
+cannot be compared, or the candidate is worse, the user is warned with the reason and decides.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Check:
         model: Id of the candidate.
         champion: Id of the present champion, "" when there is none.
         verdict: "first" champion; "better", "even" (not lower, within chance), "lower" (within chance) or "worse", by
-            the 95 % interval of the difference; "unknown" when the two cannot be compared.
+            the paired permutation test at 5 %, as the Compare page tells runs apart; "unknown" when the two cannot be
+            compared.
         sentence: The verdict in words, with the interval.
         metric: What was compared, the headline of the job's task; "" when nothing was.
         values: (champion's, candidate's) value; empty when they were not compared.
@@ -105,7 +106,7 @@ def _compared(workspace: Workspace, job: Job, model_id: str) -> Check:
     groups = comparing_judged.items_of(workspace, both[0]).groups
     found = comparing.compare(both, groups, rng=np.random.default_rng(SEED))
     [pair] = found.pairs(metric)
-    verdict: Verdict = "worse" if pair.high < 0 else "better" if pair.low > 0 else "lower" if pair.value < 0 else "even"
+    verdict = _verdict(pair)
     values = tuple(float(value) for value in found.point[metric])
     told = {
         "worse": "It is worse than {0}",
@@ -130,6 +131,12 @@ def _compared(workspace: Workspace, job: Job, model_id: str) -> Check:
         pair.p,
         n,
     )
+
+
+def _verdict(pair: comparing_verdict.Pair) -> Verdict:
+    if pair.told:
+        return "better" if pair.value > 0 else "worse"
+    return "lower" if pair.value < 0 else "even"
 
 
 def _p(p: float) -> str:

@@ -167,6 +167,8 @@ class Faithfulness:
         deletion: Mean score while the words go, strongest first; low is good (Petsiuk et al. 2018). None: not measured.
         insertion: Mean score while they come back, strongest first; high is good. None: not measured.
         chance: Mean score while words go or come in random order: what deletion and insertion should be better than.
+        most: Whether the mark was chosen as the part whose removal counts most, of the very parts it is compared with.
+            The gain is then 0 or more whatever the model does: an upper bound.
     """
 
     comprehensiveness: float
@@ -175,6 +177,7 @@ class Faithfulness:
     deletion: float | None = None
     insertion: float | None = None
     chance: float | None = None
+    most: bool = False
 
     @property
     def gain(self) -> float:

@@ -367,4 +367,8 @@ def _evidence_sentence(explanation: Explanation, card: Mapping[str, Any]) -> str
     if drop is None:
         return f"{sentence})."
     than = "more" if drop >= 0 else "less"
+    if explanation.measured is not None and explanation.measured.most:
+        return (
+            f"{sentence}). Without the strongest mark the score falls at most {drop:.2f} more than without another one."
+        )
     return f"{sentence}). Without the marks the score falls {abs(drop):.2f} {than} than without random words."

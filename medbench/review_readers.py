@@ -17,6 +17,8 @@ from medbench.review_decisions import Standing
 Unit = tuple[bool | None, ...]
 """What each reader said of one record; None where one did not read it."""
 _QUANTILE = 1.959964  # of the normal distribution, for 95 %
+FEWEST = 10
+"""With fewer records the jackknife says little: no interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,9 @@ class Agreement:
 def agreement_of(standing: Standing, labels: Sequence[str]) -> list[Agreement]:
     """Return the agreement on each label, before anything was settled. Unsure and skipped count as not read.
 
-    Intervals are 95 %, from the jackknife over records (Efron & Tibshirani 1993, chapter 11), cut at 1 and -1.
+    Intervals are 95 %, from the jackknife over records (Efron & Tibshirani 1993, chapter 11), cut at 1 and -1. There is
+    none for fewer than `FEWEST` records, nor where leaving out any of them changes nothing, as under perfect agreement:
+    it would have no width and read as certainty.
     """
     readers = standing.readers
     told = []
@@ -79,7 +83,7 @@ def _measured(name: str, units: Sequence[Unit], statistic: Callable[[Sequence[Un
     if math.isnan(value):
         return None
     n, kinds = len(units), Counter(units)
-    if n < 2:
+    if n < FEWEST:
         return Metric(name, value, None, None, n)
     without = np.array([statistic(_less_one(units, kind)) for kind in kinds])
     times = np.array(list(kinds.values()))
@@ -87,6 +91,8 @@ def _measured(name: str, units: Sequence[Unit], statistic: Callable[[Sequence[Un
         return Metric(name, value, None, None, n)
     mean = (times * without).sum() / n
     error = math.sqrt((n - 1) / n * float((times * (without - mean) ** 2).sum()))
+    if error < 1e-12:
+        return Metric(name, value, None, None, n)
     return Metric(name, value, max(value - _QUANTILE * error, -1.0), min(value + _QUANTILE * error, 1.0), n)
 
 

@@ -59,20 +59,22 @@ class Estimate:
     """Recall as a random sample of the unread records tells it.
 
     Attributes:
-        recall: Estimated recall, 0-1, or nan when nothing relevant was found at all.
-        low: Lower end of its interval.
-        high: Upper end.
+        recall: Estimated recall, 0-1; None when nothing relevant was found at all: then it has no value.
+        low: Lower end of its interval; 0 when nothing was found.
+        high: Upper end; 1 when nothing was found.
         sampled: Records in the sample.
         hits: Relevant ones among them.
         urn: Unread records that the sample was drawn from.
+        left_most: Relevant records that may have been among these at most, by the same interval.
     """
 
-    recall: float
+    recall: float | None
     low: float
     high: float
     sampled: int
     hits: int
     urn: int
+    left_most: int
 
 
 def advise(relevant: Flags, total: int, target: float = TARGET, confidence: float = CONFIDENCE) -> Advice:
@@ -154,10 +156,9 @@ def estimate(found: int, urn: int, sampled: int, hits: int, confidence: float = 
     tail = (1 - confidence) / 2
     likely = (hypergeom.cdf(hits, urn, inside, sampled) > tail) & (hypergeom.sf(hits - 1, urn, inside, sampled) > tail)
     kept = inside[likely]
+    most, least = int(kept[-1]), int(kept[0])
+    if not found:
+        return Estimate(None, 0.0, 1.0, sampled, hits, urn, most)
     guess = hits / sampled * urn if sampled else float(urn)
-
-    def recall(in_urn: float) -> float:
-        all_of_them = found - hits + in_urn
-        return found / all_of_them if all_of_them else float("nan")
-
-    return Estimate(recall(guess), recall(float(kept[-1])), recall(float(kept[0])), sampled, hits, urn)
+    recall, low, high = (found / (found - hits + in_urn) for in_urn in (guess, most, least))
+    return Estimate(recall, low, high, sampled, hits, urn, most)

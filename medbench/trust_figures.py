@@ -6,7 +6,7 @@ often than the rest. The judged items of a run say how often that was so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench.calibrators import NAMES
-from medbench.proportions import wilson
+from medbench.proportions import share_interval, wilson
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.trust import Trust
 
@@ -48,7 +48,9 @@ def share(hits: float, n: int) -> Share:
     return Share(hits / n, *wilson(hits, n), n)
 
 
-def measured(trust: Trust, probabilities: Scores, truth: Truth, labels: tuple[str, ...]) -> dict[str, Any]:
+def measured(
+    trust: Trust, probabilities: Scores, truth: Truth, labels: tuple[str, ...], groups: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return what the promises came to on judged items, JSON-ready; empty when there is nothing to measure.
 
     Args:
@@ -56,11 +58,13 @@ def measured(trust: Trust, probabilities: Scores, truth: Truth, labels: tuple[st
         probabilities: (n, L) calibrated, of items that neither the model nor `trust` was fitted on.
         truth: (n, L) bool.
         labels: L names.
+        groups: n keys of what belongs together; intervals then rest on as many items as these are worth.
 
     Returns:
         "sets": the promise, how often it was kept over all ("kept") and for each label ("labels"), labels in a set
-        ("mean_size"). "alone": the share of items that no person is asked for, how many of these have a wrong label
-        ("wrong"), and how many of all ("wrong_of_all"). Items unlike the training data are counted as any other.
+        ("mean_size"). "alone": the share of items whose answer itself calls for no person, how many of these have a
+        label wrong or missing ("wrong"), and how many of all ("wrong_of_all"). Items unlike the training data, which go
+        to a person whatever the answer, are counted as any other.
         The worker adds "strangers", which `foreign.measured` describes.
     """
     n, width = truth.shape
@@ -68,13 +72,14 @@ def measured(trust: Trust, probabilities: Scores, truth: Truth, labels: tuple[st
         return {}
     found: dict[str, Any] = {}
     sets = trust.conformal_sets(probabilities)
+    kin = np.unique(np.asarray(groups), return_inverse=True)[1] if len(groups) else np.arange(n)
     if trust.cutoff is not None and truth.any():
-        found["sets"] = _kept(trust, sets, truth, labels)
+        found["sets"] = _kept(trust, sets, truth, labels, kin)
     wrong = (trust.decide(probabilities) != truth).any(axis=1)
     alone = ~trust.unsure(probabilities)
-    found["alone"] = {"share": share(float(alone.sum()), n).numbers(), "wrong_of_all": _share_of(wrong)}
+    found["alone"] = {"share": _share_of(alone, kin), "wrong_of_all": _share_of(wrong, kin)}
     if alone.any():
-        found["alone"]["wrong"] = _share_of(wrong[alone])
+        found["alone"]["wrong"] = _share_of(wrong[alone], kin[alone])
     return found
 
 
@@ -90,11 +95,14 @@ def sentences(promises: Mapping[str, Any], answer: AnswerKind) -> list[str]:
         if short := [row for row in sets["labels"] if row["high"] < sets["promised"]]:
             names = ", ".join(f"{row['label']} ({row['value']:.0%} of {row['n']:,})" for row in short[:6])
             told.append(f"They held these labels less often than promised: {names}.")
+    fault = "were wrong" if answer == "one" else "had a label wrong or missing"
     if alone := promises.get("alone"):
         told.append(
-            f"No person was asked for {_words(alone['share'])}; "
-            + (f"of these answers {_words(alone['wrong'])} were wrong, " if "wrong" in alone else "")
-            + f"of all answers {_words(alone['wrong_of_all'])}."
+            f"The answer itself called for no person in {_words(alone['share'])} of items; "
+            + (f"of these answers {_words(alone['wrong'])} {fault}, " if "wrong" in alone else "")
+            + f"of all answers {_words(alone['wrong_of_all'])}"
+            + ("" if "wrong" in alone else f" {fault}")
+            + ". Items flagged as unlike the training data go to a person too; they are counted here as any other."
         )
     if strangers := promises.get("strangers"):
         told.append(" ".join(strangers_lines(strangers)))
@@ -184,23 +192,26 @@ def _words(found: Mapping[str, Any]) -> str:
     return f"{found['value']:.1%} ({found['low']:.1%}–{found['high']:.1%})"
 
 
-def _kept(trust: Trust, sets: Truth, truth: Truth, labels: tuple[str, ...]) -> dict[str, Any]:
+def _kept(
+    trust: Trust, sets: Truth, truth: Truth, labels: tuple[str, ...], kin: npt.NDArray[np.int64]
+) -> dict[str, Any]:
     """Return how often sets hold the truth: of items with one label, and on average of the labels of an item."""
     carried = truth.sum(axis=1)
     known = carried > 0
     covered = (sets & truth).sum(axis=1)[known] / carried[known]
     each = [
-        {"label": label, **_share_of(sets[truth[:, column], column])}
+        {"label": label, **_share_of(sets[truth[:, column], column], kin[truth[:, column]])}
         for column, label in enumerate(labels)
         if truth[:, column].any()
     ]
     return {
         "promised": trust.coverage,
-        "kept": share(float(covered.sum()), int(known.sum())).numbers(),
+        "kept": _share_of(covered, kin[known]),
         "mean_size": round(float(sets.sum(axis=1).mean()), 3),
         "labels": each,
     }
 
 
-def _share_of(flags: npt.NDArray[np.bool_]) -> dict[str, float | int]:
-    return share(float(flags.sum()), len(flags)).numbers()
+def _share_of(values: npt.NDArray[Any], kin: npt.NDArray[np.int64]) -> dict[str, float | int]:
+    low, high = share_interval(values, kin)
+    return Share(float(np.mean(values, dtype=np.float64)), low, high, len(values)).numbers()

@@ -10,6 +10,7 @@ from medbench.records import Metric
 from medbench.review import Review
 from medbench.review_decisions import Standing
 from medbench.review_readers import agreement_of
+from medbench.review_stopping import Estimate
 from medbench.ui_review import reader
 from medbench.workspace import Workspace
 
@@ -52,16 +53,21 @@ def _sample(held: Review, standing: Standing) -> None:
     for label in held.plan.labels:
         told = held.sampled(standing, label)
         if told is not None:
-            interval = f"{ui.share(told.low)} to {ui.share(told.high)}, 95 %"
-            st.markdown(
-                f"“{ui.plain(label)}”: recall **{ui.share(told.recall)}** ({interval}), "
-                f"from {told.hits:,} relevant in {told.sampled:,} drawn of {told.urn:,} unread records."
-            )
+            st.markdown(f"“{ui.plain(label)}”: {_told(told)}")
     if standing.samples:
         newest = standing.samples[-1].records
-        answered = sum(record in standing.answers for record in newest)
-        if answered < len(newest):
-            st.caption(f"{answered:,} of the {len(newest):,} drawn records are answered; they come first under “Read”.")
+        unread = sum(record not in standing.by_record and record not in standing.settled for record in newest)
+        waiting = [record for record in newest if record in standing.by_record and record not in standing.answers]
+        unsettled = sum(record in standing.disagreements for record in waiting)
+        if unsettled:
+            st.caption(
+                f"{ui.count_of(unsettled, 'drawn record')} wait under “Settle”; until then the sample does not count."
+            )
+        if len(waiting) > unsettled:
+            skipped = ui.count_of(len(waiting) - unsettled, "drawn record")
+            st.caption(f"{skipped} were skipped; they come again at the end of “Read”.")
+        if unread:
+            st.caption(f"{unread:,} of the {len(newest):,} drawn records are unread; they come first under “Read”.")
             return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         who = reader()
@@ -73,6 +79,17 @@ def _sample(held: Review, standing: Standing) -> None:
         ):
             drawn = held.draw(who, int(count), np.random.default_rng())
             st.success(f"{ui.count_of(drawn, 'record')} drawn. Read them under “Read”.")
+
+
+def _told(found: Estimate) -> str:
+    """Say what a random sample of the unread tells of recall."""
+    drawn = f"{found.hits:,} relevant in {found.sampled:,} drawn of {found.urn:,} unread records"
+    if found.recall is None:
+        return (
+            f"nothing relevant is known, so recall has no value yet; {drawn}, so at most {found.left_most:,} are left."
+        )
+    interval = f"{ui.share(found.low)} to {ui.share(found.high)}, 95 %"
+    return f"recall **{ui.share(found.recall)}** ({interval}), from {drawn}."
 
 
 def _agreement(held: Review, standing: Standing) -> None:
@@ -92,7 +109,10 @@ def _agreement(held: Review, standing: Standing) -> None:
 
     frame = pd.DataFrame(rows)
     st.dataframe(frame, hide_index=True, key="review_agreement")
-    st.caption("1 is full agreement, 0 what chance gives. Before anything was settled; unsure and skipped left out.")
+    st.caption(
+        "1 is full agreement, 0 what chance gives. Before anything was settled; unsure and skipped left out. "
+        "No interval where fewer than 10 records were read by both, or where leaving out any record changes nothing."
+    )
     ui.download("CSV", lambda: ui.csv_bytes(frame), "agreement.csv", "review_agreement_csv", "text/csv")
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from medbench import runs, worker_mlflow
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
-from medbench.records import SPLITS, Device, Examples, RunSpec
+from medbench.records import SPLITS, Device, Examples, Metric, RunSpec
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _train(
     rows = {split: len(part) for split, part in parts.items()}
     say("started", device=device.name, rows=rows, options=options.model_dump(mode="json"), resumed=resume)
     rng = np.random.default_rng(spec.seed)
-    baselines = _baselines(workspace, spec, dataset, parts, say)
+    baselines = _rivals(workspace, spec, dataset, parts, say)
     headline = get_task(spec.task).metrics[0]
     around = Surroundings(workspace, dataset.id, dataset.item, headline)
     fitting = Fitting(rng, device, say, folder / "checkpoints", resume, around)
@@ -112,12 +112,12 @@ def _train(
     options = searched.options if searched else options
     keep = family.cheap if spec.keep_learning is None else spec.keep_learning
     ways: dict[str, Any] = {"balanced": headline == "balanced_accuracy", "tree": dataset.hierarchy}
-    if before := judging.before_tuning(family, options, parts, fitting, **ways):
-        baselines["before tuning"] = {key: carding.numbers(metric) for key, metric in before.items()}
+    before = judging.before_tuning(family, options, parts, fitting, **ways)
     crossed = cross_validation.for_run(spec, family, options, dataset, fitting, folder, **ways)
     look, elsewhere = class_words.Look(say, dataset.item), foreign.Look(say, dataset.item)
     asked: dict[str, Any] = {"keep_learning": keep, "look": look, "elsewhere": elsewhere, **ways}
     judged = judging.judge(family, options, parts, fitting=fitting, **asked)
+    baselines = {**_majority(judged.outcome.split, parts, dataset, spec.seed), **baselines, **_before(before)}
     say("stage", name="save", sentence="Writing the model and its card.")
     seconds = time.monotonic() - began
     card = carding.card(folder.name, spec, options, dataset, judged, baselines, seconds, device.name)
@@ -148,10 +148,27 @@ def _tell_the_end(say: Say, model: str, judged: Judged, seconds: float) -> None:
         say("finished", model=model, sentence=told, seconds=round(seconds, 1), metrics=figures)
 
 
-def _baselines(
+def _majority(split: str, parts: dict[str, Examples], dataset: Dataset, seed: int) -> dict[str, dict[str, Any]]:
+    """Score the majority rule of the train split on the very rows that the run was judged on, `Outcome.split`."""
+    import numpy as np
+
+    from medbench import carding, judging
+
+    rows = parts["train"].with_more(parts["validation"]) if split == "out-of-fold" else parts[split]
+    found = judging.majority(parts["train"], rows, np.random.default_rng(seed), dataset.hierarchy)
+    return {"majority": {key: carding.numbers(metric) for key, metric in found.items()}}
+
+
+def _before(measured: dict[str, Metric]) -> dict[str, dict[str, Any]]:
+    from medbench import carding
+
+    return {"before tuning": {key: carding.numbers(one) for key, one in measured.items()}} if measured else {}
+
+
+def _rivals(
     workspace: Workspace, spec: RunSpec, dataset: Dataset, parts: dict[str, Examples], say: Say
 ) -> dict[str, dict[str, Any]]:
-    """Score the majority rule and the simpler families on the very rows that the run is judged on.
+    """Score the simpler families on the test split, where there is one.
 
     A rival that was trained on this dataset before is quoted from its card instead of being fitted again. With
     thousands of labels only those are shown: fitting every simpler family would take longer than the run itself.
@@ -162,12 +179,7 @@ def _baselines(
     from medbench.families import Fitting, families_for
 
     rng = np.random.default_rng(spec.seed)
-    judged = (
-        parts["test"] if len(parts["test"]) else parts["validation"] if len(parts["validation"]) else parts["train"]
-    )
-    tree = dataset.hierarchy
-    majority = judging.majority(parts["train"], judged, rng, tree)
-    found = {"majority": {key: carding.numbers(metric) for key, metric in majority.items()}}
+    tree, found = dataset.hierarchy, {}
     order = [family for family in families_for(dataset.item, dataset.answer) if family.name in RIVALS]
     simpler = order[: next((at for at, family in enumerate(order) if family.name == spec.family), len(order))]
     for family in simpler if len(parts["test"]) else []:

@@ -166,7 +166,16 @@ def test_a_share_of_the_items_is_judged_by_what_readers_say(place: Workspace, fi
     assert fared is not None and not fared.paired and fared.agreement.n == 0
     assert fared.shown == (40 - len(theirs), len(theirs))
     assert [one.value for one in fared.right] == [1.0, 0.0]
-    assert any("a real difference" in sentence for sentence in fared.sentences())
+    told = fared.sentences(lambda one: {first: "First", second: "Second"}[one])
+    assert any(one.startswith("First is right more often than Second by 100.0 points (") for one in told)
+    assert any("a real difference" in sentence for sentence in told)
+
+
+def test_what_a_contest_says_of_p_and_of_who_was_shown() -> None:
+    right = (contest.share(40, 60), contest.share(20, 60))
+    found = contest.Contest("A", "B", (60, 0), contest.share(40, 60), right, True, (20, 0), 1.9e-6)
+    (told,) = (one for one in found.sentences() if "Of the same items" in one)
+    assert "(p < .001): a real difference" in told and "which favours A" in told
 
 
 def test_intervals_agree_with_worked_tables() -> None:
@@ -203,6 +212,9 @@ def test_a_worse_candidate_needs_a_confirmation_and_its_figures_are_kept(place: 
         and worse.items == len(np.load(place.models / bad / "judged.npz")["truth"])
     )
     assert f"on the same {worse.items} test items" in worse.sentence
+    for share in (0.05, 0.1, 0.15, 0.2, 0.3):  # one rule with the Compare page: the permutation test at 5 %
+        told = promoting.check(place, answering(place, first, f"bad{share}", share))
+        assert told.p is not None and (told.verdict == "worse") == (told.p < 0.05)
     run = CliRunner()
     refused = run.invoke(app, ["promote", bad])
     assert refused.exit_code == 2 and "It is worse than good" in refused.stderr and "--anyway" in refused.stderr

@@ -16,6 +16,7 @@ from medbench.attribution import (
     measure,
     occlude,
     occlusion,
+    random_runs,
     sentence_spans,
     sentence_units,
     word_spans,
@@ -137,3 +138,34 @@ def test_a_text_of_one_sentence_is_parted_by_words_and_a_long_one_into_few_parts
     long = " ".join(f"Sentence {at}." for at in range(130))
     units = sentence_units(long, most=60)
     assert len(units) == 44 and pieces(long, units)[0] == "Sentence 0. Sentence 1. Sentence 2."
+
+
+def test_random_removals_take_exactly_as_many_words() -> None:
+    rng, text = np.random.default_rng(0), "word " * 200
+    words = word_spans(text)
+    everything = np.ones(200, dtype=bool)
+    for sizes in ([1] * 40, [7, 1, 12, 20], [3] * 66, [150, 50]):
+        for _ in range(20):
+            runs = random_runs(words, sizes, everything, rng)
+            left = word_spans(occlude(text, runs))
+            assert len(left) == 200 - sum(sizes)
+
+
+def test_random_removals_are_as_telling_as_the_marks() -> None:
+    text = "the cancer of the lung and of the liver was in the " * 4
+    telling = np.array([text[start:end] in ("cancer", "lung", "liver") for start, end in word_spans(text)])
+    seen: list[str] = []
+
+    def note(texts: Sequence[str]) -> np.ndarray:
+        seen.extend(texts)
+        return np.full(len(texts), 0.5)
+
+    marks = [Span(start, end, 1.0) for (start, end), one in zip(word_spans(text), telling, strict=True) if one]
+    measure(note, text, marks[:6], curves=False)
+    # Six of the twelve telling words go each time, and none of the others.
+    assert [len(word_spans(variant)) for variant in seen[3:]] == [len(telling) - 6] * 6
+    assert all(variant.split().count("the") == text.split().count("the") for variant in seen[3:])
+    seen.clear()
+    the = text.index("the")
+    measure(note, text, [Span(the, the + 3, 1.0)], curves=False)  # a mark that says nothing is matched by any word
+    assert len({variant.split().count("the") for variant in seen[3:]}) == 2

@@ -220,6 +220,9 @@ def test_training_counts_leave_out_the_judged_items(truth: np.ndarray) -> None:
     assert comparing_figures.learnt_counts(replace(model, card=card), items) == [7, 8, 9]
     card = {**model.card, "learnt_from": {"counts": counts, "splits": ["train", "validation"]}}
     assert comparing_figures.learnt_counts(replace(model, card=card), items) == counts
+    # A card that says nothing: shares of the train split, of as many items as it has.
+    bare = {key: value for key, value in model.card.items() if key != "learnt_from"}
+    assert comparing_figures.learnt_counts(replace(model, card=bare), replace(items, n_train=40)) == [20, 20, 20]
 
 
 def test_a_subgroup_has_its_own_metric_and_interval(truth: np.ndarray) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_attribution import TEXT, tumour
 
-from medbench import evidence_agreement, explaining, predicting, record_evidence, trust
+from medbench import evidence_agreement, evidence_sheet, explaining, predicting, record_evidence, trust
 from medbench.attribution import evidence, measure, word_spans
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
@@ -180,6 +180,10 @@ def test_sentences_of_many_records_in_one_batch(known: dict[str, Loaded], train:
         alone = explaining.explain(loaded, item, labels[0], "sentences")
         assert [span.weight for span in told[0].spans] == pytest.approx([span.weight for span in alone.spans], abs=1e-5)
         assert told[0].faithfulness is not None and told[0].faithfulness > 0
+        # The strongest was chosen by the same readings, so the gain is no proof, and the rest leaves it out.
+        assert told[0].measured is not None and told[0].measured.most and told[0].measured.random < 0.05
+        assert "the most that can be said" in evidence_sheet.faithful_words(told[0])
+        assert "drive" not in evidence_sheet.faithful_words(told[0])
     assert right >= 66
     stop = threading.Event()
     stop.set()

@@ -71,6 +71,16 @@ def test_three_readers_have_fleiss_and_three_pairs() -> None:
     assert told.fleiss.value == pytest.approx((seen - by_chance) / (1 - by_chance), abs=1e-12)
 
 
+def test_no_interval_that_would_read_as_certainty() -> None:
+    (few,) = agreement_of(of_two(3, 0, 0, 2), ("x",))
+    (perfect,) = agreement_of(of_two(30, 0, 0, 20), ("x",))
+    (some,) = agreement_of(of_two(30, 1, 0, 20), ("x",))
+    for told, interval in ((few, False), (perfect, False), (some, True)):
+        ((_, kappa),) = told.pairs
+        assert (kappa.low is not None) == interval and told.alpha is not None
+        assert (told.alpha.low is not None) == interval
+
+
 def test_agreement_by_chance_alone_is_not_a_number() -> None:
     (told,) = agreement_of(of_two(0, 0, 0, 9), ("x",))
     assert (told.alpha, told.pairs) == (None, ())
@@ -137,6 +147,9 @@ def test_recall_from_a_sample_by_hand() -> None:
     most = max(k for k in range(451) if comb(500 - k, 50) / comb(500, 50) > 0.025)
     assert (none.recall, none.high) == (1.0, 1.0)
     assert none.low == pytest.approx(40 / (40 + most))
+    # Nothing is known to be relevant: recall has no value, but so many may be left at most.
+    nothing = estimate(found=0, urn=500, sampled=50, hits=0)
+    assert (nothing.recall, nothing.low, nothing.high, nothing.left_most) == (None, 0.0, 1.0, most)
     # All of the urn read: no doubt left.
     assert (estimate(9, 20, 20, 4).low, estimate(9, 20, 20, 4).high) == (1.0, 1.0)
     with pytest.raises(ValueError, match="3 hits in 2 of 9"):

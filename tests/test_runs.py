@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import planted_csv
 
-from medbench import runs
+from medbench import datasets, drafting, runs
 from medbench.errors import MedbenchError
 from medbench.events import Say
 from medbench.records import RunSpec
+from medbench.splits import SplitPlan
+from medbench.tasks import get_task
 from medbench.workspace import Workspace, read_json
 
 
@@ -164,3 +167,15 @@ def test_ids_cannot_leave_the_workspace(tmp_path: Path) -> None:
         with pytest.raises(MedbenchError):
             workspace.run(name)
     assert np.all([workspace.run("ok-1").parent == workspace.runs])
+
+
+def test_without_a_test_split_the_majority_rule_is_judged_on_the_same_rows(tmp_path: Path) -> None:
+    place = Workspace.here(tmp_path)
+    task, file = get_task("literature"), planted_csv(tmp_path / "planted.csv", 60)
+    draft = drafting.draft([(file, file.name)], task_name=task.name, clean_label=task.clean_label)
+    dataset = datasets.save(place, draft, name="no test", plan=SplitPlan("stratified", (0.8, 0.2, 0.0)))
+    run_id = runs.start(place, RunSpec(task="literature", family="keywords", dataset=dataset))
+    assert [*runs.follow(place, run_id)][-1]["kind"] == "finished"
+    card = read_json(place.model(run_id) / "model.json")
+    assert card["judged_on"].startswith("out-of-fold")
+    assert card["baselines"]["majority"]["micro_f1"]["n"] == card["metrics"]["micro_f1"]["n"] == 60

@@ -8,6 +8,8 @@ from scipy.stats import binomtest
 
 from medbench import trust, trust_figures
 
+GROUPS = tuple(str(at // 10) for at in range(3000))
+
 
 def test_wilsons_interval_hand_worked():
     found = trust_figures.share(81, 263)  # Newcombe 1998, table I, method 3
@@ -42,7 +44,13 @@ def test_what_a_sound_model_promises_holds():
     assert alone["wrong"]["n"] == round(alone["share"]["value"] * 3000)
     told = trust_figures.sentences(found, "one")
     assert told[0].startswith("Sets made to hold the true label of 90% of items held ")
-    assert "No person was asked for" in told[-1]
+    assert told[-1].startswith("The answer itself called for no person in ") and "were wrong" in told[-1]
+    assert "unlike the training data go to a person too" in told[-1]
+    assert "had a label wrong or missing" in trust_figures.sentences(found, "many")[-1]
+    # Ten pictures of each lesion with the same answer are worth one.
+    copies = (np.repeat(probabilities[:300], 10, axis=0), np.repeat(truth[:300], 10, axis=0), labels)
+    alone, kin = (trust_figures.measured(fitted, *copies, groups)["alone"]["share"] for groups in ((), GROUPS))
+    assert kin["high"] - kin["low"] > 3 * (alone["high"] - alone["low"])
 
 
 def test_labels_that_sets_leave_out_are_named():
