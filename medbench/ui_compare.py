@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,8 +62,17 @@ class Compared:
 
     def name_of(self, label: str) -> str:
         """Return what the user reads for a label: "C04 Neoplasms" when its name is another word."""
-        name = self.label_names.get(label, label)
-        return label if name == label else f"{label} {name}"
+        name, short = self.label_names.get(label, label), self.short(label)
+        return short if name == label else f"{short} {name}"
+
+    def short(self, label: str) -> str:
+        """Return a label without its code system, unless two systems have that code: "R52" for "icd10cm:R52"."""
+        code = label.partition(":")[2]
+        return code if self._codes[code] == 1 else label
+
+    @cached_property
+    def _codes(self) -> Counter[str]:
+        return Counter(code for label in self.models[0].labels if (code := label.partition(":")[2]))
 
 
 def load(workspace: Workspace, ids: Sequence[str]) -> Compared:
@@ -95,13 +106,15 @@ def choose_model(compared: Compared, label: str, key: str, at: int = 0) -> Answe
     return models[picked or ids[0]]
 
 
-def choose_label(compared: Compared, key: str, help: str, labels: Sequence[str] | None = None) -> str | None:
+def choose_label(
+    compared: Compared, key: str, help: str, labels: Sequence[str] | None = None, title: str = "Label"
+) -> str | None:
     """Draw the choice of one label; the most frequent ones of the judged items come first. None when there is none."""
     truth = compared.models[0].truth
     order = np.argsort(-truth.sum(axis=0), kind="stable")
     known = [compared.models[0].labels[at] for at in order]
     offered = [label for label in known if labels is None or label in labels]
-    picked: str | None = st.selectbox("Label", offered, format_func=compared.name_of, key=key, help=help)
+    picked: str | None = st.selectbox(title, offered, format_func=compared.name_of, key=key, help=help)
     return picked
 
 

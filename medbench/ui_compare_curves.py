@@ -91,11 +91,8 @@ def draw_probabilities(compared: Compared) -> None:
     label = choose_label(compared, "compare_benefit_label", "The label that is acted on.")
     if label is None:
         return
-    left, right = st.columns([2, 3])
-    with left:
-        _benefit(compared, label)
-    with right:
-        _explorer(compared, label)
+    _benefit(compared, label)
+    _explorer(compared, label)
 
 
 def _reliability(compared: Compared) -> None:

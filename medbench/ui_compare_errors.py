@@ -38,10 +38,12 @@ def draw_errors(workspace: Workspace, compared: Compared) -> None:
 
 
 def _correlations(workspace: Workspace, compared: Compared, model: Answered) -> None:
+    if model.card.get("item") == "image":
+        _against_count(compared, model)
+        return
     left, right = st.columns(2)
-    if model.card.get("item") != "image":
-        with left:
-            _against_length(compared, model, comparing_errors.lengths(workspace, model))
+    with left:
+        _against_length(compared, model, comparing_errors.lengths(workspace, model))
     with right:
         _against_count(compared, model)
 

@@ -18,6 +18,7 @@ from medbench.ui_compare_records import draw_records
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
 MATRIX_LABELS = 30
@@ -39,11 +40,12 @@ def draw_labels(compared: Compared) -> None:
     frame = pd.DataFrame(comparing_figures.label_table(compared.models, learnt))
     frame["label"] = [compared.name_of(label) for label in frame["label"]]
     shown = frame.rename(columns={"n": "judged items", "learnt": "training items", **names})
+    widths = {name: min(70 + 9 * len(name), 280) for name in names.values()}
     ui.grid(
         shown,
         "compare_labels_grid",
         decimals=dict.fromkeys(names.values(), 3),
-        widths={"label": 300, **dict.fromkeys(["judged items", "training items"], 150)},
+        widths={"label": 300, **dict.fromkeys(["judged items", "training items"], 150), **widths},
         page_size=25,
     )
     export(shown, "labels", "compare_labels_export")
@@ -60,7 +62,8 @@ def _bars(compared: Compared, frame: pd.DataFrame) -> None:
             marker={"color": compared.colour(model.id)},
         )  # fmt: skip
     found.update_yaxes(autorange="reversed")
-    found.update_layout(title=f"F1 of the {len(frame)} most frequent labels", xaxis_title="F1", xaxis_range=[0, 1])
+    title = "F1 of each label" if len(frame) < MATRIX_LABELS else f"F1 of the {len(frame)} most frequent labels"
+    found.update_layout(title=title, xaxis_title="F1", xaxis_range=[0, 1])
     plot(found, "labels", "compare_label_bars", height=160 + 14 * len(frame) * max(len(compared.models), 2))
 
 
@@ -79,9 +82,9 @@ def _matrix(workspace: Workspace, compared: Compared, model: Answered) -> None:
     counts = metrics.confusion(model.truth, model.decided)
     order = np.argsort(-model.truth.sum(axis=0), kind="stable")[:MATRIX_LABELS]
     labels = [model.labels[at] for at in order]
-    shown = [compared.name_of(label) for label in labels]
+    shown = [compared.short(label) for label in labels]
     frame = pd.DataFrame(counts[np.ix_(order, order)], columns=shown)
-    frame.insert(0, "true ↓ decided →", shown)
+    frame.insert(0, "true ↓ decided →", [compared.name_of(label) for label in labels])
     if len(model.labels) > MATRIX_LABELS:
         st.caption(f"The {MATRIX_LABELS} most frequent of {len(model.labels):,} labels.")
     st.caption("Rows: the true label. Columns: what was decided. Click a number to read its records.")
@@ -93,14 +96,27 @@ def _matrix(workspace: Workspace, compared: Compared, model: Answered) -> None:
 
     cell_table(frame, "compare_confusion_table", chosen)
     export(frame, "confusions", "compare_confusion_export")
+    _begin_at(model, counts, labels)
     left, right = st.columns(2)
     with left:
-        true = choose_label(compared, "compare_confusion_true", "The label that is true.", labels)
+        true = choose_label(compared, "compare_confusion_true", "The label that is true.", labels, "True label")
     with right:
-        said = choose_label(compared, "compare_confusion_said", "The label that was decided.", labels)
+        said = choose_label(compared, "compare_confusion_said", "What the model said.", labels, "Decided label")
     if true and said:
         rows = comparing_errors.confused(model, true, said)
         draw_records(workspace, compared, [model], rows, "compare_confusion", said, "the surest first")
+
+
+def _begin_at(model: Answered, counts: npt.NDArray[np.int64], labels: list[str]) -> None:
+    """Open the commonest confusion of a model when its matrix is first shown."""
+    if st.session_state.get("compare_confusion_of") == model.id:
+        return
+    wrong = counts - np.diag(np.diag(counts))
+    true, said = np.unravel_index(int(wrong.argmax()), wrong.shape)
+    st.session_state["compare_confusion_of"] = model.id
+    if wrong.any() and {model.labels[true], model.labels[said]} <= set(labels):
+        st.session_state["compare_confusion_true"] = model.labels[true]
+        st.session_state["compare_confusion_said"] = model.labels[said]
 
 
 def _one_label(workspace: Workspace, compared: Compared, model: Answered) -> None:

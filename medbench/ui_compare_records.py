@@ -62,6 +62,12 @@ def draw_disagreements(workspace: Workspace, compared: Compared) -> None:
 
     cell_table(frame, "compare_part_table", chosen)
     export(frame, "disagreements", "compare_part_export")
+    if (begun := (first.id, second.id)) != st.session_state.get("compare_part_of"):
+        st.session_state["compare_part_of"] = begun
+        parted = [(one, kind) for one in counts for kind in KINDS[:2] if getattr(one, kind)]
+        if parted:  # the widest cut that has something to read
+            st.session_state["compare_part_label"] = parted[0][0].label
+            st.session_state["compare_part_kind"] = parted[0][1]
     _records(workspace, compared, (first, second), list(names), words)
 
 

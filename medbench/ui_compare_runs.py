@@ -204,7 +204,7 @@ def draw_table(workspace: Workspace, compared: Compared, metric: str) -> None:
     frame = runs_table(compared, metric, every)
     widths = {name: 190 for name in frame.columns if name not in ("Run", "What differs")}
     widths |= {"Run": 240, "What differs": 260, "Took": 110, "Memory": 110, "Size": 110, "Items/s": 110, "Method": 130}
-    ui.grid(frame, f"compare_table_{every}", widths=widths, height=34 * min(len(frame), 12) + 70)
+    ui.grid(frame, f"compare_table_{every}", widths=widths)
     st.caption("95 % intervals in brackets. Lower rows: what any model has to beat.")
     with st.container(horizontal=True):
         ui_compare.export(frame, "runs", "compare_table_export")

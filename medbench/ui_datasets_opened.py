@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAGE = 50
-SECTIONS = ("Verdict", "Pictures", "Rows", "Tree", "Card")
+SECTIONS = ("Verdict", "Plots", "Rows", "Tree", "Card")
 IMAGE_SECTIONS = ("Verdict", "Plots", "Gallery", "Rows", "Tree", "Card")
 
 
@@ -41,7 +41,7 @@ def draw(workspace: Workspace, dataset_id: str) -> None:
     )
     if section == "Verdict":
         ui_verdict.draw_findings(dataset.findings, dataset.rows, dataset.id, dataset.label_names)
-    elif section == "Pictures":
+    elif section == "Plots" and dataset.item == "text":
         ui_plots.draw_saved(workspace, dataset)
     elif section == "Plots":
         ui_pictures.draw_plots(dataset.frame(), dataset.label_names, dataset.id)

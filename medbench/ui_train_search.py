@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from medbench import ui
+from medbench.comparing_verdict import title_of
 from medbench.families import Family
 from medbench.records import TuneSpec
 
@@ -71,21 +72,31 @@ def draw_found(card: dict[str, Any]) -> None:
         return
     import pandas as pd
 
-    title = str(found["headline"]).replace("_", " ")
+    title = title_of(str(found["headline"]))
     rows = [
         {"trial": each["number"], title: each["value"], "state": each["state"], "s": each["seconds"], **each["options"]}
         for each in found["trials"]
     ]
     frame = pd.DataFrame(rows).sort_values(title, ascending=False, na_position="last")
     with st.expander(f"The search: {len(rows)} trials", key="train_found"):
-        if found["importance"]:
-            st.caption("How much of the difference between trials each option explains.")
-            shares = pd.DataFrame({"option": list(found["importance"]), "share": list(found["importance"].values())})
-            st.bar_chart(shares, x="option", y="share", horizontal=True, sort="-share", height=40 + 36 * len(shares))
-        st.caption(f"Every finished trial is a line; yellow is the best {title}. Drag along an axis to pick lines.")
-        st.plotly_chart(_parallel(frame, list(found["trials"][0]["options"]), title), key="train_parallel")
+        if frame[title].nunique() < 2:
+            st.caption(f"All finished trials have the same {title}: none of these options made a difference.")
+        else:
+            _draw_importance(found["importance"])
+            st.caption(f"Every finished trial is a line; yellow is the best {title}. Drag along an axis to pick lines.")
+            st.plotly_chart(_parallel(frame, list(found["trials"][0]["options"]), title), key="train_parallel")
         st.dataframe(frame, hide_index=True, key="train_trials")
         ui.download("This table as CSV", lambda: ui.csv_bytes(frame), "trials.csv", "train_trials_csv", "text/csv")
+
+
+def _draw_importance(importance: dict[str, float]) -> None:
+    """Draw the share of the difference between trials that each option explains."""
+    import pandas as pd
+
+    if importance:
+        st.caption("How much of the difference between trials each option explains, in percent.")
+        shares = pd.DataFrame({"option": list(importance), "percent": [100 * share for share in importance.values()]})
+        st.bar_chart(shares, x="option", y="percent", horizontal=True, sort="-percent", height=40 + 36 * len(shares))
 
 
 def _parallel(frame: Any, options: list[str], title: str) -> Any:

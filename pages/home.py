@@ -5,6 +5,6 @@ from __future__ import annotations
 from medbench import ui, ui_home
 
 with ui.page(
-    "medbench", "Which labels does this text carry? Train, judge and use classifiers for medical text."
+    "medbench", "Given this text or picture, which labels? Train, judge and use classifiers in medicine."
 ) as place:
     ui_home.draw(place)

@@ -112,7 +112,7 @@ def test_rows_can_be_searched(at_full: Workspace) -> None:
 @pytest.mark.parametrize("picture", ["Labels", "Lengths", "Together", "Typical words"])
 def test_every_picture_is_drawn(at_full: Workspace, picture: str) -> None:
     dataset_id = id_of(at_full, "cohorts")
-    app = choose(opened(PAGE, dataset=dataset_id), "opened_section", "Pictures")
+    app = choose(opened(PAGE, dataset=dataset_id), "opened_section", "Plots")
     choose(app, f"picture_{dataset_id}", picture)
     if picture == "Together":
         assert "No row carries two labels" in words_on(app)
