@@ -53,7 +53,7 @@ def explain_picture(
         f"{explanation.method} for {loaded.name_of(label)}. {sentence}" for sentence in sentences[:1]
     ] + sentences[1:]
     lines += [
-        f"{one.id}: {', '.join(map(loaded.name_of, one.labels))}, {one.words} ({one.similarity:.2f})."
+        f"{one.id}: {', '.join(map(loaded.name_of, one.labels))}{one.how}, {one.words} ({one.similarity:.2f})."
         for one in reading.similar
     ]
     lines += [reading.similar_note] if reading.similar_note else []

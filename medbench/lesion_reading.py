@@ -14,21 +14,17 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medbench import heat_check, lesion_photo, predicting, shipped_lesions, trust_figures
+from medbench import heat_check, lesion_photo, predicting, trust_figures
 from medbench.errors import MedbenchError
 from medbench.heat_check import HeatCheck
 from medbench.lesion_heat import HeatTrust, heat_of, judge_heat, picture_model, show_heat
 from medbench.lesion_photo import Looked
+from medbench.lesion_similar import SIMILAR, Similar, similar_pictures
 from medbench.pictures import open_picture
 from medbench.predicting import Loaded
 from medbench.records import Explanation, Item, Prediction, join_image
 from medbench.tasks.lesion import MALIGNANT
 from medbench.workspace import Workspace
-
-SIMILAR = 5
-_PER_LESION = 8  # a lesion of HAM10000 was photographed at most six times
-_TWIN, _CLOSE, _LIKE = 0.95, 0.85, 0.7  # cosine similarities, see `Similar.words`
-NOT_HERE = "The pictures this model learnt from are not on this machine, so similar ones cannot be shown."
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +45,6 @@ class Picture:
     def item(self) -> str:
         """The one string that families read."""
         return join_image(str(self.path.absolute()), self.facts)
-
-
-@dataclass(frozen=True, slots=True)
-class Similar:
-    """A training picture, its diagnosis and its cosine similarity to the picture asked about.
-
-    Attributes:
-        id: The picture's id in its collection.
-        path: Where it lies; None when it is not on this machine.
-        labels: Its diagnoses.
-        similarity: -1 to 1.
-        lesion: The lesion's id in its collection, or "".
-    """
-
-    id: str
-    path: Path | None
-    labels: tuple[str, ...]
-    similarity: float
-    lesion: str = ""
-
-    @property
-    def words(self) -> str:
-        """How much it resembles the picture asked about, in words."""
-        named = ((_TWIN, "looks almost the same"), (_CLOSE, "looks very much alike"), (_LIKE, "looks alike"))
-        return next((words for limit, words in named if self.similarity >= limit), "looks roughly alike")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +84,7 @@ class LesionReading:
                     "id": one.id,
                     "lesion": one.lesion,
                     "labels": list(one.labels),
+                    "confirmed": one.confirmed,
                     "similarity": round(one.similarity, 4),
                 }
                 for one in self.similar
@@ -140,7 +112,7 @@ def read_picture(
     picture = Picture(path, name or path.name, facts or {})
     open_picture(path, picture.name)
     reading = read_pictures(loaded, [picture])[0]
-    similar, note = similar_pictures(workspace, loaded, picture)
+    similar, note = similar_pictures(workspace, loaded, Item(picture.name, "", picture.item))
     seen = bool(predicting.seen_in_training(loaded, [Item(picture.name, "", picture.item)])[0])
     return replace(reading, similar=tuple(similar), similar_note=note, seen=seen)
 
@@ -177,41 +149,6 @@ def _looked(picture: Picture) -> Looked | MedbenchError:
         return lesion_photo.look(open_picture(picture.path, picture.name))
     except MedbenchError as error:
         return error
-
-
-def similar_pictures(
-    workspace: Workspace, loaded: Loaded, picture: Picture, count: int = SIMILAR
-) -> tuple[list[Similar], str]:
-    """Return the most similar training pictures, one of each lesion, and in one sentence what is missing, or ""."""
-    item = Item(picture.name, "", picture.item)
-    found, reason = predicting.neighbours(workspace, loaded, item, count * _PER_LESION)
-    here = [Similar(one.id, Path(one.text), one.labels, one.similarity, one.group) for one in found]
-    if not reason and all(one.path is not None and one.path.is_file() for one in here):
-        first = {one.lesion or one.id: one for one in reversed(here)}
-        return [one for one in here if first[one.lesion or one.id] is one][:count], ""
-    return _shipped(workspace, loaded, item, count)
-
-
-def _shipped(workspace: Workspace, loaded: Loaded, item: Item, count: int) -> tuple[list[Similar], str]:
-    """Return the nearest of the lesions a starter tells of, with their pictures where a dataset here holds them."""
-    known = shipped_lesions.load(loaded.folder)
-    if known is None:
-        return [], NOT_HERE
-    with loaded.lock:
-        vector = loaded.model.embed([item.joined])[0]
-    nearest = known.nearest(vector, count)
-    places = shipped_lesions.pictures_here(workspace, {known.ids[at]: known.labels[at] for at, _ in nearest})
-    similar = [
-        Similar(known.ids[at], places.get(known.ids[at]), tuple(known.labels[at].split("; ")), value, known.lesions[at])
-        for at, value in nearest
-    ]
-    if all(one.path for one in similar):
-        return similar, ""
-    source = "HAM10000" if similar[0].lesion.startswith("HAM_") else f"“{loaded.card['dataset']['name']}”"
-    return (
-        similar,
-        f"Their pictures may not be passed on with the model. Import {source} on the Datasets page to see them.",
-    )
 
 
 # --- in words --------------------------------------------------------------------------------------------------
@@ -338,7 +275,9 @@ class SkinLesionPredictor:
         open_picture(picture.path)
         reading = read_pictures(self._loaded, [picture])[0]
         if self.config.similar:
-            found, note = similar_pictures(self._workspace, self._loaded, picture, self.config.similar)
+            found, note = similar_pictures(
+                self._workspace, self._loaded, Item(picture.name, "", picture.item), self.config.similar
+            )
             reading = replace(reading, similar=tuple(found), similar_note=note)
         return _flat(reading, return_probabilities)
 

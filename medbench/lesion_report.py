@@ -118,7 +118,7 @@ def _draw(sheet: Sheet, told: Told) -> None:
     for one in reading.similar:
         if one.path is None:
             names = ", ".join(loaded.name_of(label) for label in one.labels)
-            sheet.point(f"{one.id}: {names}, {one.words} (similarity {one.similarity:.2f}).")
+            sheet.point(f"{one.id}: {names}{one.how}, {one.words} (similarity {one.similarity:.2f}).")
     similar = list(_similar(told))
     if similar:
         sheet.pictures(similar, columns=5, title="The most similar lesions it learnt from:")
@@ -135,5 +135,5 @@ def _similar(told: Told) -> list[tuple[Image.Image, str]]:
             continue
         opened.thumbnail((_SMALL, _SMALL))
         names = ", ".join(told.loaded.name_of(label) for label in one.labels)
-        found.append((opened, f"{names}, similarity {one.similarity:.2f}"))
+        found.append((opened, f"{names}{one.how}, similarity {one.similarity:.2f}"))
     return found

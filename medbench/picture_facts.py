@@ -28,6 +28,25 @@ _SPACE = re.compile(r"\s+")
 _OLDEST = 120
 
 
+_CONFIRMED_BY = ("dx_type", "diagnosis_confirm_type")
+_CONFIRMED = {
+    "histo": "histopathology",
+    "follow": "follow-up without change",
+    "serial": "follow-up without change",
+    "confocal": "confocal microscopy",
+    "consensus": "expert consensus",
+    "single": "expert consensus",
+}
+"""How a word of HAM10000 (dx_type) or of the ISIC archive (diagnosis_confirm_type) begins -> what it stands for."""
+
+
+def confirmation(row: Mapping[str, object]) -> str:
+    """Return how a row's diagnosis was confirmed, e.g. "histopathology"; "" where its file does not say."""
+    plain = {str(name).removeprefix("x_").strip().lower(): value for name, value in row.items()}
+    told = next((str(plain[name]).strip().lower() for name in _CONFIRMED_BY if plain.get(name)), "")
+    return next((words for begins, words in _CONFIRMED.items() if told.startswith(begins)), "")
+
+
 def fact_columns(columns: Iterable[str]) -> dict[str, str]:
     """Return fact -> the column that carries it, by name; facts without a column are left out.
 

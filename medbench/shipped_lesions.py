@@ -1,6 +1,6 @@
 """What a starter may tell of the lesions it learnt from: facts and a small vector of each, but no picture.
 
-    lesions.npz    picture ids, lesion ids and diagnoses; each picture's vector in 128 bytes
+    lesions.npz    picture ids, lesion ids, diagnoses and how they were confirmed; each picture's vector in 128 bytes
 
 Pictures of most collections may not be passed on; which lesion looks alike, and what it turned out to be, may. Where a
 dataset with the same pictures has been imported, they are shown from there.
@@ -9,7 +9,7 @@ dataset with the same pictures has been imported, they are shown from there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench import datasets
+from medbench.picture_facts import confirmation
 from medbench.workspace import Workspace, replacing, undamaged
 
 FILE = "lesions.npz"
@@ -42,6 +43,7 @@ class ShippedLesions:
         axes: (k, d) float32, their principal axes.
         step: What one unit of a code stands for.
         codes: (n, k) int8.
+        confirmed: n words on how the diagnosis was confirmed (`picture_facts.confirmation`); empty when none is known.
     """
 
     ids: tuple[str, ...]
@@ -51,6 +53,7 @@ class ShippedLesions:
     axes: Floats
     step: float
     codes: npt.NDArray[np.int8]
+    confirmed: tuple[str, ...] = ()
 
     def similarity(self, vector: Floats) -> Floats:
         """Return (n,) cosine similarities of a (d,) vector of length 1 to the pictures, as far as the codes tell.
@@ -106,7 +109,7 @@ def _bytes_of(axes: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int8], Floats, Flo
 
 def save(folder: Path, lesions: ShippedLesions) -> None:
     """Write lesions.npz."""
-    words = {name: _packed(getattr(lesions, name)) for name in ("ids", "lesions", "labels")}
+    words = {name: _packed(getattr(lesions, name)) for name in ("ids", "lesions", "labels", "confirmed")}
     codes, _, unit = _bytes_of(lesions.axes)
     with replacing(folder / FILE) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
@@ -137,7 +140,9 @@ def _loaded(path: Path, changed: int) -> ShippedLesions:
         ids, lesions, labels = (_unpacked(stored[name]) for name in ("ids", "lesions", "labels"))
         axes, codes = stored["axes"] * stored["unit"], np.ascontiguousarray(stored["codes"].T)
         mean = stored["mean"].astype(np.float32)
-        return ShippedLesions(ids, lesions, labels, mean, axes.astype(np.float32), float(stored["step"]), codes)
+        confirmed = _unpacked(stored["confirmed"]) if "confirmed" in stored.files else ()
+        whole = confirmed if len(confirmed) == len(ids) else ()
+        return ShippedLesions(ids, lesions, labels, mean, axes.astype(np.float32), float(stored["step"]), codes, whole)
 
 
 def _packed(words: Sequence[str]) -> npt.NDArray[np.uint8]:
@@ -167,7 +172,11 @@ def of_training(workspace: Workspace, card: Mapping[str, Any], model: Any) -> Sh
     rows = dataset.rows(positions[every].tolist())
     vectors = model.embed([examples.items[at] for at in every])
     lesions, labels = [str(row["group"] or "") for row in rows], ["; ".join(row["labels"]) for row in rows]
-    return coded([str(row["id"]) for row in rows], lesions, labels, vectors) if rows else None
+    if not rows:
+        return None
+    told = tuple(confirmation(row) for row in rows)
+    found = coded([str(row["id"]) for row in rows], lesions, labels, vectors)
+    return replace(found, confirmed=told if any(told) else ())
 
 
 def pictures_here(workspace: Workspace, asked: Mapping[str, str]) -> dict[str, Path]:

@@ -8,7 +8,8 @@ from typing import Any
 import streamlit as st
 
 from medbench import aliases, lesion_reading, predicting, ui
-from medbench.lesion_reading import LesionReading, Picture, Similar
+from medbench.lesion_reading import LesionReading, Picture
+from medbench.lesion_similar import Similar
 from medbench.predicting import Loaded
 from medbench.records import LabelScore
 from medbench.tasks.lesion import MALIGNANT
@@ -215,6 +216,7 @@ def draw_similar(loaded: Loaded, similar: Sequence[Similar], note: str) -> None:
             if one.path is not None:
                 st.image(str(one.path), width="stretch")
             st.markdown(f"**{ui.plain(names)}**")
-            st.caption(f"{ui.plain(one.id)}  \n{one.words} · similarity {one.similarity:.2f}")
+            how = f"confirmed by {one.confirmed}  \n" if one.confirmed else ""
+            st.caption(f"{how}{ui.plain(one.id)}  \n{one.words} · similarity {one.similarity:.2f}")
     if note:
         st.caption(ui.plain(note))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import planted_csv
 from typer.testing import CliRunner
@@ -49,10 +50,14 @@ def test_import_train_evaluate_as_a_researcher_would(home: Workspace, tmp_path: 
     assert trained.exit_code == 0, trained.output
     model = trained.stdout.strip()
     assert model in runner.invoke(app, ["models"]).stdout
+    table = pd.read_csv(fresh)
+    table.loc[:9, "labels"] = "neurology"  # some labels that the texts do not bear out: not every resample is the same
+    table.to_csv(fresh, index=False)
     judged = runner.invoke(app, ["evaluate", model, str(fresh), "--json"])
     found = json.loads(judged.stdout)
     assert found["judged"] == 60
-    assert found["metrics"]["micro_f1"]["low"] <= found["metrics"]["micro_f1"]["value"]
+    figure = found["metrics"]["micro_f1"]
+    assert figure["low"] < figure["value"] < figure["high"]
     again = runner.invoke(app, ["evaluate", model, str(file)])
     assert again.exit_code == 2
     assert "never saw" in again.stderr

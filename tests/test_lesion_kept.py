@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -63,6 +64,12 @@ def test_small_vectors_find_nearly_the_same_neighbours(tmp_path: Path) -> None:
     read = shipped.load(tmp_path)
     assert read is not None
     assert (read.ids, read.lesions, read.labels) == (facts.ids, facts.lesions, facts.labels)
+    assert read.confirmed == ()
+    told = ("histopathology", "") * 250
+    (tmp_path / "told").mkdir()
+    shipped.save(tmp_path / "told", dataclasses.replace(facts, confirmed=told))
+    again = shipped.load(tmp_path / "told")
+    assert again is not None and again.confirmed == told
     assert np.array_equal(read.codes, facts.codes) and np.allclose(read.axes, facts.axes, atol=1e-6)
     near = np.abs(read.similarity(asked[0]) - known @ asked[0])
     assert near.max() < 0.1
@@ -81,6 +88,7 @@ def test_a_starter_tells_of_its_lesions_without_their_pictures(full: Workspace, 
     starter = predicting.load(full, "starter-tiny")
     own = read_picture(full, predicting.load(full, model), photo)
     here = read_picture(full, starter, photo)
+    assert all(one.confirmed for one in here.similar)
     # The dataset is here and holds the same ids with the same diagnoses: the pictures are shown from there.
     assert here.similar_note == "" and all(one.path and one.path.is_file() for one in here.similar)
     assert len({one.lesion for one in here.similar}) == 5

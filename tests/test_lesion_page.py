@@ -20,7 +20,8 @@ from tiny_lesions import LABELS, lesion
 from medbench import api, lesion_uploads, predicting, ui_lesion, ui_lesion_many, ui_lesion_one
 from medbench.api_lesion import PICTURES_LIMIT
 from medbench.errors import MedbenchError
-from medbench.lesion_reading import NOT_HERE, LesionReading, read_pictures
+from medbench.lesion_reading import LesionReading, read_pictures
+from medbench.lesion_similar import NOT_HERE
 from medbench.records import LabelScore, Prediction
 from medbench.ui import NOTICE
 from medbench.workspace import Workspace

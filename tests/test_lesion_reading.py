@@ -17,7 +17,8 @@ from medbench.errors import MedbenchError
 from medbench.families import Model
 from medbench.lesion_heat import judge_heat, show_heat
 from medbench.lesion_photo import outline
-from medbench.lesion_reading import NOT_HERE, Picture, SkinLesionPredictor, read_picture, read_pictures, to_mind
+from medbench.lesion_reading import Picture, SkinLesionPredictor, read_picture, read_pictures, to_mind
+from medbench.lesion_similar import NOT_HERE
 from medbench.predicting import Loaded
 from medbench.records import Explanation, join_image, part_image
 from medbench.workspace import Workspace
@@ -46,7 +47,9 @@ def test_a_reading_carries_everything(trained_lesions: tuple[Workspace, str], lo
     assert 0.05 < found.lesion_area < 0.4
     assert len(found.similar) == 5 and found.similar_note == ""
     assert all(one.path.is_file() and one.labels[0] in LABELS for one in found.similar)
+    assert {one.confirmed for one in found.similar} <= {"histopathology", "follow-up without change"}
     told = json.loads(json.dumps(found.as_json()))
+    assert all(one["confirmed"] for one in told["similar"])
     assert told["chosen"] == list(prediction.chosen) and told["quality"] == []
     assert not found.seen
     learnt = read_picture(trained_lesions[0], loaded, found.similar[0].path)

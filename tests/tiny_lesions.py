@@ -45,6 +45,7 @@ def lesion_zip(path: Path, n: int = 36) -> Path:
             "lesion_id": f"HAM_{number:04d}",
             "image_id": f"ISIC_{number:04d}",
             "dx": LABELS[number % 3],
+            "dx_type": ("histo", "follow_up")[number % 2],
             "age": f"{20 + number}.0",
             "sex": ("male", "female")[number % 2],
             "localization": ("back", "face", "trunk")[number % 3],
