@@ -110,7 +110,7 @@ def _draw(sheet: Sheet, told: Told) -> None:
         sheet.point(told.check.sentence)
     figure = loaded.card.get("metrics", {}).get("balanced_accuracy")
     if figure is not None:
-        around = f" (95 % interval {figure['low']:.3f}–{figure['high']:.3f})" if "low" in figure else ""
+        around = f" (95 % interval {figure['low']:.3f}–{figure['high']:.3f})" if figure.get("low") is not None else ""
         measured_on = loaded.card.get("judged_on", "unknown rows")
         sheet.point(f"Balanced accuracy {figure['value']:.3f}{around}, measured on {measured_on}.")
     if reading.similar_note:
