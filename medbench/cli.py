@@ -23,6 +23,7 @@ from medbench.cli_report import report
 from medbench.cli_review import review_app
 from medbench.cli_runs import Column, Json, follow, give, interval, note, picked, runs_app, told
 from medbench.cli_trust import strangers
+from medbench.cli_vocabulary import vocabulary
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
 
@@ -44,6 +45,7 @@ app.command("tokens")(cli_mimic.tokens)
 app.command()(explain)
 app.command()(compare)
 app.command()(hierarchy)
+app.command()(vocabulary)
 app.command()(entities)
 app.add_typer(dictionary_app, name="dictionary")
 app.add_typer(codes_app, name="codes")

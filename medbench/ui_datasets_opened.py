@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import datasets, searching, ui, ui_hierarchy, ui_pictures, ui_plots, ui_verdict
+from medbench import datasets, searching, ui, ui_hierarchy, ui_pictures, ui_plots, ui_verdict, ui_vocabulary
 from medbench.datasets import Dataset
 from medbench.errors import MedbenchError
 from medbench.records import SPLITS
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAGE = 50
-SECTIONS = ("Verdict", "Plots", "Rows", "Tree", "Card")
+SECTIONS = ("Verdict", "Plots", "Rows", "Words", "Tree", "Card")
 IMAGE_SECTIONS = ("Verdict", "Plots", "Gallery", "Rows", "Tree", "Card")
 
 
@@ -50,6 +50,8 @@ def draw(workspace: Workspace, dataset_id: str) -> None:
         ui_pictures.draw_gallery(dataset.frame(), images, dataset.label_names, dataset.findings, dataset.id)
     elif section == "Rows":
         _rows(dataset)
+    elif section == "Words":
+        ui_vocabulary.draw(dataset)
     elif section == "Tree":
         ui_hierarchy.draw(workspace, dataset)
     else:

@@ -52,7 +52,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("3", ("tasks", "families")),
     ("4a", ("mimic_jobs", "runs", "predicting", "preflight", "history", "uploads", "searching")),
     ("4a", ("evidence_figures",)),
-    ("4a", ("class_words", "foreign", "label_trees")),
+    ("4a", ("class_words", "foreign", "label_trees", "vocabulary")),
     ("4a", ("review_learning", "review_decisions")),
     ("4a", ("served",)),
     ("4b", ("review_simulation", "review_readers")),
@@ -83,6 +83,8 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("6c", ("ui_datasets_mimic", "ui_train_models", "ui_train_search", "ui_train_folds", "ui_code_figures")),
     ("6c", ("ui_deploy", "ui_compare_records")),
     ("6c", ("ui_review",)),
+    ("6c2", ("ui_train_form",)),
+    ("6c3", ("ui_vocabulary",)),
     ("6d", ("ui_*",)),
     ("7", ("__main__", "app", "pages")),
 )

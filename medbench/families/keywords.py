@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,18 +24,13 @@ from medbench.calibration import logistic
 from medbench.calibrators import fit_lines
 from medbench.errors import MedbenchError, Stopped
 from medbench.families import CHEAP_FITS, Estimate, Family, FamilyOptions, Fitting, Model
-from medbench.families._ngrams import FUNCTION_WORDS, SLICE, WORD, Ngrams, learn_terms, spread_over_words, squashed
+from medbench.families._ngrams import SLICE, WORD, Ngrams, spread_over_words, squashed
+from medbench.families._telling_terms import counted_terms, log_odds, presence
 from medbench.records import AnswerKind, Device, Examples, Explanation, Scores, Truth
 from medbench.workspace import read_json, replacing, write_json
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
 Floats = npt.NDArray[np.float32]
 Lexicon = dict[str, dict[str, float]]
-# Pseudo-texts of the prior that draws a term's odds in a label towards its odds in all texts (Monroe 2008).
-_PRIOR_TEXTS = 50.0
-_MOST_TERMS = 50_000
 _DIMENSIONS = 64
 
 
@@ -135,13 +129,6 @@ def distinct_terms(lexicon: Mapping[str, Mapping[str, float]]) -> list[str]:
     return sorted({term for terms in lexicon.values() for term in terms})
 
 
-def presence(ngrams: Ngrams, texts: Sequence[str]) -> csr_matrix:
-    """Return (n, terms) float32 CSR: 1 where the term stands in the text."""
-    table = ngrams.counts(texts)
-    table.data[:] = 1
-    return table
-
-
 class Keywords(Family[KeywordOptions]):
     """Terms that tell the labels apart, with weights a person can edit."""
 
@@ -231,14 +218,8 @@ def checked_lexicon(lexicon: Mapping[str, Mapping[str, float]], labels: Sequence
 
 
 def _learnt(train: Examples, options: KeywordOptions, fitting: Fitting) -> Lexicon:
-    for min_texts in (options.min_texts, 1):  # a handful of texts may share no word: then every word may count
-        terms, _ = learn_terms(train.items, options.words, min_texts, _MOST_TERMS)
-        terms = [term for term in terms if _telling(term)]
-        if terms:
-            break
-    ngrams = Ngrams(terms)
+    terms, table = counted_terms(train.items, options.words, options.min_texts)
     lexicon: Lexicon = {}
-    table = presence_of_all(ngrams, train.items)
     everywhere = np.asarray(table.sum(axis=0), dtype=np.float64).ravel()
     within = np.asarray(table.T @ train.truth.astype(np.float32), dtype=np.float64)
     for at, label in enumerate(train.labels):
@@ -248,43 +229,6 @@ def _learnt(train: Examples, options: KeywordOptions, fitting: Fitting) -> Lexic
         lexicon[label] = {terms[t]: round(float(weight[t]), 4) for t in best if certainty[t] > 1.96}
         fitting.say("progress", step=at + 1, steps=len(train.labels), label=label)
     return lexicon
-
-
-def _telling(term: str) -> bool:
-    """Return whether a term neither begins nor ends with a function word, and holds a letter."""
-    words = term.split(" ")
-    return FUNCTION_WORDS.isdisjoint((words[0], words[-1])) and any(letter.isalpha() for letter in term)
-
-
-def presence_of_all(ngrams: Ngrams, texts: Sequence[str]) -> csr_matrix:
-    """Return `presence` of any number of texts, slice by slice."""
-    from scipy.sparse import vstack
-
-    parts = [presence(ngrams, texts[begin : begin + SLICE]) for begin in range(0, len(texts), SLICE)]
-    table: csr_matrix = vstack(parts, format="csr", dtype=np.float32)
-    return table
-
-
-def log_odds(
-    within: npt.NDArray[np.float64], everywhere: npt.NDArray[np.float64], inside: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return each term's log-odds ratio between a label's texts and the others, and its z-score.
-
-    Log-odds with an informative Dirichlet prior (Monroe, Colaresi & Quinn 2008, equations 15 and 22), on the number
-    of texts that hold the term; the prior is its share in all texts, worth 50 texts.
-
-    Args:
-        within: (terms,) in how many of the label's texts each term stands.
-        everywhere: (terms,) in how many of all texts.
-        inside: (n,) which texts have the label.
-    """
-    n_inside, n_all = float(inside.sum()), float(len(inside))
-    prior = _PRIOR_TEXTS * (everywhere + 0.5) / (n_all + 1)
-    here, there = within + prior, everywhere - within + prior
-    odds = np.log(here / (n_inside + _PRIOR_TEXTS - here + 0.5)) - np.log(
-        there / (n_all - n_inside + _PRIOR_TEXTS - there + 0.5)
-    )
-    return odds, odds / np.sqrt(1 / here + 1 / there)
 
 
 def _fitted_lines(draft: KeywordModel, train: Examples) -> tuple[Floats, Floats]:
