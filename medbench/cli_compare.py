@@ -27,6 +27,8 @@ def compare(
       medbench compare MODEL MODEL MODEL
 
       medbench compare MODEL MODEL --metric macro_f1 --output comparison.md
+
+      medbench compare MODEL MODEL --metric auc
     """
     from medbench import comparing_sheet
 
@@ -38,4 +40,6 @@ def compare(
     lines = [*sheet["sentences"], sheet["footnote"]]
     lines += [f"Left out: {name} {why}." for name, why in sheet["fenced"].items()]
     lines += ["", comparing_sheet.table(sheet).to_string(index=False)]
+    if (areas := comparing_sheet.areas_table(sheet)) is not None:
+        lines += ["", areas.to_string(index=False)]
     give(sheet, as_json, lambda: "\n".join(lines))

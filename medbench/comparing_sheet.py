@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medbench import comparing, comparing_judged, comparing_verdict, fold_figures, table_formats
+from medbench import comparing, comparing_areas, comparing_judged, comparing_verdict, fold_figures, table_formats
 from medbench.comparing import Comparison
+from medbench.comparing_judged import Answered
 from medbench.errors import MedbenchError
 from medbench.tasks import get_task
 from medbench.workspace import Workspace
@@ -34,7 +35,8 @@ def compared(workspace: Workspace, ids: Sequence[str], metric: str = "", *, seed
     Returns:
         "task", "metric", "items", "groups"; "sentences" and "footnote"; "models" (best first: id, name, family,
         differs, cost, every metric with value, low, high, and "folds" when cross-validated); "baselines": name -> such
-        metrics; "pairs" as in `comparing_verdict.Pair`; "fenced": id -> why a model was left out.
+        metrics; "pairs" as in `comparing_verdict.Pair`; for "auc", "areas": label -> n, area of each model, its pairs
+        (`comparing_areas.LabelAreas`); "fenced": id -> why a model was left out.
 
     Raises:
         MedbenchError: Fewer than two models were judged on the same items, or the metric is unknown.
@@ -64,8 +66,38 @@ def compared(workspace: Workspace, ids: Sequence[str], metric: str = "", *, seed
         "models": _models(found, metric),
         "baselines": models[0].card.get("baselines", {}),
         "pairs": [{**asdict(pair), "told": pair.told} for pair in found.pairs(metric)],
+        **({"areas": _areas(models)} if metric == "auc" else {}),
         "fenced": fenced,
     }
+
+
+def _areas(models: Sequence[Answered]) -> list[dict[str, Any]]:
+    found = (comparing_areas.label_areas(models, label) for label in models[0].labels)
+    return [asdict(one) for one in found if one is not None]
+
+
+def areas_table(sheet: dict[str, Any]) -> pd.DataFrame | None:
+    """Return the areas of each label with their intervals, and who is told apart; None unless AUC was compared."""
+    import pandas as pd
+
+    if not sheet.get("areas"):
+        return None
+    names = {one["id"]: one["name"] for one in sheet["models"]}
+    rows = []
+    for one in sheet["areas"]:
+        areas = {names[name]: f"{one['areas'][name][0]:.3f} ({_ends(one['areas'][name])})" for name in names}
+        ways = [pair for pair in one["pairs"] if pair["p_holm"] < comparing_verdict.LEVEL]
+        apart = "; ".join(
+            f"{names[pair['second' if pair['value'] > 0 else 'first']]} over "
+            f"{names[pair['first' if pair['value'] > 0 else 'second']]}, {comparing_verdict.p_words(pair['p_holm'])}"
+            for pair in ways
+        )
+        rows.append({"label": one["label"], "n": one["n"], **areas, "told apart (DeLong, Holm)": apart})
+    return pd.DataFrame(rows)
+
+
+def _ends(area: Sequence[float]) -> str:
+    return f"{area[1]:.3f}–{area[2]:.3f}"
 
 
 def _models(found: Comparison, metric: str) -> list[dict[str, Any]]:

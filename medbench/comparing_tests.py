@@ -150,15 +150,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def permutation_p(observed: float, permuted: Floats) -> float:
-    """Return the share of permutations at least as far from zero as what was observed, itself counted.
-
-    Counting the observed arrangement as one of them keeps the test at its level (Phipson & Smyth 2010).
-    """
-    far = np.abs(permuted) >= abs(observed) - 1e-12  # equal sums may differ in their last digit
-    return (1 + int(far.sum())) / (1 + len(permuted))
-
-
 def percentile_interval(drawn: Floats) -> tuple[float, float]:
     """Return the 2.5th and 97.5th percentiles of bootstrap values (Efron 1979)."""
     low, high = np.quantile(drawn, [0.025, 0.975])

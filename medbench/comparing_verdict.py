@@ -137,14 +137,14 @@ def sentences(order: Sequence[str], pairs: Sequence[Pair], names: Mapping[str, s
     return told
 
 
-def footnote(pairs: Sequence[Pair], n_items: int, n_groups: int, n_boot: int) -> str:
-    """Return how the figures in the sentences were made."""
+def footnote(pairs: Sequence[Pair], n_items: int, n_groups: int, draws: tuple[int, int]) -> str:
+    """Return how the figures in the sentences were made; `draws` are resamples and exchanges."""
     count = len(pairs)
     corrected = f"Holm-corrected over {count} pairs" if count > 1 else "one pair, so nothing to correct for"
     groups = f" in {n_groups:,} groups" if n_groups < n_items else ""
     return (
-        f"Same {n_items:,} items{groups}. Brackets: 95 % interval of the difference (paired bootstrap, {n_boot:,} "
-        f"resamples) and p of a paired permutation test, {corrected}."
+        f"Same {n_items:,} items{groups}. Brackets: 95 % interval of the difference (paired bootstrap, {draws[0]:,} "
+        f"resamples) and p of a paired permutation test ({draws[1]:,} exchanges), {corrected}."
     )
 
 

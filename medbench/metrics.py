@@ -28,7 +28,6 @@ from medbench.slices import label_ranking_precision, slices_of
 Floats = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.floating[Any]]
 Sums = Callable[[Floats], Floats]
-Read = Callable[[Floats], dict[str, Floats]]
 AT = (1, 3, 5, 10)
 _CHUNK = 100
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 import streamlit as st
 
-from medbench import comparing_figures, comparing_tests, ui
+from medbench import comparing_areas, comparing_figures, ui
 from medbench.comparing_figures import Curve
 from medbench.comparing_judged import Answered
 from medbench.comparing_verdict import p_words
@@ -16,8 +15,6 @@ from medbench.ui_compare import GREY, Compared, choose_label, plot, signed, tabl
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-_FEWEST = 2
 
 
 def draw_curves(compared: Compared) -> None:
@@ -54,34 +51,29 @@ def draw_curves(compared: Compared) -> None:
 def _areas(compared: Compared, label: str) -> None:
     import pandas as pd
 
-    column = compared.models[0].labels.index(label)
-    truth = compared.models[0].truth[:, column]
-    if min(int(truth.sum()), int((~truth).sum())) < _FEWEST:
+    found = comparing_areas.label_areas(compared.models, label)
+    if found is None:
         st.caption("Too few items carry this label, or lack it, to compare areas.")
         return
-    found = comparing_tests.delong(truth, np.stack([model.probabilities[:, column] for model in compared.models]))
-    best = int(found.auc.argmax())
-    others = [at for at in range(len(compared.models)) if at != best]
-    differences = [found.difference(at, best) for at in others]
-    corrected = dict(zip(others, comparing_tests.holm([one.p for one in differences]), strict=True))
-    values = dict(zip(others, differences, strict=True))
     rows = []
-    for at in np.argsort(-found.auc, kind="stable").tolist():
-        low, high = found.interval(at)
-        behind = values.get(at)
+    for name, (area, low, high) in found.areas.items():
+        behind = found.behind(name)
         rows.append(
             {
-                "run": compared.names[compared.models[at].id],
-                "AUC": float(found.auc[at]),
+                "run": compared.names[name],
+                "AUC": area,
                 "95 % interval": f"{low:.3f} to {high:.3f}",
                 "behind the best by": ""
                 if behind is None
                 else f"{signed(behind.value)} ({signed(behind.low)} to {signed(behind.high)})",
-                "DeLong, Holm": "" if behind is None else p_words(corrected[at]),
+                "DeLong, Holm": "" if behind is None else p_words(behind.p_holm),
             }
         )
     table(pd.DataFrame(rows), "auc", "compare_auc")
-    st.caption("Areas under the ROC curve with DeLong's test; items count as independent.")
+    st.caption(
+        "Areas under the ROC curve with DeLong's test; items count as independent. p is corrected for all "
+        "pairs of runs, since which one is best is seen in the same items."
+    )
 
 
 def draw_probabilities(compared: Compared) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import comparing_judged, comparing_verdict, fold_figures, ui, ui_compare
+from medbench import comparing, comparing_judged, comparing_verdict, fold_figures, ui, ui_compare
 from medbench.families import get_family
 from medbench.tasks import get_task
 from medbench.ui_compare import Compared
@@ -115,7 +115,9 @@ def _best(held: Sequence[Mapping[str, Any]], comparable: Sequence[str], metric: 
 
 def _metric(card: Mapping[str, Any], headline: str, tree: bool) -> str:
     """Draw the choice of the metric; hierarchical ones need a tree of labels."""
-    known = [name for name in comparing_verdict.TITLES if name in card["metrics"] and name not in _NOT_FROM_CARDS]
+    cells = int(card["metrics"].get("auc", {}).get("n") or 0) * len(card["labels"])
+    left_out = _NOT_FROM_CARDS if comparing.areas_fit(cells) else ("auc", *_NOT_FROM_CARDS)
+    known = [name for name in comparing_verdict.TITLES if name in card["metrics"] and name not in left_out]
     known += comparing_verdict.HIERARCHICAL if tree else ()
     order = [headline, *(name for name in known if name != headline)]
     picked: str = st.selectbox(
@@ -123,12 +125,12 @@ def _metric(card: Mapping[str, Any], headline: str, tree: bool) -> str:
         order,
         format_func=comparing_verdict.title_of,
         key=f"compare_metric_{card['task']}",
-        help="The metric that decides who is better. AUC is compared label by label, under Curves.",
+        help="The metric that decides who is better. AUC of each label: under Curves.",
     )
     return picked
 
 
-_NOT_FROM_CARDS = ("auc", "auc_micro", "average_precision", *comparing_verdict.HIERARCHICAL)
+_NOT_FROM_CARDS = ("auc_micro", "average_precision", *comparing_verdict.HIERARCHICAL)
 
 
 def _elsewhere(found: Sequence[Mapping[str, Any]], dataset: str) -> dict[str, str]:

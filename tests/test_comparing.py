@@ -12,10 +12,12 @@ from starlette.testclient import TestClient
 from medbench import (
     api,
     comparing,
+    comparing_areas,
     comparing_errors,
     comparing_figures,
     comparing_judged,
     comparing_sheet,
+    comparing_tests,
     comparing_verdict,
 )
 from medbench.comparing_errors import confused, partings, rows_of
@@ -95,6 +97,48 @@ def test_one_label_per_item_is_compared_too() -> None:
     found = compared(planted("A", truth, 0.2, 1, "one"), planted("B", truth, 0.9, 2, "one"))
     assert found.pairs("balanced_accuracy")[0].told
     assert found.interval(1, "balanced_accuracy") is not None
+
+
+def test_eleven_models_can_be_told_apart(truth: np.ndarray) -> None:
+    assert comparing.exchanges_for(1) == 999 and comparing.exchanges_for(400) == comparing.MOST_PERM
+    assert all(pairs / (1 + comparing.exchanges_for(pairs)) <= 0.01 for pairs in (1, 10, 55, 91))
+    models = [planted(f"m{number}", truth, 0.95 if number == 4 else 0.2, number) for number in range(11)]
+    found = comparing.compare(models, np.arange(300), rng=np.random.default_rng(0), n_boot=50)
+    told = [pair for pair in found.pairs("micro_f1") if "m4" in (pair.first, pair.second)]
+    assert len(told) == 10 and all(pair.told and pair.p_holm <= 0.01 for pair in told)
+    assert "5,499 exchanges" in found.footnote("micro_f1")
+
+
+def test_the_mean_auc_is_compared_as_delong_does() -> None:
+    truth = np.random.default_rng(3).random((400, 3)) < 0.3
+    truth[:, 1:] = False  # one label with both kinds: the mean is its area
+    one, other = planted("A", truth, 0.2, 1), planted("B", truth, 0.4, 2)
+    found = comparing.compare([one, other], np.arange(400), rng=np.random.default_rng(0))
+    exact = comparing_tests.delong(truth[:, 0], np.stack([one.probabilities[:, 0], other.probabilities[:, 0]]))
+    (pair,) = found.pairs("auc")
+    apart = exact.difference(0, 1)
+    assert found.point["auc"] == pytest.approx(exact.auc)
+    assert (pair.value, pair.low, pair.high) == pytest.approx((apart.value, apart.low, apart.high), abs=0.006)
+    assert pair.p == pytest.approx(apart.p, abs=0.03)
+    assert found.interval(0, "auc") == pytest.approx(exact.interval(0), abs=0.006)
+    table = comparing_areas.label_areas([one, other], "a")
+    assert table is not None and table.areas["A"][0] == pytest.approx(float(exact.auc[0]))
+    assert comparing_areas.label_areas([one, other], "b") is None
+
+
+def test_areas_are_corrected_over_all_pairs() -> None:
+    truth = np.random.default_rng(3).random((200, 3)) < 0.3
+    skills = {"A": 0.2, "B": 0.25, "C": 0.3, "D": 0.5}
+    models = [planted(name, truth, skill, seed) for seed, (name, skill) in enumerate(skills.items())]
+    found = comparing_areas.label_areas(models, "a")
+    assert found is not None and len(found.pairs) == 6
+    assert [pair.p_holm for pair in found.pairs] == comparing_tests.holm([pair.p for pair in found.pairs])
+    best, *others = found.areas
+    assert found.behind(best) is None
+    for name in others:
+        behind = found.behind(name)
+        assert behind is not None and behind.value == pytest.approx(found.areas[best][0] - found.areas[name][0])
+        assert behind.low <= behind.value <= behind.high
 
 
 def test_models_on_other_items_are_refused(truth: np.ndarray) -> None:
@@ -305,5 +349,14 @@ def test_a_sheet_leaves_in_every_format(full_workspace: Workspace, tmp_path: Any
         comparing_sheet.write(sheet, tmp_path / "a.docx")
     with pytest.raises(MedbenchError, match="two models judged on the same items"):
         comparing_sheet.compared(place, [card["id"], "starter-icd"])
-    with pytest.raises(MedbenchError, match="a metric, found 'auc'"):
-        comparing_sheet.compared(place, [card["id"], "twin"], "auc")
+    with pytest.raises(MedbenchError, match="a metric, found 'auc_micro'"):
+        comparing_sheet.compared(place, [card["id"], "twin"], "auc_micro")
+    areas = comparing_sheet.compared(place, [card["id"], "twin"], "auc")
+    assert areas["sentences"] == [f"{card['name']} cannot be told from twin."]
+    assert {one["label"] for one in areas["areas"]} <= set(card["labels"]) and areas["areas"][0]["pairs"][0][
+        "p_holm"
+    ] == 1
+    shown = comparing_sheet.areas_table(areas)
+    assert (
+        shown is not None and list(shown.columns[:2]) == ["label", "n"] and comparing_sheet.areas_table(sheet) is None
+    )

@@ -80,11 +80,6 @@ def test_holm_steps_down() -> None:
     assert tests.holm([]) == []
 
 
-def test_a_permutation_p_counts_what_was_observed() -> None:
-    assert tests.permutation_p(0.5, np.array([0.1, -0.5, 0.2])) == 2 / 4
-    assert tests.permutation_p(9.0, np.zeros(999)) == 1 / 1000
-
-
 def test_mean_and_sample_deviation() -> None:
     assert tests.mean_sd([1.0, 3.0]) == (2.0, pytest.approx(math.sqrt(2)))
     assert tests.mean_sd([0.7]) == (0.7, 0.0)
