@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from medbench import splits
 from medbench.errors import MedbenchError, Stopped
+from medbench.events import Say
 from medbench.families import Fitting, Model, get_family
 from medbench.families import _ensemble_members as members
 from medbench.families._earlier import Earlier, load
@@ -94,7 +95,8 @@ def _fitted(
         if fitting.say.stopping:
             raise Stopped
         rng = np.random.default_rng(int(found.card.get("seed", 0)))
-        return family.fit(known.take(rows), nothing, options, replace(fitting, rng=rng, checkpoints=None))
+        inside = replace(fitting, rng=rng, say=Say(None, fitting.say.stop), checkpoints=None)
+        return family.fit(known.take(rows), nothing, options, inside)
 
     for at, held in enumerate(folds):
         words = f"Answers of {found.name} for rows it has not seen, fold {at + 1} of {len(folds)}."
