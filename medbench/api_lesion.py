@@ -88,7 +88,7 @@ def _told(loaded: Loaded, picture: Picture, reading: LesionReading, heat: AskedH
         label = heat.label or reading.prediction.labels[0].label
         explanation = show_heat(loaded, picture.item, label, heat.method)
         drawn = heat_of(explanation)
-        trust = asdict(judge_heat(loaded, picture.item, label, drawn))
+        trust = asdict(judge_heat(loaded, picture.item, label, drawn, explanation.method))
         check = heat_check.told(loaded, explanation.method)
         randomised = check.as_json() if check else None
         about = {"label": label, "method": explanation.method, "trust": trust, "randomised": randomised}

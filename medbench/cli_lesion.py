@@ -40,7 +40,7 @@ def explain_picture(
     label = label or reading.prediction.labels[0].label
     explanation = lesion_heat.show_heat(loaded, picture.item, label, method)
     heat = lesion_heat.heat_of(explanation)
-    trust = lesion_heat.judge_heat(loaded, picture.item, label, heat)
+    trust = lesion_heat.judge_heat(loaded, picture.item, label, heat, explanation.method)
     check = heat_check.told(loaded, explanation.method)
     keep(workspace, [picture], [reading])
     sentences = [trust.sentence, *([check.sentence] if check else [])]

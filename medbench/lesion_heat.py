@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -27,6 +27,15 @@ _SIDE = 160  # pixels of the pictures that are hidden step by step
 _BLUR = 0.08  # radius of the blur that hides, in sides
 _CELLS = 8  # a random order hides patches of about the size of a map's cells
 _GAINED, _CLEAR = 0.02, 0.10  # probability, mean over the steps
+_HOTTEST = 0.2  # share of a picture's patches that two methods are compared on
+TITLES = {
+    "grad-cam": "Grad-CAM",
+    "grad-cam++": "Grad-CAM++",
+    "layer-cam": "Layer-CAM",
+    "eigen-cam": "Eigen-CAM",
+    "attention-rollout": "attention rollout",
+}
+"""Method -> what readers call it."""
 _ON_TARGET = 1.2  # share of heat on the lesion over the lesion's share of the picture
 
 
@@ -86,6 +95,7 @@ class HeatTrust:
         random: The same while parts are blurred in random order, mean over the orders.
         noise: Standard deviation of that over the random orders: what chance alone can gain or lose.
         gain: Mean of `random - deletion` and `insertion - random`; above 0 the map beats chance.
+        agreement: Other method -> share of this map's hottest fifth that lies in the other's, 0-1; chance is a fifth.
         sentence: All of it in one plain sentence.
     """
 
@@ -97,9 +107,10 @@ class HeatTrust:
     noise: float
     gain: float
     sentence: str
+    agreement: Mapping[str, float] = field(default_factory=dict)
 
 
-def judge_heat(loaded: Loaded, item: str, label: str, heat: Heat) -> HeatTrust:
+def judge_heat(loaded: Loaded, item: str, label: str, heat: Heat, method: str = "") -> HeatTrust:
     """Measure how far a heat map can be trusted: where it lies, and what hiding and showing its parts does.
 
     Deletion and insertion as Petsiuk et al. (2018), with a blurred picture as what hides (12 steps, calibrated
@@ -111,6 +122,7 @@ def judge_heat(loaded: Loaded, item: str, label: str, heat: Heat) -> HeatTrust:
         item: The picture (`records.join_image`).
         label: The label the heat speaks of.
         heat: (h, w) float32 in [0, 1], stretched over the whole picture.
+        method: What made it; the model's other methods are then asked whether they agree. Empty: they are not.
 
     Raises:
         MedbenchError: The label is not one of the model's, or the picture cannot be read.
@@ -124,8 +136,34 @@ def judge_heat(loaded: Loaded, item: str, label: str, heat: Heat) -> HeatTrust:
     chance, noise = float(drawn.mean()), float(drawn.std(ddof=1))
     gain = ((chance - deletion) + (insertion - chance)) / 2
     inside = lies.heat if lies.area > 0 else None
-    sentence = _trust_sentence(inside, lies.area, gain, noise, bool(heat.max() > 0))
-    return HeatTrust(inside, lies.area, deletion, insertion, chance, noise, gain, sentence)
+    warm = bool(heat.max() > 0)
+    sentence = _trust_sentence(inside, lies.area, gain, noise, warm)
+    agreement = _agreement(loaded, item, label, heat, method) if method and warm else {}
+    if agreement:
+        sentence += f" {_agreement_sentence(agreement)}"
+    return HeatTrust(inside, lies.area, deletion, insertion, chance, noise, gain, sentence, agreement)
+
+
+def _agreement(loaded: Loaded, item: str, label: str, heat: Heat, method: str) -> dict[str, float]:
+    """Return other method -> share of the map's hottest fifth that lies in the other's hottest fifth."""
+    mine, found = _hottest(heat), {}
+    for other in picture_model(loaded).methods():
+        if other != method and (theirs := heat_of(show_heat(loaded, item, label, other))).max() > 0:
+            found[other] = float((mine & _hottest(theirs)).sum() / mine.sum())
+    return found
+
+
+def _hottest(heat: Heat) -> npt.NDArray[np.bool_]:
+    """Return (_SIDE, _SIDE) bool: the hottest fifth of a map stretched over the picture."""
+    wide = lesion_photo.stretched(heat, (_SIDE, _SIDE))
+    flags = np.zeros(wide.size, dtype=bool)
+    flags[np.argsort(-wide, axis=None, kind="stable")[: round(_HOTTEST * wide.size)]] = True
+    return flags.reshape(wide.shape)
+
+
+def _agreement_sentence(agreement: Mapping[str, float]) -> str:
+    told = ", ".join(f"{TITLES.get(name, name)} {share:.0%}" for name, share in agreement.items())
+    return f"Of its hottest fifth the other methods mark as well: {told} (chance: {_HOTTEST:.0%})."
 
 
 def _curves(loaded: Loaded, item: str, label: str, picture: Image.Image, heat: Heat) -> list[float]:

@@ -304,7 +304,7 @@ class SkinLesionPredictor:
             answer = predicting.predict(self._loaded, [Item(picture.name, "", picture.item)])[0]
             label = answer.labels[0].label
         explanation = show_heat(self._loaded, picture.item, label, method or self.config.method)
-        trust = judge_heat(self._loaded, picture.item, label, heat_of(explanation))
+        trust = judge_heat(self._loaded, picture.item, label, heat_of(explanation), explanation.method)
         return HeatReading(explanation, trust, heat_check.told(self._loaded, explanation.method))
 
     def _picture(self, path: str | Path) -> Picture:

@@ -24,14 +24,8 @@ if TYPE_CHECKING:
 SHOWN = 1200
 """Pixels of the longest side that travel to the browser."""
 CHECKING = "Comparing this model's heat maps with those of random weights; this is done once."
+_FOR_ALL = dict.fromkeys(("eigen-cam", "attention-rollout"), " (the same for every class)")
 NOT_CHECKED = "Not compared with random weights: the pictures it would be measured on are not on this machine."
-METHODS = {
-    "grad-cam": "Grad-CAM",
-    "grad-cam++": "Grad-CAM++",
-    "layer-cam": "Layer-CAM",
-    "eigen-cam": "Eigen-CAM (the same for every class)",
-    "attention-rollout": "Attention rollout (the same for every class)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +50,7 @@ class Seen:
 
     def words(self) -> str:
         """Return what the map shows, in a few words."""
-        return f"{METHODS.get(self.method, self.method)} for {self.loaded.name_of(self.label)}"
+        return f"{lesion_heat.TITLES.get(self.method, self.method)} for {self.loaded.name_of(self.label)}"
 
 
 def draw_picture(
@@ -156,9 +150,9 @@ def _asked(
     method = right.selectbox(
         "Method",
         methods,
-        format_func=lambda name: METHODS.get(name, name),
+        format_func=lambda name: f"{lesion_heat.TITLES.get(name, name)}{_FOR_ALL.get(name, '')}",
         key=f"{key}_method_{loaded.id}",
-        help="Those that fit this network. If they disagree, trust none of them.",
+        help="Those that fit this network. How far they agree is said below; where they do not, trust none of them.",
     )
     outlined = st.checkbox(
         "Outline of the lesion", key=f"{key}_outline", help="An estimate from colours; the heat inside it is counted."
@@ -174,8 +168,9 @@ def look(loaded: Loaded, picture: Picture, label: str, method: str = "") -> tupl
 
 @st.cache_data(max_entries=200, show_spinner="Looking where the model looked…")
 def _look(key: tuple[str, ...], label: str, method: str, _loaded: Loaded, _item: str) -> tuple[Any, HeatTrust]:
-    heat = lesion_heat.heat_of(lesion_heat.show_heat(_loaded, _item, label, method))
-    return heat, lesion_heat.judge_heat(_loaded, _item, label, heat)
+    explanation = lesion_heat.show_heat(_loaded, _item, label, method)
+    heat = lesion_heat.heat_of(explanation)
+    return heat, lesion_heat.judge_heat(_loaded, _item, label, heat, explanation.method)
 
 
 def maps_for_report(models: Sequence[Loaded], picture: Picture, readings: Sequence[LesionReading]) -> list[Seen]:

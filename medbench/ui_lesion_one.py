@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from medbench import ui, ui_lesion, ui_lesion_heat, ui_lesion_history
+from medbench import lesion_heat, ui, ui_lesion, ui_lesion_heat, ui_lesion_history
 from medbench.lesion_reading import LesionReading, Picture
 from medbench.predicting import Loaded
 from medbench.workspace import Workspace
@@ -88,6 +88,6 @@ def as_pdf(models: Sequence[Loaded], picture: Picture, readings: Sequence[Lesion
         if one is None:
             told.append(Told(loaded, reading))
         else:
-            method = ui_lesion_heat.METHODS.get(one.method, one.method)
+            method = lesion_heat.TITLES.get(one.method, one.method)
             told.append(Told(loaded, reading, method, one.label, one.heat, one.trust, one.check))
     return lesion_pdf(picture, told)

@@ -102,10 +102,21 @@ def test_every_method_draws_a_map(loaded: Loaded, photo: Path) -> None:
         assert 0 <= heat.min() <= heat.max() <= 1
         trust = judge_heat(loaded, item, "nv", heat)
         assert all(0 <= value <= 1 for value in (trust.deletion, trust.insertion, trust.random))
+        assert not trust.agreement
+        asked = judge_heat(loaded, item, "nv", heat, method)
+        assert all(0 <= share <= 1 for share in asked.agreement.values()) and method not in asked.agreement
+        assert not asked.agreement or "(chance: 20%)" in asked.sentence
     with pytest.raises(MedbenchError, match="one of the methods grad-cam"):
         show_heat(loaded, item, "nv", "tea leaves")
     with pytest.raises(MedbenchError, match="Expected a label of this model, found 'df'"):
         judge_heat(loaded, item, "df", heat)
+
+
+def test_two_maps_agree_as_far_as_their_hottest_fifths_do() -> None:
+    left = np.repeat(np.linspace(1, 0, 10, dtype=np.float32)[None], 10, axis=0)
+    there, far = lesion_heat._hottest(left), lesion_heat._hottest(left[:, ::-1])
+    assert there.mean() == far.mean() == pytest.approx(0.2)
+    assert (there & far).sum() == 0 and there[:, : there.shape[1] // 6].all()
 
 
 class DarkSpot(Model):
