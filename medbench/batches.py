@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -31,7 +32,7 @@ from medbench.errors import MedbenchError
 from medbench.predicting import Answers, Loaded
 from medbench.readers import Account, Reader, Source, all_readers, get_reader, open_source
 from medbench.records import ColumnMap, Item, Prediction, Record
-from medbench.workspace import Workspace, read_json, replacing, write_json
+from medbench.workspace import Workspace, file_mark, read_json, replacing, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +44,7 @@ SHOWN_SCORES = 5
 PLAIN = ("tables", "json_list", "jsonl")  # formats that records of any other format can go out in
 _ARRAYS = tuple(each.name for each in fields(Answers) if each.name not in ("loaded", "ids"))
 Tell = Callable[[int, "int | None"], None]
+Answering = Callable[[Iterator[list[Item]]], Iterator[Answers]]
 
 
 @dataclass
@@ -80,26 +82,27 @@ class Batch:
         """True once every record of the file has an answer."""
         return self.total is not None and self.done == self.total
 
-    def run(self, tell: Tell | None = None, stop: threading.Event | None = None) -> None:
+    def run(self, tell: Tell | None = None, stop: threading.Event | None = None, by: Answering | None = None) -> None:
         """Answer every record that has no answer yet; returns early, keeping what is done, when `stop` is set.
 
         Args:
             tell: Called after each chunk with records done and the total (None while it is not known).
             stop: Set by another thread to end after the chunk in hand.
+            by: What answers for chunks, in their order; this process when None.
         """
         finished = self.resumed = self._finished()
         self.account = Account()
-        answered = 0
-        for number, chunk in enumerate(_chunked(self._items(self.account), CHUNK)):
-            if stop is not None and stop.is_set():
-                return
-            answered += len(chunk)
-            if number < finished:
-                continue
-            self._store(number, predicting.answer(self.loaded, chunk))
+        chunks = _chunked(self._items(self.account), CHUNK)
+        answered = sum(len(chunk) for chunk in itertools.islice(chunks, finished))
+        asked = itertools.takewhile(lambda _: stop is None or not stop.is_set(), chunks)
+        here: Answering = partial(map, partial(predicting.answer, self.loaded))
+        for number, answers in enumerate((by or here)(asked), start=finished):
+            self._store(number, answers)
+            answered += len(answers)
             if tell is not None:
                 tell(answered, self.total)
-        self.total = answered
+        if stop is None or not stop.is_set():
+            self.total = answered
 
     def table(self) -> pd.DataFrame:
         """Return one row per answered record, in file order: id, title, labels, top, probability, doubt and flags."""
@@ -387,12 +390,6 @@ def format_for(out: Path, batch: Batch) -> str | None:
             f"{own}CSV or JSON to write answers to", f"{out.name!r}", "Choose a name with one of these endings."
         )
     return found
-
-
-def file_mark(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _chunked(items: Iterator[Item], size: int) -> Iterator[list[Item]]:

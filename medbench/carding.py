@@ -30,7 +30,7 @@ def card(
     dataset: Dataset,
     judged: Judged,
     baselines: dict[str, dict[str, Any]],
-    seconds: float,
+    cost: dict[str, Any],
     device: str,
 ) -> dict[str, Any]:
     """Return a run's card, JSON-ready: what was asked for, the options, the figures, what it took and where."""
@@ -58,7 +58,7 @@ def card(
         "baselines": baselines,
         **trust_facts(judged),
         **_tree_facts(judged),
-        "cost": {"seconds": round(seconds, 1), "peak_memory": _peak_memory(), "size": 0},
+        "cost": {**cost, "peak_memory": _peak_memory(), "size": 0},
         "versions": _versions(),
         "command": runs.command_line(spec),
         "intended_use": INTENDED_USE[dataset.item],

@@ -21,7 +21,7 @@ from medbench.cli_hierarchy import hierarchy
 from medbench.cli_lesion import lesion_lines
 from medbench.cli_report import report
 from medbench.cli_review import review_app
-from medbench.cli_runs import Column, Json, follow, give, interval, note, picked, runs_app, told
+from medbench.cli_runs import Cluster, Column, Json, follow, give, interval, note, picked, runs_app, told
 from medbench.cli_trust import strangers
 from medbench.cli_vocabulary import vocabulary
 from medbench.errors import MedbenchError
@@ -191,6 +191,7 @@ def train(
         int | None, typer.Option(min=2, max=10, help="Also cross-validate in so many folds of the train rows.")
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Start it and return at once.")] = False,
+    cluster: Cluster = "",
     as_json: Json = False,
 ) -> None:
     """Train a model in a process of its own, follow it, and print the model's id.
@@ -204,6 +205,8 @@ def train(
       medbench train configs/literature-encoder.yaml dataset=ohsumed options.epochs=5
 
       medbench train --family linear --dataset ohsumed --folds 5
+
+      medbench train --family linear --dataset ohsumed --cluster 10.0.0.5:6379
     """
     from medbench import preflight, runs
 
@@ -219,7 +222,7 @@ def train(
         if outlook.problems:
             found = f"{len(outlook.problems)} problem{'s' * (len(outlook.problems) > 1)}"
             raise MedbenchError("a run that can start", found, " ".join(outlook.problems))
-        run_id = runs.start(workspace, wanted)
+        run_id = runs.start(workspace, wanted, cluster)
         note(f"Run {run_id} started.")
         if detach:
             give({"run": run_id}, as_json, lambda: run_id)
@@ -247,7 +250,7 @@ def tune(
       medbench tune --family linear --dataset ohsumed --minutes 5 options.loss=svm
     """
     words = [*(spec or []), f"tune.minutes={minutes}", f"tune.trials={trials}"]
-    train(words, task, family, dataset, None, detach, as_json)
+    train(words, task, family, dataset, None, detach, "", as_json)
 
 
 @app.command()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medbench.cli_runs import Column, Json, give, note, picked, told
+from medbench.cli_runs import Cluster, Column, Json, give, note, picked, told
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
 
@@ -57,6 +58,7 @@ def predict(
     key_variable: KeyName = "",
     timeout: Wait = 60.0,
     codes: Annotated[str, typer.Option(help="The dictionary's table, icd10cm or icd9cm; empty: the model's.")] = "",
+    cluster: Cluster = "",
     as_json: Json = False,
 ) -> None:
     """Label a file and write it back with labels, probabilities, flags and the model's id.
@@ -85,19 +87,24 @@ def predict(
         if file is None:
             predict_one(model, text, pdf, out, as_json, codes)
             return
-        if out is None:
-            raise MedbenchError("a place for the labelled file", "none", "Name it with --out FILE.")
-        facts, words = _of_file(model, file, out, picked(title=title, abstract=abstract, text=text, id=id_), as_json)
+        chosen = picked(title=title, abstract=abstract, text=text, id=id_)
+        facts, words = _of_file(model, file, out, chosen, as_json, cluster)
     give(facts, as_json, lambda: words)
 
 
-def _of_file(model: str, file: Path, out: Path, chosen: dict[str, str], as_json: bool) -> tuple[dict[str, Any], str]:
+def _of_file(
+    model: str, file: Path, out: Path | None, chosen: dict[str, str], as_json: bool, cluster: str
+) -> tuple[dict[str, Any], str]:
     """Answer for a file of records or for pictures; return the facts and their wording."""
     from medbench import picture_batches
 
+    if out is None:
+        raise MedbenchError("a place for the labelled file", "none", "Name it with --out FILE.")
     if picture_batches.is_pictures(Workspace.here(), model, file):
+        if cluster:
+            raise MedbenchError("a file of texts for a cluster", f"pictures in {file.name!r}", "Leave --cluster out.")
         return _pictured(model, file, out, as_json)
-    facts = _labelled(model, file, out, chosen, as_json)
+    facts = _labelled(model, file, out, chosen, as_json, cluster)
     return facts, f"{facts['answered']:,} records labelled, {facts['refused']:,} refused: {out}"
 
 
@@ -114,15 +121,17 @@ def _pictured(model: str, file: Path, out: Path, as_json: bool) -> tuple[dict[st
     return facts, "\n".join([words, *why])
 
 
-def _labelled(model: str, file: Path, out: Path, chosen: dict[str, str], as_json: bool) -> dict[str, Any]:
-    """Label a file of records, going on where an earlier call was killed."""
+def _labelled(model: str, file: Path, out: Path, chosen: dict[str, str], as_json: bool, cluster: str) -> dict[str, Any]:
+    """Label a file of records, here or on a cluster, going on where an earlier call was killed."""
     from medbench import batches
+    from medbench.cluster import answering
 
     tell = None if as_json else lambda done, total: note(f"{done:,} records answered")
     with batches.folder_beside(out, file) as folder:
         batch = batches.open_batch(Workspace.here(), model, file, chosen=chosen, folder=folder)
         asked = batches.format_for(out, batch)
-        batch.run(tell)
+        with answering(batch.loaded, cluster) if cluster else nullcontext() as by:
+            batch.run(tell, by=by)
         batch.write(folder / out.name, format=asked).replace(out)
         return {
             "out": str(out),

@@ -18,6 +18,9 @@ from medbench.workspace import Workspace
 
 runs_app = typer.Typer(rich_markup_mode=None, help="List, show, follow, cancel and resume runs.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Cluster = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Work on this Ray cluster; local starts one on this machine.")
+]
 Column = Annotated[str | None, typer.Option(metavar="COL", help="Column (or tag) of the file that plays this part.")]
 
 

@@ -22,6 +22,10 @@ class MedbenchError(Exception):
         self.todo = todo
         super().__init__(f"Expected {expected}, found {found}. {todo}")
 
+    def __reduce__(self) -> tuple[type[MedbenchError], tuple[str, str, str]]:
+        """Let it cross to another process (a cluster) with its three parts."""
+        return type(self), (self.expected, self.found, self.todo)
+
     def parts(self) -> dict[str, str]:
         """Return the three parts as a JSON-ready mapping."""
         return {"expected": self.expected, "found": self.found, "todo": self.todo}

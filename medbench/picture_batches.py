@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from medbench import aliases, history, predicting
-from medbench.batches import file_mark, folder_beside
+from medbench.batches import folder_beside
 from medbench.datasets import picture_items
 from medbench.drafting_images import draft_images
 from medbench.errors import MedbenchError
@@ -31,7 +31,7 @@ from medbench.predicting import Loaded
 from medbench.readers import Account
 from medbench.records import Item, Prediction, join_image
 from medbench.tasks import get_task
-from medbench.workspace import Workspace, read_json, replacing, write_json
+from medbench.workspace import Workspace, file_mark, read_json, replacing, write_json
 
 CHUNK = 64
 FORMATS = (".csv", ".json", ".jsonl")

@@ -61,18 +61,23 @@ def _evidence_of(loaded: Loaded, texts: Sequence[str], labels: Sequence[Sequence
     told: list[list[tuple[Explanation, npt.NDArray[np.float64]]]] = []
     for found, row, wanted in zip(units, rows, labels, strict=True):
         told.append([_weighed(label, found, row[:, loaded.labels.index(label)]) for label in wanted])
-    strongest = [
-        (text, max(one.spans, key=lambda span: span.weight))
-        for text, each in zip(texts, told, strict=True)
-        for one, _ in each
-        if one.spans
-    ]
+    strongest = [[_strongest(text, one) for one, _ in each] for text, each in zip(texts, told, strict=True)]
+    asked = list(dict.fromkeys(sentence for each in strongest for sentence in each if sentence))  # labels share them
     with loaded.lock:
-        kept = iter(loaded.model.scores([text[span.start : span.end] for text, span in strongest]))
+        kept = dict(zip(asked, loaded.model.scores(asked), strict=True)) if asked else {}
     return [
-        [_with_measure(one, own, next(kept)[loaded.labels.index(one.label)] if one.spans else 0.0) for one, own in each]
-        for each in told
+        [
+            _with_measure(one, own, float(kept[sentence][loaded.labels.index(one.label)]) if sentence else 0.0)
+            for (one, own), sentence in zip(each, sentences, strict=True)
+        ]
+        for each, sentences in zip(told, strongest, strict=True)
     ]
+
+
+def _strongest(text: str, told: Explanation) -> str:
+    """Return the sentence that speaks most for a label; empty where none is marked."""
+    best = max(told.spans, key=lambda span: span.weight, default=None)
+    return text[best.start : best.end] if best is not None else ""
 
 
 def _weighed(

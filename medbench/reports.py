@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from medbench import fold_figures, trust_figures
+from medbench import energy, fold_figures, trust_figures
 from medbench.records import Explanation, Item, Prediction
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def making(card: Mapping[str, Any]) -> Facts:
         ("Seed", card.get("seed")),
         ("Options", ", ".join(f"{name}={value}" for name, value in card.get("options", {}).items())),
         ("Time", f"{cost['seconds']:,.0f} s" if cost.get("seconds") else None),
+        ("Energy", energy.words(cost)),
         ("Peak memory", _size(cost.get("peak_memory"))),
         ("Size on disk", _size(cost.get("size"))),
         ("Versions", ", ".join(f"{name} {value}" for name, value in versions.items())),

@@ -69,10 +69,11 @@ class Run:
         return self.state in ("queued", "running")
 
 
-def start(workspace: Workspace, spec: RunSpec) -> str:
+def start(workspace: Workspace, spec: RunSpec, cluster: str = "") -> str:
     """Write the run's folder, start its worker in a process of its own, and return the run id.
 
-    The worker outlives the caller. Raises MedbenchError when the folder cannot be written.
+    The worker outlives the caller. With `cluster`, the address of a Ray cluster, it has the run done there. Raises
+    MedbenchError when the folder cannot be written.
     """
     run_id = _new_id(spec)
     folder = workspace.run(run_id)
@@ -86,7 +87,7 @@ def start(workspace: Workspace, spec: RunSpec) -> str:
         raise MedbenchError(
             f"room to write in {workspace.runs}", str(error), "Free some disk space or fix its permissions."
         ) from error
-    _launch(workspace, folder, resume=False)
+    _launch(workspace, folder, resume=False, cluster=cluster)
     return run_id
 
 
@@ -101,9 +102,10 @@ def resume(workspace: Workspace, run_id: str) -> str:
     return run_id
 
 
-def _launch(workspace: Workspace, folder: Path, *, resume: bool) -> None:
+def _launch(workspace: Workspace, folder: Path, *, resume: bool, cluster: str = "") -> None:
     command = [sys.executable, "-m", "medbench.worker", str(folder), "--data", str(workspace.data)]
     command += ["--models", str(workspace.models), *(["--resume"] if resume else [])]
+    command += ["--cluster", cluster] if cluster else []
     environment = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false", **os.environ}
     package_root = str(Path(__file__).resolve().parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))

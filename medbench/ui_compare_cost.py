@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import comparing_figures, datasets, events, predicting, ui
+from medbench import comparing_figures, datasets, energy, events, predicting, ui
 from medbench.comparing_judged import Answered
 from medbench.comparing_verdict import LOWER_IS_BETTER, title_of
 from medbench.errors import MedbenchError
@@ -25,6 +25,7 @@ MEASURED = 64
 _FEW = 40  # steps that are drawn as points as well
 _AXES = {
     "Seconds to train": ("seconds", ui.number),
+    "Energy of training": ("energy", energy.watt_hours),
     "Size on disk": ("size", ui.size),
     "Peak memory of training": ("peak_memory", ui.size),
     "Seconds for one item": ("answer", ui.number),
@@ -58,9 +59,10 @@ def _costs(compared: Compared, what: str) -> dict[str, float]:
     speeds: dict[str, float] = st.session_state.get("compare_speeds", {})
     found = {}
     for model in compared.models:
-        value = (
-            1 / speeds[model.id] if what == "answer" and model.id in speeds else model.card.get("cost", {}).get(what)
-        )
+        cost = model.card.get("cost", {})
+        value = energy.joules_of(cost) if what == "energy" else cost.get(what)
+        if what == "answer" and model.id in speeds:
+            value = 1 / speeds[model.id]
         if value:
             found[model.id] = float(value)
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import comparing, comparing_judged, comparing_verdict, fold_figures, ui, ui_compare
+from medbench import comparing, comparing_judged, comparing_verdict, energy, fold_figures, ui, ui_compare
 from medbench.families import get_family
 from medbench.tasks import get_task
 from medbench.ui_compare import Compared
@@ -266,6 +266,7 @@ def _cost(model_id: str, card: Mapping[str, Any]) -> dict[str, str]:
     speeds: Mapping[str, float] = st.session_state.get("compare_speeds", {})
     return {
         "Took": ui.duration(cost.get("seconds")),
+        "Energy": _UNMEASURED if (joules := energy.joules_of(cost)) is None else energy.watt_hours(joules),
         "Memory": ui.size(cost.get("peak_memory")),
         "Size": ui.size(cost.get("size")),
         "Items/s": ui.number(speeds.get(model_id)),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from medbench import (
+    energy,
     trust_figures,
     ui,
     ui_class_words,
@@ -54,6 +55,8 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
             "Size": ui.size(cost["size"]),
         }
     )
+    if used := energy.words(cost):
+        st.caption(f"⚡ Energy: {ui.plain(used)}.")
     how = ui.plain(trust_figures.how_calibrated(calibration))
     st.caption(f"Calibrated by {how}. It was fitted, and these two errors measured, without the test split.")
     for sentence in trust_figures.sentences(card.get("promises", {}), card["answer"]):

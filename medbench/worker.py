@@ -10,14 +10,13 @@ import errno
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medbench import runs, worker_mlflow
+from medbench import cluster, energy, runs, worker_mlflow
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
 from medbench.records import SPLITS, Device, Examples, Metric, RunSpec
@@ -42,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--lock", type=int, default=None)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--cluster", default="")
     given = parser.parse_args(arguments)
     if given.lock is not None:
         os.set_inheritable(given.lock, False)  # the heartbeat must not outlive us in a child
@@ -49,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: _stop(say))
     say("launched", process=os.getpgid(0))
     workspace = Workspace(given.data, given.models)
+    if given.cluster:
+        return cluster.carry(workspace, given.run, say, given.cluster)
     with runs.device_turn(workspace, given.run.name, say) as mine:
         if not mine:
             say("cancelled", model=None, sentence="Cancelled while it waited; nothing was computed.")
@@ -96,11 +98,11 @@ def _train(
     from medbench.families import Fitting, Surroundings
     from medbench.tasks import get_task
 
-    began = time.monotonic()
+    device = chosen_device(spec.device)
+    meter = energy.Meter(device.name)
     dataset = datasets.load(workspace, spec.dataset)
     parts: dict[str, Examples] = {split: dataset.examples(split) for split in SPLITS}
     _check_answer(dataset, family)
-    device = chosen_device(spec.device)
     rows = {split: len(part) for split, part in parts.items()}
     say("started", device=device.name, rows=rows, options=options.model_dump(mode="json"), resumed=resume)
     rng = np.random.default_rng(spec.seed)
@@ -119,8 +121,8 @@ def _train(
     judged = judging.judge(family, options, parts, fitting=fitting, **asked)
     baselines = {**_majority(judged.outcome.split, parts, dataset, spec.seed), **baselines, **_before(before)}
     say("stage", name="save", sentence="Writing the model and its card.")
-    seconds = time.monotonic() - began
-    card = carding.card(folder.name, spec, options, dataset, judged, baselines, seconds, device.name)
+    cost = meter.spent()
+    card = carding.card(folder.name, spec, options, dataset, judged, baselines, cost, device.name)
     for found in (one for one in (searched, crossed) if one):
         found.write_on(card)
     if spec.task == "icd":
@@ -129,7 +131,7 @@ def _train(
     more += [one.save for one in (crossed, judged.groups) if one]
     _save(workspace, folder.name, dataset, judged, card, more)
     worker_mlflow.mirror(workspace, card, say)
-    _tell_the_end(say, folder.name, judged, seconds)
+    _tell_the_end(say, folder.name, judged, cost["seconds"])
 
 
 def _check_answer(dataset: Dataset, family: Family[Any]) -> None:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Lowest first. Rows of one floor ("2a", "2b") are steps: a room may use the steps below it, never its own.
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("0", ("errors", "records")),
-    ("1", ("workspace", "events", "journal", "slices", "tree_order")),
+    ("1", ("workspace", "events", "journal", "slices", "tree_order", "energy")),
     ("2-a", ("calibration",)),
     ("2-b", ("beta_calibration",)),
     ("2a", ("readers", "cleaning", "labelcells", "splits", "calibrators", "thresholds", "attribution", "privacy")),
