@@ -150,7 +150,7 @@ def beside_unlike(card: Mapping[str, Any]) -> str:
     order = sorted(foreign, key=lambda one: float(one["auroc"]["value"]))
     ends = [order[0], order[-1]] if len(order) > 1 else order
     words = " to ".join(f"{one['auroc']['value']:.2f} ({one['what']})" for one in ends)
-    return f"How well this flag tells foreign items from its own, measured: AUROC {words}."
+    return f"How well that is noticed, measured (AUROC; 0.5 is chance, 1 is always): {words}."
 
 
 def set_words(card: Mapping[str, Any], coverage: float, what: str = "items", held: str = "true label") -> str:

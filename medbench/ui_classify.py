@@ -120,7 +120,9 @@ def draw_answer(
         st.caption("The upright line is the threshold of each label.")
     _conformal(loaded, answer)
     if measured := trust_figures.beside_unlike(loaded.card):
-        st.caption(("" if answer.unlike else "Not unlike the training data. ") + ui.plain(measured))
+        st.caption(
+            ("" if answer.unlike else "No sign that this text is unlike the training data. ") + ui.plain(measured)
+        )
     _groups(answer)
     names = ["Why", "Similar training texts", "All labels", *(["Correct it"] if more else [])]
     tabs = st.tabs(names, key=f"{key}_tabs", on_change="rerun")
