@@ -3,8 +3,9 @@
     python benchmarks/promises.py sets DATASET [--splits 20] [--family linear]
 
 The family is fitted once on the train split; the other splits are joined and cut at random, 20 times, into a half that
-trust is fitted on and a half on which the 90 % sets are counted. The mean and the range of the coverage. How well
-foreign items are told from a model's own is measured by `medbench strangers MODEL`.
+trust is fitted on and a half on which the 90 % sets are counted. The mean and the range of the coverage, and of the
+error among answers that no person is asked about, where the least error that can be promised plus 5 points is accepted.
+How well foreign items are told from a model's own is measured by `medbench strangers MODEL`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import argparse
 
 import numpy as np
 
-from medbench import datasets, trust, trust_figures
+from medbench import datasets, human_band, trust, trust_figures
 from medbench.events import Say
 from medbench.families import Fitting, get_family
-from medbench.records import Device
+from medbench.records import Device, Scores, Truth
 from medbench.workspace import Workspace
 
 
@@ -28,23 +29,40 @@ def sets(workspace: Workspace, name: str, splits: int, family_name: str) -> None
     fitting = Fitting(np.random.default_rng(0), Device("cpu"), Say())
     model = family.fit(train, rest.take([]), family.parse({}), fitting)
     scores = model.scores(rest.items)
-    kept, sizes, wrong, every, alone = [], [], [], [], []
+    kept, sizes, wrong, every, alone, over = [], [], [], [], [], []
     for split in range(splits):
         rng = np.random.default_rng(split)
         order = rng.permutation(len(rest))
         half, other = order[: len(order) // 2], order[len(order) // 2 :]
         fitted = trust.fit_trust(scores[half], rest.truth[half], rest.answer, None, None, rng)
         found = trust_figures.measured(fitted, fitted.calibrate(scores[other]), rest.truth[other], rest.labels)
+        if fitted.band is not None and fitted.band.least is not None:
+            over.append(_promised(fitted.accepting(fitted.band.least + 0.05), scores[other], rest.truth[other]))
         kept.append(found["sets"]["kept"]["value"])
         sizes.append(found["sets"]["mean_size"])
         alone.append(found["alone"]["share"]["value"])
-        wrong.append(found["alone"]["wrong"]["value"])
+        wrong.append(found["alone"].get("wrong", {"value": np.nan})["value"])
         every.append(found["alone"]["wrong_of_all"]["value"])
     print(f"{name}, {family_name}, {len(rest):,} items in halves, {splits} times\n")
     print("| | mean | least | most |\n|---|---:|---:|---:|")
     rows = {"90 % sets hold the truth": kept, "labels in a set": sizes, "answered without a person": alone}
     for words, values in (rows | {"of these with a wrong label": wrong, "of all": every}).items():
+        print(f"| {words} | {np.nanmean(values):.3f} | {np.nanmin(values):.3f} | {np.nanmax(values):.3f} |")
+    for column, words in enumerate(("accepted error", "answered alone under it", "error of these")):
+        values = [one[column] for one in over]
         print(f"| {words} | {np.mean(values):.3f} | {min(values):.3f} | {max(values):.3f} |")
+    print(
+        f"\nThe error of answers alone was above the accepted one in {sum(e > a for a, _, e in over)} of {len(over)}."
+    )
+
+
+def _promised(fitted: trust.Trust, scores: Scores, truth: Truth) -> tuple[float, float, float]:
+    """Return the accepted error, the share answered without a person, and the error among these answers."""
+    prob = fitted.calibrate(scores)
+    alone = ~fitted.unsure(prob)
+    error = human_band.errors(fitted.decide(prob), truth, fitted.answer)[alone]
+    accepted = fitted.band.accepted if fitted.band else 0.0
+    return accepted, float(alone.mean()), float(error.mean()) if len(error) else 0.0
 
 
 def main() -> None:

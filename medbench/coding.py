@@ -315,6 +315,8 @@ def _add_model(
         remarks.append(f"This note is unlike those the model learnt from: lean on your own reading. {measured}".strip())
     if answer.cut:
         remarks.append(f"The model did not read the last {answer.cut:.0%} of the note.")
+    if answer.promise:
+        remarks.append(answer.promise)
     return answer.needs_human
 
 

@@ -163,7 +163,7 @@ def to_mind(loaded: Loaded, reading: LesionReading) -> list[str]:
     if answer.unlike:
         share = "all" if answer.unlikeness >= 0.995 else f"{answer.unlikeness:.0%}"
         told.append(f"Unlike the training pictures: stranger than {share} of those it was checked on.")
-    if len(answer.conformal) > 1:
+    if answer.needs_human and len(answer.conformal) > 1:
         told.append("A person should look: the model cannot narrow it down to one diagnosis.")
     elif answer.needs_human and not answer.unlike:
         told.append("A person should look: the model is in doubt.")
@@ -190,7 +190,7 @@ def to_know(loaded: Loaded, reading: LesionReading) -> list[str]:
         words = trust_figures.set_words(loaded.card, answer.coverage, "pictures", "diagnosis")
         told.append(f"{words}: {names}.")
     told.append(f"± is how much the probability moves {loaded.model.spread_means}.")
-    return [*told, *filter(None, [trust_figures.beside_unlike(loaded.card)])]
+    return [*told, *filter(None, [answer.promise, trust_figures.beside_unlike(loaded.card)])]
 
 
 # --- for a few lines of Python ---------------------------------------------------------------------------------

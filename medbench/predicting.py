@@ -8,13 +8,14 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from medbench import aliases, group_answers, trust
+from medbench import aliases, group_answers, trust, trust_figures
 from medbench.cleaning import clean_text
 from medbench.errors import MedbenchError
 from medbench.families import Model, get_family
@@ -61,6 +62,11 @@ class Loaded:
                 stored = np.load(path, allow_pickle=False)["fingerprints"] if path.exists() else np.zeros(0, np.uint64)
             self._known = stored
         return self._known
+
+    @cached_property
+    def promise(self) -> str:
+        """What is promised, and what was measured, of answers that no person is asked about."""
+        return trust_figures.promise(self.trust.band, self.card)
 
     def seen(self) -> dict[str, int]:
         """Return how many items with each label the model learnt from; empty for models that did not keep it."""
@@ -142,6 +148,7 @@ class Answers:
             unlikeness=round(float(self.unlikeness[row]), 4),
             cut=round(float(self.cut[row]), 4),
             groups=loaded.groups.of_one(probabilities, self.decided[row]) if loaded.groups else (),
+            promise=loaded.promise,
         )
 
 

@@ -250,6 +250,7 @@ class Prediction:
         problem: One sentence when there was nothing to classify (an empty text), else None.
         groups: The groups of the model's label tree, decided ones first; empty without a tree. A group has no
             threshold: it is chosen when a label under it is.
+        promise: What is promised, and what was measured, of answers that no person is asked about; "" when nothing.
     """
 
     id: str
@@ -264,6 +265,7 @@ class Prediction:
     cut: float = 0.0
     problem: str | None = None
     groups: tuple[LabelScore, ...] = ()
+    promise: str = ""
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -329,6 +331,13 @@ class RunSpec(BaseModel):
         le=10,
         description="Also cross-validate over the train and validation rows in so many folds, a count; empty: one "
         "split. The test split takes no part.",
+    )
+    accept_error: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="The error accepted among answers that no person is asked about, 0-1: the share of wrong answers, "
+        "or of labels wrong or missing where an item has many. Empty: .05, with many labels .20.",
     )
 
 

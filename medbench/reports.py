@@ -348,6 +348,8 @@ def _sentences(answer: Prediction, card: Mapping[str, Any]) -> Iterator[str]:
     """Yield what must be said beside the labels, one sentence each."""
     if answer.needs_human:
         yield "To be read by a person before it is used."
+    if answer.promise:
+        yield answer.promise
     if answer.conformal and answer.coverage is not None:
         names = _names(card, answer.conformal, most=30)
         yield f"{trust_figures.set_words(card, answer.coverage)}: {names}."

@@ -13,12 +13,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from medbench import human_band
 from medbench.calibration import expected_calibration_error, log_loss
 from medbench.calibrators import Fitted, Method, Ordered, calibrator_from, fit_method, tried
 from medbench.errors import MedbenchError
+from medbench.human_band import Band, band_from
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.slices import slices_of
-from medbench.thresholds import balancing_shares, conformal_cutoff, tune_thresholds
+from medbench.thresholds import MANY_LABELS, balancing_shares, conformal_cutoff, tune_thresholds
 from medbench.tree_order import Ints, ordered
 from medbench.workspace import read_json, replacing, write_json
 
@@ -31,8 +33,6 @@ _NEAREST = 5
 _STRANGER_AT = 0.99
 _NEARLY_ALL = 0.98
 _SAMPLE = 20_000
-# Below this doubt no label is near its threshold, however small the share of doubtful items.
-_DOUBT_FLOOR = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,18 @@ class Trust:
         answer: "one" or "many".
         method: How scores become probabilities; chosen by cross-fitted log loss.
         calibrator: The fitted map.
-        thresholds: (L,) float64; a label is chosen at or above it. For "one" the label with the highest probability in
-            proportion to its threshold wins; all 0 means the most probable one.
+        thresholds: (L,) float64; a label is chosen at or above it. "one": the most probable in proportion wins.
         cutoff: A label is in the conformal set when its probability is at or above it; None without enough items.
         coverage: What the conformal sets promise. "one": the true label is in the set for this share of items.
             "many": on average this share of an item's true labels is in the set.
         stranger: The "unlike the training data" detector; None when the model gave no vectors.
-        doubt_limit: Items at least this doubtful are sent to a person ("many" only).
+        doubt_limit: Without a band, items at least this doubtful are sent to a person ("many" only).
         expects_label: True when nearly every item of the validation data carries a label.
         ece_before: Expected calibration error of the raw scores.
         ece_after: The same of calibrated probabilities, cross-fitted: never on the items the map was fitted on.
         n_items: How many items it was fitted on.
         losses: Cross-fitted log loss of every method that was tried.
+        band: Which answers no person has to read, with the promise of their error; None in models from before it.
     """
 
     answer: AnswerKind
@@ -91,6 +91,7 @@ class Trust:
     ece_after: float
     n_items: int
     losses: dict[str, float] = field(default_factory=dict)
+    band: Band | None = None
 
     def calibrate(self, scores: Scores) -> Scores:
         """Return calibrated probabilities, (n, L) float32; rows sum to 1 when answer is "one"."""
@@ -158,15 +159,29 @@ class Trust:
         return self.unlike(embeddings) | self.unsure(prob)
 
     def unsure(self, prob: Scores) -> npt.NDArray[np.bool_]:
-        """Return (n,) bool: True where the answer itself calls for a person.
+        """Return (n,) bool: True where the answer itself calls for a person: the band does not let it stand alone.
 
-        "one": when the conformal set holds more than one label. "many": when its doubt reaches `doubt_limit`, or when
-        no label is chosen although nearly all validation items have one.
+        Without a band, "one": when the conformal set holds more than one label. "many": when its doubt reaches
+        `doubt_limit`, or no label is chosen although nearly all validation items have one.
         """
+        if self.band is not None:
+            return ~self.band.alone(self.expected_error(prob))
         if self.answer == "one":
             return np.asarray(self.conformal_sets(prob).sum(axis=1) > 1)
         nothing = ~self.decide(prob).any(axis=1) if self.expects_label else np.zeros(len(prob), dtype=bool)
         return np.asarray(nothing | (self.doubt(prob) >= self.doubt_limit))
+
+    def accepting(self, error: float) -> Trust:
+        """Return it with another error accepted among answers that no person reads, 0-1."""
+        return self if self.band is None else replace(self, band=self.band.at(error))
+
+    def expected_error(self, prob: Scores) -> Floats:
+        """Return (n,) float64, 0-1: the error that probabilities let expect; `NEVER` where a label is lacking."""
+        parts = [self._expected(prob[rows]) for rows in slices_of(*prob.shape)]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _expected(self, prob: Scores) -> Floats:
+        return human_band.expected(prob, self.decide(prob), self.answer, expects_label=self.expects_label)
 
     def summary(self) -> dict[str, Any]:
         """Return the JSON-ready part: what the model card shows."""
@@ -184,6 +199,7 @@ class Trust:
             "n_items": self.n_items,
             "losses": self.losses,
             "stranger_limit": None if self.stranger is None else self.stranger.limit,
+            "band": None if self.band is None else self.band.numbers(),
         }
 
     def save(self, folder: Path) -> None:
@@ -218,6 +234,7 @@ def load(folder: Path) -> Trust:
             stranger=stranger,
             n_items=int(facts["n_items"]),
             losses=facts["losses"],
+            band=band_from(facts["band"]) if facts.get("band") else None,
             **{name: facts[name] for name in known},
         )
     except (OSError, ValueError, KeyError) as error:
@@ -232,12 +249,11 @@ def fit_trust(
     embeddings_validation: Vectors,
     rng: np.random.Generator,
     coverage: float = 0.9,
-    review_share: float = 0.25,
     groups: tuple[str, ...] = (),
     balanced: bool = False,
     above: Ints | None = None,
 ) -> Trust:
-    """Fit calibration, thresholds, conformal cutoff, stranger detector. Raises MedbenchError without an item to fit on.
+    """Fit all that a `Trust` holds. Raises MedbenchError without an item to fit on.
 
     Args:
         scores: (n, L) float32 in [0, 1] of items the model was not fitted on (validation, or out-of-fold).
@@ -247,14 +263,14 @@ def fit_trust(
         embeddings_validation: As for `fit_stranger`.
         rng: The only source of randomness.
         coverage: What conformal sets promise, 0-1.
-        review_share: Largest share of items that doubt alone sends to a person ("many"), 0-1.
         groups: n group keys; items of one group stay in one fold of the cross-fitting.
         balanced: For "one", decide for a high mean sensitivity over the labels, not for many right items.
         above: (L,) column of the label above each label in a tree, -1 for none: no label gets more than that one.
     """
     if not len(truth):
         raise MedbenchError("validation items to calibrate on", "none", "Give the dataset a validation split.")
-    losses, honest = _cross_fitted(scores, truth, answer, _folds(len(truth), groups, rng))
+    fold = _folds(len(truth), groups, rng)
+    losses, honest = _cross_fitted(scores, truth, answer, fold)
     method = min(losses, key=losses.__getitem__)
     calibrator, honest = _in_order(fit_method(method, scores, truth), honest, above)
     trust = Trust(
@@ -272,7 +288,24 @@ def fit_trust(
         n_items=len(truth),
         losses={name: round(loss, 6) for name, loss in losses.items()},
     )
-    return replace(trust, doubt_limit=_doubt_limit(trust, honest, review_share))
+    answers = _without_fold(trust, honest, truth, fold, balanced)
+    return replace(trust, band=human_band.fit(*answers, answer, groups))
+
+
+def _without_fold(
+    trust: Trust, honest: Floats, truth: Truth, fold: npt.NDArray[np.int64], balanced: bool
+) -> tuple[Floats, Floats]:
+    """Return expected and true errors of answers whose thresholds, too, were found without their fold."""
+    found, wrong, prob = np.zeros(len(truth)), np.zeros(len(truth)), honest.astype(np.float32)
+    for number in range(int(fold.max()) + 1):
+        inside, others, inner = fold == number, fold != number, trust
+        if others.any() and truth.shape[1] <= MANY_LABELS:
+            rng = np.random.default_rng(number)  # its own, so that nothing else moves
+            cuts = _thresholds(honest[others], honest[others], truth[others], trust.answer, balanced, rng)
+            inner = replace(trust, thresholds=cuts)
+        found[inside] = inner.expected_error(prob[inside])
+        wrong[inside] = human_band.errors(inner.decide(prob[inside]), truth[inside], trust.answer)
+    return found, wrong
 
 
 def _in_order(fitted: Fitted, honest: Floats, above: Ints | None) -> tuple[Fitted | Ordered, Floats]:
@@ -287,13 +320,6 @@ def _thresholds(
     if answer == "many":
         return tune_thresholds(fitted, truth, rng)
     return balancing_shares(honest, truth) if balanced else np.zeros(truth.shape[1])
-
-
-def _doubt_limit(trust: Trust, prob: Floats, review_share: float) -> float:
-    """Return the doubt that the most doubtful `review_share` of the items reach; 1 for "one", where sets decide."""
-    if trust.answer == "one":
-        return 1.0
-    return max(float(np.quantile(trust.doubt(prob.astype(np.float32)), 1 - review_share)), _DOUBT_FLOOR)
 
 
 def _top(prob: Scores) -> Truth:

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medbench import human_band
 from medbench.calibrators import NAMES
+from medbench.human_band import Band
 from medbench.proportions import share_interval, wilson
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.trust import Trust
@@ -80,7 +82,40 @@ def measured(
     found["alone"] = {"share": _share_of(alone, kin), "wrong_of_all": _share_of(wrong, kin)}
     if alone.any():
         found["alone"]["wrong"] = _share_of(wrong[alone], kin[alone])
+    if trust.band is not None:
+        found["band"] = _of_band(trust, trust.band, probabilities, truth, kin)
     return found
+
+
+def _of_band(
+    trust: Trust, band: Band, probabilities: Scores, truth: Truth, kin: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    """Return what was promised of answers that no person is asked about, and what their error came to."""
+    alone = ~trust.unsure(probabilities)
+    wrong = human_band.errors(trust.decide(probabilities), truth, trust.answer)[alone]
+    facts = {"promise": band.promise(), "accepted": band.accepted, "confidence": band.confidence}
+    found = {**facts, "share": _share_of(alone, kin)}
+    return {**found, "error": _share_of(wrong, kin[alone])} if alone.any() else found
+
+
+def promise(band: Band | None, card: Mapping[str, Any]) -> str:
+    """Return, in one line, what stands behind answers that no person is asked about: promised, and measured.
+
+    Args:
+        band: The model's band; None for models from before it.
+        card: Its card, with what was measured on its test items, if anything was.
+    """
+    found = card.get("promises", {})
+    if band is None:
+        wrong = found.get("alone", {}).get("wrong")
+        told = f", measured: {_words(wrong)} of {wrong['n']:,} wrong" if wrong else ""
+        return f"No limit of error is promised for answers that no person is asked about{told}."
+    held = found.get("band", {})
+    if "error" not in held or held["accepted"] != band.accepted:
+        return band.promise()
+    kind = "wrong" if band.answer == "one" else "of labels wrong or missing"
+    each = f"{held['share']['value']:.0%} answered alone, {_words(held['error'])} {kind}"
+    return f"{band.promise()} Measured on {held['share']['n']:,} test items: {each}."
 
 
 def sentences(promises: Mapping[str, Any], answer: AnswerKind) -> list[str]:
@@ -95,6 +130,10 @@ def sentences(promises: Mapping[str, Any], answer: AnswerKind) -> list[str]:
         if short := [row for row in sets["labels"] if row["high"] < sets["promised"]]:
             names = ", ".join(f"{row['label']} ({row['value']:.0%} of {row['n']:,})" for row in short[:6])
             told.append(f"They held these labels less often than promised: {names}.")
+    if band := promises.get("band"):
+        told.append(band["promise"])
+        if "error" in band and answer == "many":
+            told.append(f"Of the labels of answers without a person {_words(band['error'])} were wrong or missing.")
     fault = "were wrong" if answer == "one" else "had a label wrong or missing"
     if alone := promises.get("alone"):
         told.append(

@@ -118,6 +118,8 @@ def draw_answer(
     st.html(bars(shown))
     if loaded.model.answer == "many":
         st.caption("The upright line is the threshold of each label.")
+    if answer.promise:
+        st.caption(f"👤 {ui.plain(answer.promise)}")
     _conformal(loaded, answer)
     if measured := trust_figures.beside_unlike(loaded.card):
         st.caption(

@@ -156,13 +156,20 @@ def _json(label: str, field: Mapping[str, Any], default: Any, common: dict[str, 
         ) from None
 
 
+_ACCEPT_HELP = (
+    "How wrong answers may be that no person is asked about, 0-1. As many as can be are answered alone while their "
+    "error stays below this with 95 % confidence; the others are marked for a person. With one label per item it is "
+    "the share of wrong answers (usual: 0.05), with many the share of labels wrong or missing (usual: 0.20)."
+)
+
+
 def draw_frame(cards: list[str]) -> dict[str, Any]:
     """Draw name, seed, device and what to do after judging; return them as fields of a run spec.
 
     Args:
         cards: Names of the graphics cards here ("cuda:0").
     """
-    name, seed, device, learning = st.columns([2, 1, 1, 1])
+    name, seed, device, learning, accepted = st.columns([2, 1, 1, 1, 1])
     keep: dict[str, Any] = {"persist_state": "session"}
     return {
         "name": name.text_input(
@@ -194,6 +201,17 @@ def draw_frame(cards: list[str]) -> dict[str, Any]:
                 **keep,
             )
         ],
+        "accept_error": accepted.number_input(
+            "Accepted error",
+            min_value=0.001,
+            max_value=0.9,
+            value=None,
+            step=0.01,
+            key="train_accept_error",
+            placeholder="usual",
+            help=_ACCEPT_HELP,
+            **keep,
+        ),
     }
 
 
@@ -238,6 +256,7 @@ def fill(spec: RunSpec) -> None:
     state["train_family"] = spec.family
     state["train_name"], state["train_seed"], state["train_device"] = spec.name, spec.seed, spec.device
     state["train_keep_learning"] = next(word for word, value in _LEARNING.items() if value is spec.keep_learning)
+    state["train_accept_error"] = spec.accept_error
     ui_train_search.fill(spec.tune)
     ui_train_folds.fill(spec.folds)
     for name, value in options.items():

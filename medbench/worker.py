@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,7 @@ def _train(
     crossed = cross_validation.for_run(spec, family, options, dataset, fitting, folder, **ways)
     look, elsewhere = class_words.Look(say, dataset.item), foreign.Look(say, dataset.item)
     asked: dict[str, Any] = {"keep_learning": keep, "look": look, "elsewhere": elsewhere, **ways}
-    judged = judging.judge(family, options, parts, fitting=fitting, **asked)
+    judged = _accepting(judging.judge(family, options, parts, fitting=fitting, **asked), spec.accept_error)
     baselines = {**_majority(judged.outcome.split, parts, dataset, spec.seed), **baselines, **_before(before)}
     say("stage", name="save", sentence="Writing the model and its card.")
     cost = meter.spent()
@@ -132,6 +133,11 @@ def _train(
     _save(workspace, folder.name, dataset, judged, card, more)
     worker_mlflow.mirror(workspace, card, say)
     _tell_the_end(say, folder.name, judged, cost["seconds"])
+
+
+def _accepting(judged: Judged, error: float | None) -> Judged:
+    """Return it with the error that the user accepts among answers that no person reads; the usual one when None."""
+    return judged if error is None else replace(judged, trust=judged.trust.accepting(error))
 
 
 def _check_answer(dataset: Dataset, family: Family[Any]) -> None:

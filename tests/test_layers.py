@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2a", ("picture_facts", "duplicates", "phrasing", "wording", "plots", "report_sheet")),
     ("2a", ("review_stopping", "review_choosing")),
     ("2a", ("hierarchy", "hierarchy_reading", "terms_reading")),
-    ("2a", ("aliases", "checklist_facts")),
+    ("2a", ("aliases", "checklist_facts", "human_band")),
     ("2a", ("mimic_files", "projection", "comparing_tests", "comparing_verdict", "agreement", "table_formats")),
     ("2a", ("proportions", "resampling")),
     ("2b", ("mapping", "areas", "trust", "leaks", "pictures", "codes_reading", "codes_index", "fhir")),

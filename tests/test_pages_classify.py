@@ -94,7 +94,8 @@ def test_the_example_is_classified_with_reasons(full: tuple[Workspace, str]) -> 
     told = words(page)
     assert "✓ cardiology" in told
     assert '<mark class="mb-for"' in told and "Method: " in told
-    assert "This set holds on average" in told
+    assert "A set made to hold on average 90% of the true labels of all texts" in told.replace("\\", "")
+    assert "no person is asked about" in told or "Every answer goes to a person" in told
 
 
 def test_an_answer_equals_what_the_library_says(full: tuple[Workspace, str]) -> None:

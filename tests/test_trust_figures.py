@@ -33,7 +33,7 @@ def drawn(n: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, np.
 def test_what_a_sound_model_promises_holds():
     rng = np.random.default_rng(0)
     labels = ("a", "b", "c", "d")
-    fitted = trust.fit_trust(*drawn(3000, 4, rng), "one", None, None, rng)
+    fitted = trust.fit_trust(*drawn(3000, 4, rng), "one", None, None, rng).accepting(0.2)
     scores, truth = drawn(3000, 4, rng)
     probabilities = fitted.calibrate(scores)
     found = trust_figures.measured(fitted, probabilities, truth, labels)
