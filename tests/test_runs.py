@@ -47,10 +47,11 @@ def test_a_run_leaves_exactly_these_files_and_events(trained: tuple[Workspace, s
 def test_the_card_says_what_was_measured_and_against_what(trained: tuple[Workspace, str]) -> None:
     workspace, run_id = trained
     card = read_json(workspace.model(run_id) / "model.json")
-    headline = card["metrics"]["micro_f1"]
-    assert headline["low"] <= headline["value"] <= headline["high"]
+    headline, majority = card["metrics"]["micro_f1"], card["baselines"]["majority"]["micro_f1"]
+    assert headline["value"] == 1 and headline["low"] is None  # right on every item: resamples show no spread
+    assert majority["low"] < majority["value"] < majority["high"]
     assert {"majority", "keywords"} <= set(card["baselines"])
-    assert headline["value"] > card["baselines"]["majority"]["micro_f1"]["value"]
+    assert headline["value"] > majority["value"]
     assert card["calibration"]["ece_after"] <= card["calibration"]["ece_before"] + 0.02
     assert card["learnt_from"]["splits"] == ["train", "validation", "test"]
     assert any("kept weights" in note for note in card["notes"])
