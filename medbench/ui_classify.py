@@ -118,9 +118,7 @@ def draw_answer(
     st.html(bars(shown))
     if loaded.model.answer == "many":
         st.caption("The upright line is the threshold of each label.")
-    if answer.promise:
-        st.caption(f"👤 {ui.plain(answer.promise)}")
-    _conformal(loaded, answer)
+    _promises(loaded, answer)
     if measured := trust_figures.beside_unlike(loaded.card):
         st.caption(
             ("" if answer.unlike else "No sign that this text is unlike the training data. ") + ui.plain(measured)
@@ -191,7 +189,10 @@ def _flags(loaded: Loaded, item: Item, answer: Prediction) -> None:
             st.markdown("  \n".join(told))
 
 
-def _conformal(loaded: Loaded, answer: Prediction) -> None:
+def _promises(loaded: Loaded, answer: Prediction) -> None:
+    """Draw what is promised: of answers without a person, and of the conformal set."""
+    if answer.promise:
+        st.caption(f"👤 {ui.plain(answer.promise)}")
     if not answer.conformal or answer.coverage is None:
         return
     names = ", ".join(loaded.name_of(label) for label in answer.conformal)
