@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from medbench import lesion_judged, ui
+from medbench.binary_figures import FEWEST
 from medbench.errors import MedbenchError
 from medbench.lesion_figures import LesionFigures, Subgroup
 from medbench.lesion_judged import JudgedLesions
@@ -141,7 +142,10 @@ def _classes(figures: LesionFigures, names: dict[str, str]) -> None:
             for one in entries
         ]
     )
-    st.caption("Each class against all others, as the model decides. In brackets the 95 % interval, by lesion.")
+    st.caption(
+        "Each class against all others, as the model decides. In brackets the 95 % interval, by lesion; F1 and areas "
+        f"have none where fewer than {FEWEST} lesions are of the class."
+    )
     st.dataframe(frame, hide_index=True, key="lesion_judged_classes")
     ui.download("Classes as CSV", lambda: ui.csv_bytes(frame), "classes.csv", "lesion_judged_classes_csv", "text/csv")
 

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from medbench import review_exports, ui
+from medbench.comparing_verdict import p_words
 from medbench.records import Metric
 from medbench.review import Review
 from medbench.review_decisions import Standing
@@ -39,7 +40,7 @@ def draw_progress(held: Review) -> None:
         advice = held.advice(standing, label)
         st.markdown(f"{'✅' if advice.may_stop else '📖'} {ui.plain(held.told(standing, label))}")
         streak = f" A hint, no proof: the last {advice.streak:,} in a row were irrelevant." if advice.streak > 1 else ""
-        st.caption(f"p = {advice.p:.3f} that so few would have come lately if 95 % were not found.{streak}")
+        st.caption(f"{p_words(advice.p)} that so few would have come lately if 95 % were not found.{streak}")
     st.caption(
         "After Callaghan and Müller-Hansen (2020). It trusts that the order is better than chance; a random sample of "
         "the unread needs no such trust."
@@ -61,7 +62,7 @@ def _sample(held: Review, standing: Standing) -> None:
         unsettled = sum(record in standing.disagreements for record in waiting)
         if unsettled:
             st.caption(
-                f"{ui.count_of(unsettled, 'drawn record')} wait under “Settle”; until then the sample does not count."
+                f"Under “Settle” still: {ui.count_of(unsettled, 'drawn record')}; until then the sample does not count."
             )
         if len(waiting) > unsettled:
             skipped = ui.count_of(len(waiting) - unsettled, "drawn record")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from pages_at_work import make_dataset, opened, words_on
 from streamlit.testing.v1 import AppTest
 
@@ -112,6 +113,25 @@ def test_progress_advice_sample_and_agreement(home: Workspace, tmp_path: Path) -
     app.button(key="review_draw").click().run()
     assert not app.exception
     assert len(held.journal.standing().samples[0].records) == 4
+
+
+def test_a_drawn_record_that_a_reader_is_unsure_of_waits_under_settle(home: Workspace, tmp_path: Path) -> None:
+    held = begun(home, tmp_path)
+    for record in range(40):
+        held.journal.decide(record, "read", [], "ab")
+    held.draw("ab", 10, np.random.default_rng(0))
+    first, *others = held.journal.standing().samples[0].records
+    assert "10 of the 10 drawn records are unread" in words_on(as_reader(held, tab="Progress and stopping"))
+    held.journal.decide(first, "unsure", [], "ab")
+    for record in others:
+        held.journal.decide(record, "read", [], "ab")
+    app = as_reader(held, tab="Progress and stopping")
+    assert "Under “Settle” still: 1 drawn record;" in words_on(app) and "come first under" not in words_on(app)
+    assert app.button(key="review_draw")
+    held.journal.settle(first, [], "boss")
+    told = words_on(as_reader(held, tab="Progress and stopping"))
+    assert "nothing relevant is known, so recall has no value yet" in told and "nan" not in told.lower().split()
+    held.ranker.wait(60)
 
 
 def test_answers_become_a_dataset(home: Workspace, tmp_path: Path) -> None:
