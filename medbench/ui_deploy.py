@@ -14,6 +14,7 @@ from medbench.errors import MedbenchError
 from medbench.promoting import Check
 from medbench.workspace import Workspace
 
+_FEW = 5
 _ACTS = {
     "promote": "promoted",
     "roll back": "brought back",
@@ -41,9 +42,27 @@ def draw_in_use(workspace: Workspace, cards: Mapping[str, Mapping[str, Any]], ke
     st.subheader("Jobs", anchor=False)
     if not shown:
         ui.empty("No model is in use under a name yet. Promote one above.")
-    for job in shown:
+    for job in _chosen(shown, key):
         with st.container(border=True), ui.guarded():
             _draw_job(workspace, job, f"{key}_{job.name}")
+
+
+def _chosen(jobs: list[Job], key: str) -> list[Job]:
+    """Return the jobs to draw: all of a few, one chosen of many; the one that changed last comes first."""
+    if len(jobs) <= _FEW:
+        return jobs
+    known = {job.name: job for job in sorted(jobs, key=lambda job: -(job.moves[-1].at if job.moves else 0))}
+    name = st.selectbox(
+        f"One of {len(jobs):,} jobs",
+        list(known),
+        key=_shown_key(key),
+        help="The one that changed last comes first. Type to search.",
+    )
+    return [known[name or next(iter(known))]]
+
+
+def _shown_key(key: str) -> str:
+    return f"{key}_shown_job"
 
 
 # --- promoting -------------------------------------------------------------------------------------------------
@@ -87,6 +106,7 @@ def draw_promotion(workspace: Workspace, cards: Mapping[str, Mapping[str, Any]],
             help="From now on it answers for the job. You can roll back at any time.",
         ):
             promoting.promote(workspace, model, found.job, who=who, why=why, anyway=bool(anyway))
+            st.session_state[_shown_key(key)] = found.job  # drawn further below: it may be set here
             st.rerun()
 
 

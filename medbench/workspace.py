@@ -19,6 +19,7 @@ from typing import Any
 from medbench.errors import MedbenchError
 
 _log = logging.getLogger("medbench.workspace")
+_SHIPPED = Path(__file__).resolve().parent.parent / "models"  # resolved once: lists of models ask for it a lot
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
@@ -80,7 +81,7 @@ class Workspace:
     @property
     def shipped(self) -> Path:
         """Folder of the starter models that come with the source tree; the same as `models` unless that was moved."""
-        return Path(__file__).resolve().parent.parent / "models"
+        return _SHIPPED
 
     def model(self, model_id: str) -> Path:
         """Return the folder of a model, own before shipped. Raises MedbenchError when the id is not one."""

@@ -10,7 +10,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.pop("MEDBENCH_HOME", None)
 
+import fcntl
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -128,19 +130,42 @@ def import_planted(place: Workspace, folder: Path, name: str = "planted", rows: 
     return datasets.save(place, draft, name=name, licence="CC0, invented")
 
 
+def once(folders: pytest.TempPathFactory, name: str, make: Callable[[Path], str]) -> tuple[Workspace, str]:
+    """Return a workspace that one of the workers made for all of them, and what `make` returned.
+
+    Args:
+        folders: Where temporary folders lie.
+        name: Of the folder.
+        make: Fills the folder, a workspace, and returns an id.
+    """
+    own = folders.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    with shared.with_suffix(".lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        told = shared / "made.txt"
+        if not told.exists():
+            shutil.rmtree(shared, ignore_errors=True)
+            shared.mkdir()
+            told.write_text(make(shared), encoding="utf-8")
+    return Workspace.here(shared), told.read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     """A workspace with a dataset and a linear model that a real run left; treat it as read-only."""
+    return once(tmp_path_factory, "trained", _train)
+
+
+def _train(folder: Path) -> str:
     from medbench import runs
     from medbench.records import RunSpec
 
-    folder = tmp_path_factory.mktemp("trained")
     place = Workspace.here(folder)
     dataset = import_planted(place, folder)
     run_id = runs.start(place, RunSpec(task="literature", family="linear", dataset=dataset))
     *_, last = runs.follow(place, run_id)
     assert last["kind"] == "finished", (last, (place.run(run_id) / "log.txt").read_text()[-3000:])
-    return place, run_id
+    return run_id
 
 
 @pytest.fixture
@@ -161,9 +186,12 @@ def dataset_id(full_workspace: Workspace) -> str:
 @pytest.fixture(scope="session")
 def trained_lesions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     """A workspace with drawn lesions and a tiny picture network that a real run left; treat it as read-only."""
+    return once(tmp_path_factory, "lesions", _train_lesions)
+
+
+def _train_lesions(folder: Path) -> str:
     from tiny_lesions import train_lesions
 
-    folder = tmp_path_factory.mktemp("lesions")
-    place = Workspace.here(folder / "home")
+    place = Workspace.here(folder)
     place.data.mkdir(parents=True)
-    return place, train_lesions(place, folder)
+    return train_lesions(place, folder)
