@@ -123,3 +123,9 @@ def test_the_quick_model_reads_a_text_once_for_scores_and_for_what_is_cut(
     assert model.cut(TEST.items).shape == (120,)
     assert read == list(TEST.items)
     assert model.passed_on(TEST.items[3:5]).tolist() == [True, False]  # others are read
+
+
+def test_a_slow_model_that_is_no_better_is_called_needless(place: Workspace) -> None:
+    model = fitted(place, quick="full", slow="half")
+    assert model.card["share"] == 1 and not model.passed_on(TEST.items).any()
+    assert "the slow one is not needed" in model.notes()[-1]

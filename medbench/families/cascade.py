@@ -221,6 +221,8 @@ def _card(quick: Member, slow: Member, line: Line, train: Examples, headline: st
         notes.append(
             "No line keeps the slow model's figures: it answers everything, and the quick one only costs time."
         )
+    elif line.share == 1:
+        notes.append("The quick model is as good on its own: it answers everything, and the slow one is not needed.")
     return {
         "version": 1,
         "labels": list(train.labels),
