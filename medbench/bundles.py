@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medbench import checklists, reports, run_report
+from medbench import checklists, hierarchy, reports, run_report
 from medbench.aliases import card_of
 from medbench.errors import MedbenchError
 from medbench.reports import markdown_table
@@ -79,17 +79,20 @@ def _markdown(name: str, lines: list[checklists.Line]) -> str:
 def reproduce(workspace: Workspace, model_id: str) -> bytes:
     """Return a zip with what is needed to repeat a run; the data themselves stay where they are.
 
-    run.yaml (the spec), data.json (dataset id, SHA-256 of its rows, sources, splits), environment.txt (every installed
-    package with its version), machine.json, command.sh, model-card.json and README.md.
+    run.yaml (the spec), tree.csv (the tree of labels, where there is one), data.json (dataset id, SHA-256 of its rows,
+    sources, splits), environment.txt (every installed package with its version), machine.json, command.sh,
+    model-card.json and README.md.
 
     Raises:
         MedbenchError: There is no such model, or its files are damaged.
     """
     card = card_of(workspace, model_id)
     spec = workspace.runs / str(card.get("run", model_id)) / "run.yaml"
+    tree = hierarchy.load(workspace.model(model_id))
     files = {
         "README.md": _readme(card).encode(),
         **({"run.yaml": spec.read_bytes()} if spec.is_file() else {}),
+        **({"tree.csv": tree.as_csv()} if tree else {}),
         "command.sh": f"#!/bin/sh\nset -e\n{card.get('command', '# the card names no command')}\n".encode(),
         "data.json": _json(_data(workspace, card)),
         "environment.txt": _environment().encode(),
@@ -142,7 +145,8 @@ def _readme(card: Mapping[str, Any]) -> str:
    installed when this bundle was made; `model-card.json` has the versions of the run itself.
 2. Import the data: dataset “{data.get("name", "")}”, id `{data.get("id", "")}`. `data.json` names the source files, the
    columns and the split. The id comes out the same when rows and splits are; `rows_sha256` digests `rows.parquet`.
-3. `sh command.sh`, or `medbench train run.yaml`.
+3. Where there is a `tree.csv`, set it first: `medbench hierarchy DATASET tree.csv`.
+4. `sh command.sh`, or `medbench train run.yaml`.
 
 With the same packages on the same kind of processor the figures come out the same; elsewhere last digits may differ.
 """

@@ -68,6 +68,7 @@ class CrossValidated:
         majority: The same of the majority rule learnt from the other folds, without intervals.
         searched: Whether options were searched on the validation rows before.
         positions: (n,) rows of the dataset that `known` is made of; None outside a run.
+        tree: The dataset's label tree, for hierarchical figures.
     """
 
     known: Examples
@@ -77,6 +78,7 @@ class CrossValidated:
     majority: dict[str, Metric]
     searched: bool = False
     positions: Ints | None = None
+    tree: Hierarchy | None = None
 
     def write_on(self, card: dict[str, Any]) -> None:
         """Add "folds" to a model's card: "k", "rows", "each", "mean", "pooled", "majority"."""
@@ -85,7 +87,7 @@ class CrossValidated:
                 "fold": number,
                 "rows": len(fold.rows),
                 "seconds": round(fold.seconds, 1),
-                "metrics": {name: round(one.value, 5) for name, one in _measured(self.known, fold).items()},
+                "metrics": {name: round(one.value, 5) for name, one in _measured(self.known, fold, self.tree).items()},
             }
             for number, fold in enumerate(self.folds, start=1)
         ]
@@ -190,9 +192,9 @@ def measure(
     drawn = splits.folds(known, k, np.random.default_rng([seed, 0]))
     done = tuple(plan.fold(number, rows) for number, rows in enumerate(drawn, start=1))
     rng = np.random.default_rng([seed, k + 1])
-    pooled = _evaluated(known, done, rng, _RESAMPLES)
-    majority = _evaluated(known, [_majority(fold) for fold in done], rng, 0)
-    return CrossValidated(known, done, fitting.around.headline, pooled, majority)
+    pooled = _evaluated(known, done, rng, _RESAMPLES, tree)
+    majority = _evaluated(known, [_majority(fold) for fold in done], rng, 0, tree)
+    return CrossValidated(known, done, fitting.around.headline, pooled, majority, tree=tree)
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ class _Plan:
             found = self._judged(number, rows)
             _write(path, found, self.options)
         headline = self.fitting.around.headline
-        value = _measured(self.known, found).get(headline)
+        value = _measured(self.known, found, self.tree).get(headline)
         told = f"{headline.replace('_', ' ')} {value.value:.4f}" if value else "done"
         self.fitting.say("stage", name="fold_done", fold=number, sentence=f"Fold {number} of {self.k}: {told}.")
         return found
@@ -276,10 +278,11 @@ class _FoldSay(Say):
         self.outer("progress", step=(self.number - 1) * steps + step, steps=self.k * steps, sentence=told)
 
 
-def _measured(known: Examples, fold: Fold) -> dict[str, Metric]:
+def _measured(known: Examples, fold: Fold, tree: Hierarchy | None) -> dict[str, Metric]:
     rng = np.random.default_rng(0)  # draws nothing: there are no resamples
     truth = known.truth[fold.rows]
-    return metrics.evaluate(truth, fold.probabilities, fold.decided, answer=known.answer, rng=rng, n_boot=0)
+    prob, decided = fold.probabilities, fold.decided
+    return metrics.evaluate(truth, prob, decided, answer=known.answer, rng=rng, n_boot=0, tree=tree)
 
 
 def _majority(fold: Fold) -> Fold:
@@ -304,14 +307,17 @@ def _pooled(known: Examples, folds: Sequence[Fold]) -> _Whole:
     return _Whole(prob, decided)
 
 
-def _evaluated(known: Examples, folds: Sequence[Fold], rng: np.random.Generator, n_boot: int) -> dict[str, Metric]:
+def _evaluated(
+    known: Examples, folds: Sequence[Fold], rng: np.random.Generator, n_boot: int, tree: Hierarchy | None
+) -> dict[str, Metric]:
     """Return the metrics of all rows together, resampled by group.
 
     Without those that rank all rows of a label: scores of different fits do not stand on one scale.
     """
     whole, groups = _pooled(known, folds), known.groups or None
     prob, decided, answer = whole.probabilities, whole.decided, known.answer
-    found = metrics.evaluate(known.truth, prob, decided, answer=answer, groups=groups, rng=rng, n_boot=n_boot)
+    ways: dict[str, Any] = {"groups": groups, "rng": rng, "n_boot": n_boot, "tree": tree}
+    found = metrics.evaluate(known.truth, prob, decided, answer=answer, **ways)
     return {name: metric for name, metric in found.items() if name not in _RANKED}
 
 

@@ -27,6 +27,7 @@ from medbench.records import LabelScore, Scores, Truth
 from medbench.workspace import read_json, undamaged
 
 Floats = npt.NDArray[np.float64]
+_LEAST = 0.01  # groups less probable than this are not told of one item
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,15 @@ class GroupAnswers:
         return np.array([column for one in each for column in one], dtype=np.int64), starts.astype(np.int64)
 
     @cached_property
-    def _inside(self) -> list[tuple[int, int]]:
-        """(group, group right above it) as positions in `tree.groups`, from the leaves up."""
+    def _inside(self) -> list[npt.NDArray[np.int64]]:
+        """(2, g) groups and the groups right above them, as positions in `tree.groups`; a level each, leaves first."""
         place = {group: at for at, group in enumerate(self.tree.groups)}
-        over = [(at, next((one for one in self.tree.above(group) if one in place), "")) for group, at in place.items()]
-        return [(at, place[up]) for at, up in over if up]
+        levels: dict[int, list[tuple[int, int]]] = {}
+        for group, at in place.items():
+            above = self.tree.above(group)
+            if up := next((one for one in above if one in place), ""):
+                levels.setdefault(-len(above), []).append((at, place[up]))
+        return [np.array(levels[depth], dtype=np.int64).T for depth in sorted(levels)]
 
     def probabilities(self, prob: Scores) -> Scores:
         """Return (n, G) float32, the groups' probabilities, from the (n, L) calibrated ones of the labels."""
@@ -68,7 +73,7 @@ class GroupAnswers:
         found = self._lines(claimed) if len(self.slope) else np.zeros(claimed.shape)
         found = np.maximum(found, np.maximum.reduceat(prob[:, columns].astype(np.float64), starts, axis=1))
         for lower, upper in self._inside:
-            np.maximum(found[:, upper], found[:, lower], out=found[:, upper])
+            np.maximum.at(found.T, upper, found.T[lower])
         return found.clip(0, 1).astype(np.float32)
 
     @cached_property
@@ -84,7 +89,9 @@ class GroupAnswers:
         return np.asarray(np.logical_or.reduceat(decided[:, columns], starts, axis=1))
 
     def of_one(self, prob: Scores, decided: Truth) -> tuple[LabelScore, ...]:
-        """Return the groups of one item, the most probable first, larger groups first among equals.
+        """Return the groups of one item, decided ones first, then the most probable, larger ones first among equals.
+
+        Groups that are less probable than 1 % and not decided are left out: a tree of codes has thousands.
 
         Args:
             prob: (L,) its calibrated probabilities.
@@ -92,6 +99,7 @@ class GroupAnswers:
         """
         values, chosen = self.probabilities(prob[None])[0], self.decided(decided[None])[0]
         order = np.lexsort((-np.arange(len(values)), -values, ~chosen))
+        order = order[chosen[order] | (values[order] >= _LEAST)]
         return tuple(
             LabelScore(
                 self.tree.groups[at],

@@ -7,7 +7,9 @@ too, which then is true wherever one below it is, or a group: a name without exa
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -160,6 +162,12 @@ class Hierarchy:
         """Eight letters that say "the same tree"; names and source do not enter."""
         told = json.dumps([self.labels, self.answer, sorted(self.parents.items())], ensure_ascii=False)
         return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+    def as_csv(self) -> bytes:
+        """Return it as the table that `hierarchy_reading` reads: child, parent."""
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([("child", "parent"), *self.parents.items()])
+        return out.getvalue().encode()
 
     def facts(self) -> dict[str, Any]:
         """Return what a card says of it, JSON-ready."""

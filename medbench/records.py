@@ -249,7 +249,7 @@ class Prediction:
         cut: Share of the text the model could not read, 0-1.
         problem: One sentence when there was nothing to classify (an empty text), else None.
         groups: The groups of the model's label tree, decided ones first; empty without a tree. A group has no
-            threshold: it is chosen when a label under it is.
+            threshold: it is chosen when a label under it is. Those below 1 % are left out.
         promise: What is promised, and what was measured, of answers that no person is asked about; "" when nothing.
     """
 

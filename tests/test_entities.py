@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from pages_at_work import opened, words_on
 from typer.testing import CliRunner
 
-from medbench import dictionaries, entities, entity_files, terms_reading
+from medbench import dictionaries, entities, entity_files, ui_entities
 from medbench.api import create_app
 from medbench.cli import app
 from medbench.dictionaries import Concept, made
@@ -231,7 +231,9 @@ def test_the_api_answers(workspace: Workspace) -> None:
     assert client.post("/entities", json={"text": "x", "codes": "icd8"}).status_code == 422
 
 
-def test_terms_are_marked_on_the_page(full_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terms_are_marked_on_the_page(
+    full_workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MEDBENCH_HOME", str(full_workspace.data.parent))
     dictionaries.keep(full_workspace, made("MeSH", [WHOLE]), "d2026.bin")
     page = opened("pages/classify.py")
@@ -242,4 +244,6 @@ def test_terms_are_marked_on_the_page(full_workspace: Workspace, monkeypatch: py
     shown = words_on(page)
     assert 'title="present: Cardiac Rupture Test [X000001, MeSH]"' in shown
     assert 'title="denied: Pneumonia' in shown and "&lt;b&gt;" in shown
-    assert terms_reading.BRANCHES[0] == "A"
+    path = table_of(tmp_path / "in.csv")
+    lines = ui_entities.file_of_terms(full_workspace, path, "in.csv").decode().splitlines()
+    assert len(lines) == 3 and "Gout" in lines[1] and "medbench_terms_negated" in lines[0]

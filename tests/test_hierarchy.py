@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from scipy.optimize import minimize
 from typer.testing import CliRunner
 
 from medbench import (
+    bundles,
     comparing_judged,
     comparing_sheet,
+    cross_validation,
     datasets,
     evaluating,
     exporting,
@@ -36,7 +40,7 @@ from medbench.errors import MedbenchError
 from medbench.events import Say
 from medbench.families import Fitting, get_family
 from medbench.hierarchy import Hierarchy, build
-from medbench.records import SPLITS, Device, Item, RunSpec
+from medbench.records import SPLITS, Device, Examples, Item, RunSpec
 from medbench.tasks import get_task
 from medbench.tree_order import ordered
 from medbench.workspace import Workspace
@@ -282,6 +286,8 @@ def test_a_tree_travels_with_the_model(grown: tuple[Workspace, str, str], tmp_pa
     assert group.label == "organ systems" and group.chosen
     assert group.probability >= answer.labels[0].probability
     assert answer.as_json()["groups"][0]["chosen"] is True
+    bundle = zipfile.ZipFile(io.BytesIO(bundles.reproduce(place, after)))
+    assert b"neurology,organ systems" in bundle.read("tree.csv") and b"tree.csv" in bundle.read("README.md")
     starter = exporting.as_starter(place, after, "tree", "Tree")
     assert hierarchy.load(starter) == loaded.groups.tree
 
@@ -317,6 +323,30 @@ def test_a_tree_for_other_labels_is_refused_in_words(grown: tuple[Workspace, str
         label_trees.ready(dataset)
     with pytest.raises(MedbenchError, match="labels of the dataset at the ends"):
         label_trees.from_text(dataset, "heart\n  cardiolgy\n")
+
+
+def test_one_label_per_item_with_a_tree_is_judged_and_folded(rng: np.random.Generator, tmp_path: Path) -> None:
+    words = {"flu": "fever cough", "cold": "sneeze nose", "stroke": "palsy speech", "migraine": "aura headache"}
+    labels = [list(words)[number % 4] for number in range(120)]
+    texts = [f"{rng.choice(words[label].split())} {rng.integers(9)} patients of a trial" for label in labels]
+    truth = np.array([[label == one for one in LABELS] for label in labels])
+    whole = Examples(texts, truth, LABELS, "one")
+    parts = {name: whole.take(range(at, 120, 3)) for at, name in enumerate(SPLITS)}
+    family, fitting = get_family("keywords"), Fitting(rng, Device(), Say())
+    judged = judging.judge(family, family.parse({}), parts, fitting=fitting, keep_learning=False, tree=tree("one"))
+    assert judged.metrics["h_f1"].value >= judged.metrics["micro_f1"].value
+    assert judged.groups is not None
+    groups = judged.groups.probabilities(judged.outcome.probabilities)
+    assert groups.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    judged.groups.save(tmp_path)
+    assert (group_answers.load(tmp_path) or judged.groups).tree == tree("one")
+    folded = cross_validation.measure(
+        family, family.parse({}), parts["train"], parts["validation"], 2, 0, fitting, tmp_path, tree=tree("one")
+    )
+    assert folded.pooled["h_f1"].value >= folded.pooled["micro_f1"].value
+    card: dict[str, Any] = {"notes": []}
+    folded.write_on(card)
+    assert "h_f1" in card["folds"]["mean"]
 
 
 def test_labels_inside_labels_agree_in_answers_and_truth(tmp_path: Path, rng: np.random.Generator) -> None:
