@@ -309,7 +309,8 @@ def _add_model(
         facts = (seen.get(score.label, 0), evidence, "both" if before else "model", match, sought)
         found[score.label] = Proposal(code, score.probability, score.probability, decided, *facts)
     if gone:
-        remarks.append(f"Left out, because no present code table has them: {gone} codes that the model decided for.")
+        codes_gone = "1 code" if gone == 1 else f"{gone} codes"
+        remarks.append(f"Left out: {codes_gone} that the model decided for and no present code table has.")
     if answer.unlike:
         measured = trust_figures.beside_unlike(loaded.card)
         remarks.append(f"This note is unlike those the model learnt from: lean on your own reading. {measured}".strip())

@@ -17,6 +17,7 @@ from medbench.review_learning import FAMILIES
 from medbench.workspace import Workspace
 
 NEW = "new"
+_WANTED = "review_wanted"
 STRATEGY_NAMES = {
     "mixed": "Mixed: mostly the most relevant",
     "certainty": "Most likely relevant first",
@@ -47,6 +48,9 @@ def choose(workspace: Workspace) -> Review | None:
         return None
     names = {plan.id: f"{plan.name} · {ui.when(plan.created)}" for plan in plans} | {NEW: "➕ Begin a new review"}
     asked = st.query_params.get("review", plans[0].id)
+    wanted = st.session_state.pop(_WANTED, None)
+    if wanted:  # set outright: the browser would go on showing what was chosen before
+        st.session_state["review_chosen"] = wanted if wanted in names else plans[0].id
     left, right = st.columns([6, 1], vertical_alignment="bottom")
     chosen = left.selectbox(
         "Review",
@@ -72,12 +76,15 @@ def _draw_delete(workspace: Workspace, plan: Plan) -> None:
         if st.button("Delete this review", key="review_delete", type="primary"):
             review.delete(workspace, plan.id)
             st.session_state["review_deleted"] = plan
-            _show_any_review()
+            st.query_params.pop("review", None)
+            st.session_state[_WANTED] = "any"
+            st.rerun()
 
 
-def _show_any_review() -> None:
-    st.query_params.pop("review", None)
-    st.session_state.pop("review_chosen", None)
+def _show(plan: Plan) -> None:
+    """Draw the page anew with this review chosen."""
+    st.query_params["review"] = plan.id
+    st.session_state[_WANTED] = plan.id
     st.rerun()
 
 
@@ -96,9 +103,7 @@ def _restore(workspace: Workspace, plan: Plan) -> None:
     with ui.guarded():
         review.restore(workspace, plan.id)
         st.session_state.pop("review_deleted", None)
-        st.query_params["review"] = plan.id
-        st.session_state.pop("review_chosen", None)
-        st.rerun()
+        _show(plan)
 
 
 def _draw_deleted(workspace: Workspace) -> None:
@@ -164,10 +169,7 @@ def _begin(workspace: Workspace) -> None:
         if not dataset:
             st.warning("Choose what to read first: a dataset or a file.")
             return
-        plan = review.create(workspace, dataset, **asked)
-        st.query_params["review"] = plan.id
-        st.session_state.pop("review_chosen", None)
-        st.rerun()
+        _show(review.create(workspace, dataset, **asked))
 
 
 def _asked(card: dict[str, Any]) -> dict[str, Any]:

@@ -169,3 +169,12 @@ def test_a_deleted_review_is_removed_for_good(home: Workspace, tmp_path: Path) -
     app.button(key=f"review_purge_{held.plan.id}").click().run()
     assert not app.exception
     assert review.list_deleted(home) == [] and not [box for box in app.expander if box.label.startswith("Deleted")]
+
+
+def test_behind_a_deleted_review_comes_the_next(home: Workspace, tmp_path: Path) -> None:
+    held = begun(home, tmp_path)
+    newer = review.create(home, held.plan.dataset, "Lungs", ["lung"])
+    app = opened(PAGE)
+    assert app.selectbox(key="review_chosen").value == newer.id
+    app.button(key="review_delete").click().run()
+    assert app.selectbox(key="review_chosen").value == held.plan.id and not app.exception
