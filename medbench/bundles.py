@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medbench import checklists, hierarchy, reports, run_report
+from medbench import checklists, hierarchy, report_errors, reports, run_report
 from medbench.aliases import card_of
 from medbench.errors import MedbenchError
 from medbench.reports import markdown_table
@@ -65,7 +65,8 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 def checklist_files(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, bytes]:
     """Return file name -> Markdown of each checklist that concerns a model."""
-    found = run_report.checklists_of(workspace, card)
+    groups = report_errors.groups_sentence(report_errors.tables(workspace, card))
+    found = run_report.checklists_of(workspace, card, groups)
     return {f"{name.lower().replace('+', '-')}.md": _markdown(name, lines).encode() for name, lines in found.items()}
 
 

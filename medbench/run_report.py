@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from medbench import checklists, fold_figures, heat_check, metrics, trust_figures
+from medbench import checklists, fold_figures, heat_check, metrics, report_errors, trust_figures
 from medbench.reports import NOTICE, calibration_words, data_facts, figure_rows, identity, label_rows, making
 from medbench.workspace import Workspace, read_json, undamaged
 
@@ -67,16 +67,19 @@ def sections(workspace: Workspace, model_id: str) -> tuple[dict[str, Any], list[
     from medbench.aliases import card_of
 
     card = card_of(workspace, model_id)
+    found = report_errors.tables(workspace, card)
+    lists = checklists_of(workspace, card, report_errors.groups_sentence(found))
     parts = [
         Section("The model", facts=[*identity(card), *data_facts(card)]),
         _performance(card),
         _folds(card),
         _labels(card),
+        *(Section(one.title, [one.text], head=one.head, rows=one.rows, shares=one.shares) for one in found if one.rows),
         Section("Calibration and promises", text=_trust(card), **_reliability(workspace, card)),
         Section("Limits and notes", points=[str(one) for one in [*card.get("limits", ()), *card.get("notes", ())]]),
         Section("What the dataset's check found", points=list(card.get("dataset", {}).get("findings", ()))),
         Section("How it was made", text=[str(card.get("command", ""))], facts=making(card)),
-        *(_checklist(name, lines) for name, lines in checklists_of(workspace, card).items()),
+        *(_checklist(name, lines) for name, lines in lists.items()),
     ]
     return card, [part for part in parts if _says_something(part)]
 
@@ -88,8 +91,13 @@ def dataset_card(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, Any
     return read_json(path) if name and path.is_file() else {}
 
 
-def checklists_of(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, list[checklists.Line]]:
+def checklists_of(workspace: Workspace, card: Mapping[str, Any], groups: str = "") -> dict[str, list[checklists.Line]]:
     """Return the checklists that concern a model, filled from its card, its dataset's card and its folder.
+
+    Args:
+        workspace: Where they lie.
+        card: The model's card.
+        groups: Figures of groups of patients, in a sentence.
 
     Raises:
         MedbenchError: Files of the model are damaged.
@@ -97,7 +105,7 @@ def checklists_of(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, li
     folder = workspace.model(str(card["id"]))
     heat = " ".join(f"{check.method}: {check.sentence}" for check in heat_check.load(folder).values())
     kept = (folder / "judged.npz").is_file()
-    return checklists.filled(card, dataset_card(workspace, card), answers_kept=kept, heat=heat)
+    return checklists.filled(card, dataset_card(workspace, card), answers_kept=kept, heat=heat, groups=groups)
 
 
 def _says_something(part: Section) -> bool:

@@ -9,12 +9,14 @@ import re
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pypdf import PdfReader
 from typer.testing import CliRunner
 
-from medbench import bundles, checklists, runs
+from medbench import bundles, checklists, comparing_judged, report_errors, runs
 from medbench.cli import app
+from medbench.comparing_judged import Answered
 from medbench.records import RunSpec
 from medbench.workspace import Workspace, read_json
 
@@ -41,6 +43,38 @@ def test_html_and_pdf_say_the_same(files: dict[str, bytes], trained: tuple[Works
         assert words in page.replace("&amp;", "&") and words in paper, words
     assert "http" not in page.replace("http-equiv", "") and "<script" not in page
     assert all(label in paper for label in card["labels"])
+
+
+def test_the_report_shows_errors_and_groups_with_their_numbers(
+    files: dict[str, bytes], trained: tuple[Workspace, str]
+) -> None:
+    page = files["report.html"].decode()
+    model = comparing_judged.answered(*trained)
+    found = {one.title: one for one in report_errors.tables(trained[0], model.card)}
+    assert "Groups of items" in page and "Share of test items whose labels are all right" in page
+    assert sum(int(row[2]) for row in found["Groups of items"].rows if row[0] == "length") == len(model.truth)
+    wrong = int((~model.right).sum())
+    assert len(found["Examples of errors"].rows) == min(wrong, 12)
+    assert "The search" not in page  # nothing was searched
+    assert report_errors.groups_sentence(list(found.values())) == ""  # the length of a text is no group of patients
+
+
+def test_a_confusion_matrix_and_trials_hand_worked() -> None:
+    truth, decided = np.eye(3, dtype=bool)[[0, 0, 1, 2]], np.eye(3, dtype=bool)[[0, 1, 1, 0]]
+    card = {"labels": ["a", "b", "c"], "answer": "one"}
+    nothing = np.zeros(0)
+    model = Answered("m", "m", card, "test", np.arange(4), truth.astype(np.float32), truth, decided, nothing)
+    assert report_errors.confusion(model).rows == [["a", "1", "1", "0"], ["b", "0", "1", "0"], ["c", "1", "0", "0"]]
+    tried = [
+        {"number": 0, "options": {"C": 0.5}, "value": 0.7, "seconds": 2.0, "state": "complete"},
+        {"number": 1, "options": {"C": 1.0}, "value": None, "seconds": 1.0, "state": "failed"},
+        {"number": 2, "options": {"C": 2.0}, "value": 0.8, "seconds": 3.0, "state": "complete"},
+    ]
+    table = report_errors.trials({"tuning": {"headline": "micro_f1", "best": 2, "trials": tried}})
+    assert [row[0] for row in table.rows] == ["2", "0", "1"] and table.rows[0] == ["2", "0.8000", "complete", "3", "2"]
+    rows = [["sex", "female", "60", "0.900 [0.8, 0.95]"], ["length", "under 100 words", "9", "1"]]
+    groups = report_errors.Table("Groups of items", "", [], rows, [])
+    assert report_errors.groups_sentence([groups]) == "Share of items right: sex female 0.900 [0.8, 0.95] (n 60)."
 
 
 def test_a_card_cannot_smuggle_markup_into_the_report(
