@@ -35,19 +35,20 @@ def sets(workspace: Workspace, name: str, splits: int, family_name: str) -> None
         order = rng.permutation(len(rest))
         half, other = order[: len(order) // 2], order[len(order) // 2 :]
         fitted = trust.fit_trust(scores[half], rest.truth[half], rest.answer, None, None, rng)
-        found = trust_figures.measured(fitted, fitted.calibrate(scores[other]), rest.truth[other], rest.labels)
+        told = trust_figures.measured(fitted, fitted.calibrate(scores[other]), rest.truth[other], rest.labels)
         if fitted.band is not None and fitted.band.least is not None:
             over.append(_promised(fitted.accepting(fitted.band.least + 0.05), scores[other], rest.truth[other]))
-        kept.append(found["sets"]["kept"]["value"])
-        sizes.append(found["sets"]["mean_size"])
-        alone.append(found["alone"]["share"]["value"])
-        wrong.append(found["alone"].get("wrong", {"value": np.nan})["value"])
-        every.append(found["alone"]["wrong_of_all"]["value"])
+        kept.append(told["sets"]["kept"]["value"])
+        sizes.append(told["sets"]["mean_size"])
+        alone.append(told["alone"]["share"]["value"])
+        wrong.append(told["alone"].get("wrong", {"value": np.nan})["value"])
+        every.append(told["alone"]["wrong_of_all"]["value"])
     print(f"{name}, {family_name}, {len(rest):,} items in halves, {splits} times\n")
     print("| | mean | least | most |\n|---|---:|---:|---:|")
     rows = {"90 % sets hold the truth": kept, "labels in a set": sizes, "answered without a person": alone}
-    for words, values in (rows | {"of these with a wrong label": wrong, "of all": every}).items():
-        print(f"| {words} | {np.nanmean(values):.3f} | {np.nanmin(values):.3f} | {np.nanmax(values):.3f} |")
+    for words, found in (rows | {"of these with a wrong label": wrong, "of all": every}).items():
+        values = [value for value in found if not np.isnan(value)] or [np.nan]
+        print(f"| {words} | {np.mean(values):.3f} | {min(values):.3f} | {max(values):.3f} |")
     for column, words in enumerate(("accepted error", "answered alone under it", "error of these")):
         values = [one[column] for one in over]
         print(f"| {words} | {np.mean(values):.3f} | {min(values):.3f} | {max(values):.3f} |")
