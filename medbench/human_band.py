@@ -26,6 +26,8 @@ from medbench.records import AnswerKind, Scores, Truth
 Floats = npt.NDArray[np.float64]
 ACCEPTED: Final[dict[AnswerKind, float]] = {"one": 0.05, "many": 0.2}
 """The error accepted among answers that no person reads, 0-1, when the user names none."""
+WORTH: Final = 0.5
+"""Share of answers with many labels that should stand alone when a larger error than the usual has to be accepted."""
 CONFIDENCE: Final = 0.95
 STARTS: Final = (1, 3)
 """The tests begin at these multiples of the accepted error."""
@@ -133,9 +135,32 @@ class Band:
         return best
 
     def with_least(self) -> Band:
-        """Return the band with the least error that could be promised."""
-        found = next((part / 100 for part in range(1, 100) if self._best(part / 100)), None)
+        """Return the band with the least error that could be promised.
+
+        Whole percents are tried downwards until one cannot be promised: again fixed-sequence testing, so that all
+        above the last hold together, and one of them may be chosen after seeing what it lets stand alone. Percents
+        above every expected error have no limit to be tried at, which is known before any label is.
+        """
+        found, highest = None, max((step.limit for step in self.steps), default=0.0)
+        for part in range(99, 0, -1):
+            if STARTS[0] * part / 100 > highest:
+                continue
+            if not self._best(part / 100):
+                break
+            found = part / 100
         return replace(self, least=found)
+
+    def usual(self) -> Band:
+        """Return the band for whoever names no error: what is usually accepted, where that can be promised.
+
+        Where it cannot, everything goes to a person. Only with many labels, where a share of labels wrong or missing
+        has no usual size, the least error is taken that lets at least `WORTH` of the answers stand alone, if any does.
+        """
+        wanted = ACCEPTED[self.answer]
+        if self.answer == "one" or self.least is None or (wanted >= self.least and self._best(wanted)):
+            return self.at(wanted)
+        more = (self.at(part / 100) for part in range(round(100 * max(self.least, wanted)), 100))
+        return next((band for band in more if band.share >= WORTH), self.at(wanted))
 
     def numbers(self) -> dict[str, Any]:
         """Return it JSON-ready."""
@@ -159,7 +184,7 @@ def band_from(facts: Mapping[str, Any]) -> Band:
 
 
 def fit(expectation: Floats, error: Floats, answer: AnswerKind, groups: Sequence[str] = ()) -> Band:
-    """Choose the largest share of answers whose error is bounded by what is usually accepted; `Band.at` takes another.
+    """Choose the largest share of answers whose error is bounded (`Band.usual`); `Band.at` takes another error.
 
     Args:
         expectation: (n,) expected errors of items that neither the model nor the calibration was fitted on.
@@ -175,8 +200,7 @@ def fit(expectation: Floats, error: Floats, answer: AnswerKind, groups: Sequence
         below = int(np.searchsorted(ranked, limit, side="left"))
         if below and (not steps or below > steps[-1].n):
             steps.append(Step(limit, below, float(wrong[below]) / below))
-    usual = ACCEPTED[answer]
-    return Band(answer, usual, CONFIDENCE, len(rows), tuple(steps)).with_least().at(usual)
+    return Band(answer, ACCEPTED[answer], CONFIDENCE, len(rows), tuple(steps)).with_least().usual()
 
 
 def _one_per_group(n: int, groups: Sequence[str]) -> npt.NDArray[np.int64]:

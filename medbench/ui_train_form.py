@@ -159,7 +159,8 @@ def _json(label: str, field: Mapping[str, Any], default: Any, common: dict[str, 
 _ACCEPT_HELP = (
     "How wrong answers may be that no person is asked about, 0-1. As many as can be are answered alone while their "
     "error stays below this with 95 % confidence; the others are marked for a person. With one label per item it is "
-    "the share of wrong answers (usual: 0.05), with many the share of labels wrong or missing (usual: 0.20)."
+    "the share of wrong answers (usual: 0.05), with many the share of labels wrong or missing (usual: 0.20 or, where "
+    "that cannot be promised, the least that lets half of the answers stand alone)."
 )
 
 

@@ -80,6 +80,18 @@ def test_without_a_promise_everything_goes_to_a_person_and_it_says_so() -> None:
         band.at(0)
 
 
+def test_with_many_noisy_labels_half_stands_alone_at_an_error_that_is_told() -> None:
+    rng = np.random.default_rng(2)
+    expected = rng.beta(3, 5, 50_000)
+    error = rng.beta(4 * expected, 4 * (1 - expected))
+    band = human_band.fit(expected[:1500], error[:1500], "many")
+    assert band.least is not None and 0.2 < band.least <= band.accepted < 0.5 and band.share >= human_band.WORTH
+    assert error[band.alone(expected)].mean() <= band.accepted
+    assert f"at most {band.accepted:.0%} of labels wrong or missing" in band.promise()
+    assert band.at(band.accepted - 0.01).share < human_band.WORTH  # the least that does
+    assert not band.at(0.05).limit  # a limit that the user names is not softened
+
+
 def test_one_item_of_a_group_counts() -> None:
     rng = np.random.default_rng(0)
     expected, wrong = _drawn(500, rng)
