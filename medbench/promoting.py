@@ -1,24 +1,28 @@
 """Before a model becomes the champion of a job: is it as good as the present one, on the same sealed items?
 
-Both were judged by their runs on a test split that neither saw. Their kept answers are compared as the Compare page
-does it: a paired permutation test decides, a paired bootstrap gives the interval; no model is asked again. Where they
-cannot be compared, or the candidate is worse, the user is warned with the reason and decides.
+Where both were judged by their runs on the same test split their kept answers are compared, and no model is asked
+again. Otherwise both answer the test split of the candidate's dataset, or else of the champion's, without the rows that
+either learnt from (`holding_out`): so a starter, or a model of a dataset that has grown, can be compared too. The
+comparison is that of the Compare page: a paired permutation test decides, a paired bootstrap gives the interval. Where
+there is no such split, or the candidate is worse, the user is warned with the reason and decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from medbench import aliases, appointing, comparing, comparing_judged, comparing_verdict
+from medbench import aliases, appointing, comparing, comparing_judged, comparing_verdict, holding_out
 from medbench.aliases import Job
+from medbench.comparing_judged import Answered, Ints
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
 
 SEED = 7
+Tell = Callable[[float], None]
 Verdict = Literal["first", "better", "even", "lower", "worse", "unknown"]
 
 
@@ -66,13 +70,14 @@ class Check:
         return {key: value for key, value in asdict(self).items() if key not in ("job", "model", "champion")}
 
 
-def check(workspace: Workspace, model_id: str, name: str = "") -> Check:
-    """Compare a candidate with the champion of a job on the test items that both runs were judged on.
+def check(workspace: Workspace, model_id: str, name: str = "", tell: Tell | None = None) -> Check:
+    """Compare a candidate with the champion of a job on test items that neither learnt from.
 
     Args:
         workspace: Where models, datasets and jobs lie.
         model_id: The candidate.
         name: The job; task and dataset of the model when empty. It need not exist yet.
+        tell: Told the share done, 0-1, when models have to be asked.
 
     Raises:
         MedbenchError: No such model, other labels than the job's, or it is the champion already.
@@ -88,22 +93,16 @@ def check(workspace: Workspace, model_id: str, name: str = "") -> Check:
     if job.champion == model_id:
         raise MedbenchError(f"another model than the champion of {job.alias}", repr(model_id), "Nothing to do.")
     try:
-        return _compared(workspace, job, model_id)
+        return _compared(workspace, job, model_id, tell)
     except MedbenchError as error:
         sentence = f"It cannot be told whether it is better than {job.champion}: expected {error.expected}, found "
         return Check(name, model_id, job.champion, "unknown", f"{sentence}{error.found}.")
 
 
-def _compared(workspace: Workspace, job: Job, model_id: str) -> Check:
+def _compared(workspace: Workspace, job: Job, model_id: str, tell: Tell | None) -> Check:
     """Return the comparison. Raises MedbenchError when the two cannot be compared."""
-    both = [comparing_judged.answered(workspace, one) for one in (job.champion, model_id)]
-    for one in both:
-        if one.split != "test":
-            raise MedbenchError(f"{one.id} judged on a test split", f"{one.split} scores", "Train it with one.")
-    if both[0].card["dataset"]["id"] != both[1].card["dataset"]["id"]:
-        raise MedbenchError("models judged on one dataset", "two", "Train the candidate on the champion's dataset.")
+    both, groups, where = _answers(workspace, job.champion, model_id, tell)
     metric = comparing_judged.headline(both[1].card)
-    groups = comparing_judged.items_of(workspace, both[0]).groups
     found = comparing.compare(both, groups, rng=np.random.default_rng(SEED))
     [pair] = found.pairs(metric)
     verdict = _verdict(pair)
@@ -116,7 +115,9 @@ def _compared(workspace: Workspace, job: Job, model_id: str) -> Check:
     }[verdict].format(both[0].name)
     title, n = comparing_verdict.title_of(metric), len(both[0].truth)
     spread = f"{100 * pair.value:+.1f} points ({100 * pair.low:+.1f} to {100 * pair.high:+.1f}, {_p(pair.p)})"
-    sentence = f"{told}: {title} {values[1]:.3f} against {values[0]:.3f}, {spread}, on the same {n:,} test items."
+    sentence = (
+        f"{told}: {title} {values[1]:.3f} against {values[0]:.3f}, {spread}, on the same {n:,} test items{where}."
+    )
     return Check(
         job.name,
         model_id,
@@ -131,6 +132,37 @@ def _compared(workspace: Workspace, job: Job, model_id: str) -> Check:
         pair.p,
         n,
     )
+
+
+def _answers(
+    workspace: Workspace, champion: str, model_id: str, tell: Tell | None
+) -> tuple[Sequence[Answered], Ints, str]:
+    """Return what champion and candidate answered for the same items, the items' groups, and where these come from."""
+    kept = _kept(workspace, (champion, model_id))
+    if kept is not None:
+        return kept, comparing_judged.items_of(workspace, kept[0]).groups, ""
+    learnt = [str(aliases.card_of(workspace, one)["dataset"]["id"]) for one in (model_id, champion)]
+    problem: MedbenchError | None = None
+    for dataset in dict.fromkeys(learnt):
+        try:
+            found = holding_out.answers(workspace, (champion, model_id), dataset, tell)
+        except MedbenchError as error:
+            problem = problem or error
+            continue
+        left_out = f" ({found.left_out:,} left out that one of them learnt from)" if found.left_out else ""
+        return found.models, found.groups, f" of {found.dataset}{left_out}"
+    raise problem or MedbenchError("a dataset with a test split", "none", "Train the candidate on one.")
+
+
+def _kept(workspace: Workspace, ids: Sequence[str]) -> list[Answered] | None:
+    """Return the answers of two runs that were judged on the same test split; None when they were not."""
+    try:
+        both = [comparing_judged.answered(workspace, one) for one in ids]
+        comparing_judged.same_items(both)
+    except MedbenchError:
+        return None
+    same = both[0].card["dataset"]["id"] == both[1].card["dataset"]["id"]
+    return both if same and all(one.split == "test" for one in both) else None
 
 
 def _verdict(pair: comparing_verdict.Pair) -> Verdict:
@@ -148,7 +180,14 @@ def _sealed(card: Mapping[str, Any]) -> bool:
 
 
 def promote(
-    workspace: Workspace, model_id: str, name: str = "", *, who: str = "", why: str = "", anyway: bool = False
+    workspace: Workspace,
+    model_id: str,
+    name: str = "",
+    *,
+    who: str = "",
+    why: str = "",
+    anyway: bool = False,
+    tell: Tell | None = None,
 ) -> tuple[Job, Check]:
     """Check a candidate, and make it the champion of a job unless the check warns.
 
@@ -159,11 +198,12 @@ def promote(
         who: Who promotes it.
         why: Their reason.
         anyway: Promote it in spite of a warning.
+        tell: As for `check`.
 
     Raises:
         MedbenchError: The check warns and `anyway` is not set, or what `appointing.promote` raises.
     """
-    found = check(workspace, model_id, name)
+    found = check(workspace, model_id, name, tell)
     if found.warns and not anyway:
         raise MedbenchError(
             "a candidate that is known to be no worse than the champion",

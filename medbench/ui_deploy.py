@@ -113,7 +113,9 @@ def draw_promotion(workspace: Workspace, cards: Mapping[str, Mapping[str, Any]],
 def _check(workspace: Workspace, model: str, name: str) -> Check:
     path = aliases.path_of(workspace)
     stamp = path.stat().st_mtime_ns if path.exists() else 0
-    with st.spinner("Comparing it with the champion on the same test items…"):
+    with st.spinner(
+        "Comparing both on the same test items; a model that has not answered them is asked…", show_time=True
+    ):
         return _checked(str(workspace.models), model, name, stamp, workspace)
 
 

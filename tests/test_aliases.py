@@ -238,8 +238,8 @@ def test_what_cannot_be_compared_is_said(place: Workspace, first: str) -> None:
     np.savez_compressed(place.models / unsealed / "judged.npz", **{**kept, "split": np.array("out-of-fold")})
     starter = twin(place, first, "starter-x")
     (place.models / starter / "judged.npz").unlink()
-    for model, words in ((other, "one dataset"), (unsealed, "out-of-fold scores"), (starter, "answers it was judged")):
-        found = promoting.check(place, model)
+    for model in (other, unsealed, starter):  # all learnt from the rows that the champion was judged on
+        found, words = promoting.check(place, model), "learnt from" if model != other else "elsewhere"
         assert (found.verdict, found.warns) == ("unknown", True) and words in found.sentence, found.sentence
         with pytest.raises(MedbenchError, match=r"known to be no worse than the champion.*cannot be told"):
             promoting.promote(place, model)
