@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
+from medbench import table_formats
 from medbench.errors import MedbenchError
 from medbench.records import Finding
 from medbench.workspace import Workspace
@@ -232,6 +233,14 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
             safe[name] = [_neutral(_cell(value)) for value in safe[name]]
     data: bytes = safe.to_csv(index=False).encode("utf-8-sig")
     return data
+
+
+def export(frame: pd.DataFrame, name: str, key: str) -> None:
+    """Draw the ways a table leaves a page: CSV, Markdown and LaTeX."""
+    with st.popover("⬇️ Export", help="This table as CSV, Markdown or LaTeX."):
+        download("CSV", lambda: csv_bytes(frame), f"{name}.csv", f"{key}_csv", "text/csv")
+        download("Markdown", lambda: table_formats.markdown(frame).encode(), f"{name}.md", f"{key}_md")
+        download("LaTeX", lambda: table_formats.latex(frame).encode(), f"{name}.tex", f"{key}_tex")
 
 
 def _neutral(value: Any) -> Any:

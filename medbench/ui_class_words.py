@@ -57,7 +57,7 @@ def draw(workspace: Workspace, card: dict[str, Any]) -> None:
             "texts": st.column_config.NumberColumn("texts", help="Texts with the word that got this label."),
         },
     )
-    ui.download("These words as CSV", lambda: ui.csv_bytes(frame), "words.csv", "train_class_words_csv", "text/csv")
+    ui.export(frame, "words", "train_class_words")
 
 
 def told(found: ClassWords) -> str:

@@ -84,4 +84,4 @@ def _table(frame: Any, name: str, shares: tuple[str, ...]) -> None:
         height=min(38 + 35 * len(frame), 420),
         column_config={share: st.column_config.NumberColumn(share, format="%.3f") for share in shares},
     )
-    ui.download("This table as CSV", lambda: ui.csv_bytes(frame), f"{name}.csv", f"train_code_{name}_csv", "text/csv")
+    ui.export(frame, name, f"train_code_{name}")

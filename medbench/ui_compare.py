@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from medbench import comparing, comparing_judged, table_formats, ui
+from medbench import comparing, comparing_judged, ui
 from medbench.comparing import Comparison
 from medbench.comparing_judged import Answered, JudgedItems
 from medbench.workspace import Workspace
@@ -118,14 +118,6 @@ def choose_label(
     return picked
 
 
-def export(frame: pd.DataFrame, name: str, key: str) -> None:
-    """Draw the ways a table leaves the page: CSV, Markdown and LaTeX."""
-    with st.popover("⬇️ Export", help="This table as CSV, Markdown or LaTeX."):
-        ui.download("CSV", lambda: ui.csv_bytes(frame), f"{name}.csv", f"{key}_csv", "text/csv")
-        ui.download("Markdown", lambda: table_formats.markdown(frame).encode(), f"{name}.md", f"{key}_md")
-        ui.download("LaTeX", lambda: table_formats.latex(frame).encode(), f"{name}.tex", f"{key}_tex")
-
-
 def table(frame: pd.DataFrame, name: str, key: str, decimals: int = 3) -> None:
     """Draw a plain table with its exports."""
     floats = [column for column in frame.columns if frame[column].dtype.kind == "f"]
@@ -136,7 +128,7 @@ def table(frame: pd.DataFrame, name: str, key: str, decimals: int = 3) -> None:
         height=min(38 + 35 * len(frame), 420),
         column_config={column: st.column_config.NumberColumn(column, format=f"%.{decimals}f") for column in floats},
     )
-    export(frame, name, key)
+    ui.export(frame, name, key)
 
 
 def cell_table(frame: pd.DataFrame, key: str, chosen: Callable[[int, str], None]) -> None:

@@ -13,7 +13,7 @@ from medbench.comparing_judged import Answered
 from medbench.comparing_verdict import title_of
 from medbench.lesion_figures import UNKNOWN
 from medbench.lesion_photo import TONES
-from medbench.ui_compare import SEED, Compared, cell_table, choose_label, choose_model, export, plot, table
+from medbench.ui_compare import SEED, Compared, cell_table, choose_label, choose_model, plot, table
 from medbench.ui_compare_records import draw_records
 from medbench.workspace import Workspace
 
@@ -48,7 +48,7 @@ def draw_labels(compared: Compared) -> None:
         widths={"label": 300, **dict.fromkeys(["judged items", "training items"], 150), **widths},
         page_size=25,
     )
-    export(shown, "labels", "compare_labels_export")
+    ui.export(shown, "labels", "compare_labels_export")
     _bars(compared, frame.head(MATRIX_LABELS))
 
 
@@ -95,7 +95,7 @@ def _matrix(workspace: Workspace, compared: Compared, model: Answered) -> None:
             st.session_state["compare_confusion_said"] = labels[shown.index(column)]
 
     cell_table(frame, "compare_confusion_table", chosen)
-    export(frame, "confusions", "compare_confusion_export")
+    ui.export(frame, "confusions", "compare_confusion_export")
     _begin_at(model, counts, labels)
     left, right = st.columns(2)
     with left:
@@ -142,7 +142,7 @@ def _one_label(workspace: Workspace, compared: Compared, model: Answered) -> Non
             st.session_state["compare_confusion_kind"] = column
 
     cell_table(frame, "compare_confusion_table", chosen)
-    export(frame, "confusions", "compare_confusion_export")
+    ui.export(frame, "confusions", "compare_confusion_export")
     left, right = st.columns(2)
     label = left.selectbox(
         "Label", labels, format_func=compared.name_of, key="compare_confusion_label", help="Most errors first."

@@ -14,7 +14,7 @@ from medbench.comparing_errors import KINDS, Kind, partings, rows_of
 from medbench.comparing_judged import Answered
 from medbench.errors import MedbenchError
 from medbench.pictures import open_picture
-from medbench.ui_compare import Compared, cell_table, choose_model, export
+from medbench.ui_compare import Compared, cell_table, choose_model
 from medbench.workspace import Workspace
 
 ON_PAGE = 5
@@ -61,7 +61,7 @@ def draw_disagreements(workspace: Workspace, compared: Compared) -> None:
             st.session_state["compare_part_kind"] = kind
 
     cell_table(frame, "compare_part_table", chosen)
-    export(frame, "disagreements", "compare_part_export")
+    ui.export(frame, "disagreements", "compare_part_export")
     if (begun := (first.id, second.id)) != st.session_state.get("compare_part_of"):
         st.session_state["compare_part_of"] = begun
         parted = [(one, kind) for one in counts for kind in KINDS[:2] if getattr(one, kind)]

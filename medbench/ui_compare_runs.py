@@ -209,7 +209,7 @@ def draw_table(workspace: Workspace, compared: Compared, metric: str) -> None:
     ui.grid(frame, f"compare_table_{every}", widths=widths)
     st.caption("95 % intervals in brackets. Lower rows: what any model has to beat.")
     with st.container(horizontal=True):
-        ui_compare.export(frame, "runs", "compare_table_export")
+        ui.export(frame, "runs", "compare_table_export")
         _reports(workspace, compared)
 
 

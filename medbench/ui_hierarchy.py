@@ -65,7 +65,7 @@ def draw_groups(card: dict[str, Any]) -> None:
     st.caption(
         f"A group is decided when one of its labels is. Calibration error of its probability: {told['ece']:.3f}."
     )
-    ui.download("These groups as CSV", lambda: ui.csv_bytes(frame), "groups.csv", "train_groups_csv", "text/csv")
+    ui.export(frame, "groups", "train_groups")
 
 
 def _shown(workspace: Workspace, dataset: Dataset, tree: Hierarchy) -> None:

@@ -147,7 +147,7 @@ def _classes(figures: LesionFigures, names: dict[str, str]) -> None:
         f"have none where fewer than {FEWEST} lesions are of the class."
     )
     st.dataframe(frame, hide_index=True, key="lesion_judged_classes")
-    ui.download("Classes as CSV", lambda: ui.csv_bytes(frame), "classes.csv", "lesion_judged_classes_csv", "text/csv")
+    ui.export(frame, "classes", "lesion_judged_classes_export")
 
 
 def _curves(judged: JudgedLesions, names: dict[str, str]) -> None:
@@ -183,13 +183,7 @@ def _confusion(figures: LesionFigures, names: dict[str, str]) -> None:
     frame = pd.DataFrame(figures.confusion, index=shown, columns=shown)
     st.caption("Rows: the true diagnosis. Columns: what the model decided. Pictures.")
     st.dataframe(frame, key="lesion_judged_confusion")
-    ui.download(
-        "Confusions as CSV",
-        lambda: ui.csv_bytes(frame.reset_index(names="true diagnosis")),
-        "confusions.csv",
-        "lesion_judged_confusion_csv",
-        "text/csv",
-    )
+    ui.export(frame.reset_index(names="true diagnosis"), "confusions", "lesion_judged_confusion_export")
 
 
 def _operating_point(judged: JudgedLesions, names: dict[str, str]) -> None:
@@ -279,4 +273,4 @@ def _groups(groups: list[Subgroup]) -> None:
     )
     st.caption("Wide intervals mean few pictures; differences inside them say nothing.")
     st.dataframe(frame, hide_index=True, key="lesion_judged_groups")
-    ui.download("Groups as CSV", lambda: ui.csv_bytes(frame), "groups.csv", "lesion_judged_groups_csv", "text/csv")
+    ui.export(frame, "groups", "lesion_judged_groups_export")

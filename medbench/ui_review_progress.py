@@ -114,7 +114,7 @@ def _agreement(held: Review, standing: Standing) -> None:
         "1 is full agreement, 0 what chance gives. Before anything was settled; unsure and skipped left out. "
         "No interval where fewer than 10 records were read by both, or where leaving out any record changes nothing."
     )
-    ui.download("CSV", lambda: ui.csv_bytes(frame), "agreement.csv", "review_agreement_csv", "text/csv")
+    ui.export(frame, "agreement", "review_agreement")
 
 
 def _row(label: str, readers: str, name: str, metric: Metric) -> dict[str, str | int]:

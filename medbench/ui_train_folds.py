@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import fold_figures, ui, ui_compare
+from medbench import fold_figures, ui
 from medbench.families import Family
 from medbench.workspace import Workspace
 
@@ -67,7 +67,7 @@ def draw_found(workspace: Workspace, card: dict[str, Any]) -> None:
     st.dataframe(frame, hide_index=True, key="train_folds_table", height=38 + 35 * len(frame))
     st.caption(fold_figures.CAUTION)
     with st.container(horizontal=True):
-        ui_compare.export(frame, "folds", "train_folds_export")
+        ui.export(frame, "folds", "train_folds_export")
         if (workspace.model(str(card["id"])) / fold_figures.FILE).exists():
             ui.download(
                 "Answers of every fold",

@@ -127,7 +127,7 @@ def _per_label(card: dict[str, Any]) -> None:
             decimals=dict.fromkeys(_NUMBERS[1:], 3),
         )
         st.caption("Click a heading to sort; its menu filters. The download has all rows.")
-    ui.download("This table as CSV", lambda: ui.csv_bytes(frame), "labels.csv", "train_labels_csv", "text/csv")
+    ui.export(frame, "labels", "train_labels")
 
 
 def label_frame(card: dict[str, Any]) -> pd.DataFrame:

@@ -86,7 +86,7 @@ def draw_found(card: dict[str, Any]) -> None:
             st.caption(f"Every finished trial is a line; yellow is the best {title}. Drag along an axis to pick lines.")
             st.plotly_chart(_parallel(frame, list(found["trials"][0]["options"]), title), key="train_parallel")
         st.dataframe(frame, hide_index=True, key="train_trials")
-        ui.download("This table as CSV", lambda: ui.csv_bytes(frame), "trials.csv", "train_trials_csv", "text/csv")
+        ui.export(frame, "trials", "train_trials")
 
 
 def _draw_importance(importance: dict[str, float]) -> None:
