@@ -59,8 +59,9 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
         st.caption(f"⚡ Energy: {ui.plain(used)}.")
     how = ui.plain(trust_figures.how_calibrated(calibration))
     st.caption(f"Calibrated by {how}. It was fitted, and these two errors measured, without the test split.")
-    for sentence in trust_figures.sentences(card.get("promises", {}), card["answer"]):
-        st.markdown(f"- {ui.plain(sentence)}")
+    if told := trust_figures.sentences(card.get("promises", {}), card["answer"]):
+        with st.expander("How far its answers can be relied on", key="train_promises"):
+            st.markdown("\n".join(f"- {ui.plain(sentence)}" for sentence in told))
     for note in card.get("notes", []):
         st.caption(f"ℹ️ {ui.plain(note)}")
     with st.container(horizontal=True, vertical_alignment="center"):
