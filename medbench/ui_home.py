@@ -22,6 +22,8 @@ STATES = {
     "lost": ("⚠️", "lost"),
 }
 RECENT = 6
+_ANSWERING = {"lesion": "pages/lesion.py", "icd": "pages/icd.py"}
+"""Task -> the page where its models answer; abstracts go to Classify."""
 INDENT = "&emsp;" * 2  # as wide as the icon of a link
 
 
@@ -40,6 +42,16 @@ class Stock:
     runs: list[Run]
     own: list[str]
     starters: list[str]
+
+    @property
+    def for_abstracts(self) -> str:
+        """The shipped model that an abstract is best tried on, "" without one."""
+        return next((name for name in self.starters if "literature" in name), next(iter(self.starters), ""))
+
+    def page_of(self, model: str) -> str:
+        """Return the page where a model of this workspace answers."""
+        task = next((run.spec.get("task") for run in self.runs if model in (run.id, run.model)), "")
+        return _ANSWERING.get(str(task), "pages/classify.py")
 
     @property
     def alive(self) -> list[Run]:
@@ -79,7 +91,9 @@ def next_step(stock: Stock) -> Step:
             {"run": run.id},
         )
     if stock.own:
-        return Step("Your newest model is ready.", "Classify with it", "pages/classify.py", {"model": stock.own[0]})
+        return Step(
+            "Your newest model is ready.", "Classify with it", stock.page_of(stock.own[0]), {"model": stock.own[0]}
+        )
     trainable = [card for card in stock.datasets if card["n_labelled"]]
     if trainable:
         card = trainable[0]
@@ -94,7 +108,7 @@ def next_step(stock: Stock) -> Step:
             "A starter model is here. Paste an abstract, get its labels; nothing to train.",
             "Classify an abstract now",
             "pages/classify.py",
-            {"model": stock.starters[0]},
+            {"model": stock.for_abstracts},
         )
     return Step(
         "Nothing here yet. Begin with a file: a PubMed export, a table, a PDF, or the sample.",
@@ -114,7 +128,7 @@ def draw(workspace: Workspace) -> None:
             if st.button(step.label, key="home_next", type="primary", help="The next step."):
                 st.switch_page(step.path, query_params=dict(step.query))
             if stock.starters and step.path != "pages/classify.py":
-                ui.link("Classify an abstract now", "pages/classify.py", {"model": stock.starters[0]})
+                ui.link("Classify an abstract now", "pages/classify.py", {"model": stock.for_abstracts})
             if step.path != "pages/datasets.py":
                 ui.link("Add a dataset", "pages/datasets.py", {"add": "1"})
     if not (stock.datasets or stock.runs or stock.own or stock.starters):
@@ -177,14 +191,16 @@ def _models(workspace: Workspace, stock: Stock) -> None:
         card = read_json(workspace.model(name) / "model.json")
         with st.container(gap=None):  # the name above its figures: both are long
             label = ui.plain(str(card.get("name") or name))
-            st.page_link("pages/classify.py", label=label, icon="🏷️", query_params={"model": name}, width="stretch")
+            page = _ANSWERING.get(str(card.get("task")), "pages/classify.py")
+            st.page_link(page, label=label, icon="🏷️", query_params={"model": name}, width="stretch")
             st.caption(f"{INDENT}{_headline(card)}")
 
 
 def _headline(card: Mapping[str, Any]) -> str:
     metrics = card.get("metrics", {})
-    name = next(iter(metrics), "")
-    told = f"{name.replace('_', '-').replace('-f1', '-F1')} {ui.with_interval(metrics[name])} · " if name else ""
+    usual = next(iter(metrics), "")
+    name = "balanced_accuracy" if card.get("item") == "image" and "balanced_accuracy" in metrics else usual
+    told = f"{name.replace('_f1', '-F1').replace('_', ' ')} {ui.with_interval(metrics[name])} · " if name else ""
     return f"{told}{ui.count_of(len(card.get('labels', ())), 'label')}"
 
 

@@ -8,6 +8,7 @@ from pages_at_work import make_dataset, opened, words_on
 
 from medbench import runs
 from medbench.records import RunSpec
+from medbench.runs import Run
 from medbench.ui_home import Stock, next_step
 from medbench.workspace import Workspace
 
@@ -64,6 +65,14 @@ def test_a_living_run_comes_first() -> None:
 def test_only_starters_lead_to_classifying() -> None:
     step = next_step(Stock([], [], [], ["starter-domains"]))
     assert (step.label, step.query) == ("Classify an abstract now", {"model": "starter-domains"})
+
+
+def test_every_model_is_offered_where_it_answers() -> None:
+    lesion = Run("a", "finished", {"task": "lesion"}, 0.0, {}, "a")
+    assert next_step(Stock([], [lesion], ["a"], [])).path == "pages/lesion.py"
+    assert next_step(Stock([], [], ["b"], [])).path == "pages/classify.py"
+    starters = ["starter-icd", "starter-lesion", "starter-literature-domains"]
+    assert next_step(Stock([], [], [], starters)).query == {"model": "starter-literature-domains"}
 
 
 def test_unlabelled_data_is_not_offered_for_training() -> None:
