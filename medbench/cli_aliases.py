@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medbench.cli_runs import Json, give, told
+from medbench.cli_runs import Json, give, note, told
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def promote(
 ) -> None:
     """Make a model the champion of a job: it answers wherever @JOB stands in place of a model id.
 
-    It is compared with the present champion on the test items that both were judged on; a worse one needs --anyway.
+    It is compared with the present champion on test items that neither learnt from; a worse one needs --anyway.
 
     For example:
 
@@ -52,12 +52,19 @@ def promote(
     from medbench import promoting
 
     with told(as_json):
-        changed, check = promoting.promote(Workspace.here(), model, job, who=_who(who), why=why, anyway=anyway)
+        tell = None if as_json else _asking
+        changed, check = promoting.promote(
+            Workspace.here(), model, job, who=_who(who), why=why, anyway=anyway, tell=tell
+        )
     give(
         {**changed.as_json(), "check": {"verdict": check.verdict, **check.figures()}},
         as_json,
         lambda: f"{check.sentence}\n{_words(changed)}",
     )
+
+
+def _asking(share: float) -> None:
+    note(f"{share:.0%} of the hold-out answered")
 
 
 def rollback(job: JobName, why: Why = "", who: Who = "", as_json: Json = False) -> None:

@@ -11,17 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from medbench import code_metrics, lesion_figures, metrics, predicting
+from medbench import code_metrics, metrics, predicting
 from medbench import mapping as columns
 from medbench.errors import MedbenchError
+from medbench.lesion_judged import JudgedLesions
 from medbench.readers import Account, open_source
 from medbench.records import ColumnMap, Item, Metric, Scores, Truth, part_image
 from medbench.tasks import get_task
-from medbench.tasks.lesion import MALIGNANT
 from medbench.workspace import Workspace
 
 SAMPLE = 2_000
-SLICE = 2_000
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def judge_rows(
     kept = np.flatnonzero(labelled & (keep_seen | ~seen))
     n_seen = int((seen & labelled).sum())
     truth = _truth([rows[index].labels for index in kept], loaded.labels, unknown, n_seen)
-    probabilities, decided = _answers(loaded, [items[index] for index in kept])
+    probabilities, decided = predicting.tables(loaded, [items[index] for index in kept])
     groups = [rows[index].group for index in kept]
     strange = [[label for label in rows[index].labels if label not in known] for index in kept]
     missed = sorted({label for labels in strange for label in labels}) if coding else []
@@ -192,19 +191,13 @@ def _lesion(
     """Return what a clinic asks of a lesion model: class by class, malignant or benign, by age, sex and site."""
     if loaded.card["task"] != "lesion":
         return None
-    labels = loaded.labels
     truth, probabilities, decided = judged
     n_boot, seed = resamples
-    drawn: dict[str, Any] = {
-        "malignant": MALIGNANT,
-        "decided": decided,
-        "groups": groups if all(groups) else None,
-        "n_boot": n_boot,
-    }
-    whole = lesion_figures.figures(probabilities, truth, labels, rng=np.random.default_rng(seed), **drawn)
     facts = [part_image(picture)[1] for picture in pictures]
-    parts = lesion_figures.subgroups(probabilities, truth, labels, facts, rng=np.random.default_rng(seed), **drawn)
-    return {**whole.as_json(), "subgroups": [asdict(part) for part in parts]}
+    kin = tuple(groups) if all(groups) else ()
+    found = JudgedLesions(loaded.labels, probabilities, truth, decided, facts, kin, pictures)
+    parts = [asdict(part) for part in found.subgroups(seed, n_boot)]
+    return {**found.figures(seed, n_boot).as_json(), "subgroups": parts}
 
 
 def _truth(labels: list[tuple[str, ...]], known: tuple[str, ...], unknown: Counter[str], seen: int) -> Truth:
@@ -237,11 +230,6 @@ def _mapping(card: Mapping[str, Any], sample: list[Any], roles: Any, chosen: Map
             optional = {role: (stored[role] if stored[role] in present else None) for role in ("id", "group", "split")}
             return ColumnMap(**{**asdict(trained), **optional, "labels": trained.labels})
     return columns.guess(roles, sample, chosen)
-
-
-def _answers(loaded: predicting.Loaded, items: list[Item]) -> tuple[Any, Any]:
-    parts = [predicting.answer(loaded, items[at : at + SLICE]) for at in range(0, len(items), SLICE)]
-    return np.concatenate([part.probabilities for part in parts]), np.concatenate([part.decided for part in parts])
 
 
 def _notes(seen: int, keep_seen: bool, unknown: Counter[str], card: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ now, without the rows it learnt from, which are counted and told.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -62,13 +62,12 @@ def answers(workspace: Workspace, ids: Sequence[str], dataset_id: str, tell: Tel
     if len(examples) > MOST:
         drawn = np.sort(np.random.default_rng(0).choice(len(examples), MOST, replace=False))
         examples, positions = examples.take(drawn), positions[drawn]
-    loaded = [predicting.load(workspace, name) for name in ids]
-    kept = [_kept(workspace, one.id, dataset_id, positions) for one in loaded]
+    kept = {name: _kept(workspace, name, dataset_id, positions) for name in ids}
+    loaded = {name: predicting.load(workspace, name) for name, own in kept.items() if own is None}
     items = [Item(str(at), "", text) for at, text in zip(positions, examples.items, strict=True)]
     seen = np.zeros(len(items), dtype=bool)
-    for one, own in zip(loaded, kept, strict=True):
-        if own is None:
-            seen |= predicting.seen_in_training(one, items)
+    for one in loaded.values():
+        seen |= predicting.seen_in_training(one, items)
     fresh = np.flatnonzero(~seen)
     if len(fresh) < FEWEST:
         raise MedbenchError(
@@ -76,19 +75,20 @@ def answers(workspace: Workspace, ids: Sequence[str], dataset_id: str, tell: Tel
             f"{len(fresh)} of {len(items)}",
             "Import a labelled file that is new to both and train the candidate on it.",
         )
-    labels = tuple(loaded[-1].labels)
-    truth = _truth(examples, labels)[fresh]
-    found = []
-    for number, (one, own) in enumerate(zip(loaded, kept, strict=True)):
+    cards = {name: dict(own.card if own else loaded[name].card) for name, own in kept.items()}
+    labels = tuple(cards[ids[-1]]["labels"])
+    truth, found = _truth(examples, labels)[fresh], []
+    new, asked = [items[int(row)] for row in fresh], 0
+    for name, own in kept.items():
         if own is None:
-            begun, share = number / len(loaded), 1 / len(loaded)
-            told = None if tell is None else partial(_tell, tell, begun, share)
-            probabilities, decided = _asked(one, [items[int(row)] for row in fresh], told)
+            told = None if tell is None else partial(_tell, tell, asked / len(loaded), 1 / len(loaded))
+            probabilities, decided = predicting.tables(loaded[name], new, _PART, told)
+            asked += 1
         else:
-            probabilities, decided = own[0][fresh], own[1][fresh]
-        order = [one.labels.index(label) for label in labels]
-        card = {**one.card, "labels": list(labels)}
-        where = (one.id, str(one.card["name"]), card, "test", positions[fresh])
+            probabilities, decided = own.probabilities[fresh], own.decided[fresh]
+        card = cards[name]
+        order = [card["labels"].index(label) for label in labels]
+        where = (name, str(card["name"]), {**card, "labels": list(labels)}, "test", positions[fresh])
         found.append(Answered(*where, probabilities[:, order], truth, decided[:, order], np.zeros((0, 3))))
     return HoldOut(tuple(found), _groups(examples, fresh), dataset.name, int(seen.sum()))
 
@@ -97,10 +97,8 @@ def _tell(tell: Tell, begun: float, share: float, done: float) -> None:
     tell(begun + share * done)
 
 
-def _kept(
-    workspace: Workspace, model_id: str, dataset_id: str, positions: Ints
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]] | None:
-    """Return the answers that a run kept for these rows; None when it was judged on others."""
+def _kept(workspace: Workspace, model_id: str, dataset_id: str, positions: Ints) -> Answered | None:
+    """Return what a run kept for these rows; None when it was judged on others."""
     try:
         own = comparing_judged.answered(workspace, model_id)
     except MedbenchError:
@@ -110,19 +108,7 @@ def _kept(
     if not same or not all(int(at) in place for at in positions):
         return None
     rows = [place[int(at)] for at in positions]
-    return own.probabilities[rows], own.decided[rows]
-
-
-def _asked(
-    loaded: predicting.Loaded, items: Sequence[Item], tell: Tell | None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Return (n, L) probabilities and decisions."""
-    parts = []
-    for at in range(0, len(items), _PART):
-        parts.append(predicting.answer(loaded, items[at : at + _PART]))
-        if tell is not None:
-            tell(min(at + _PART, len(items)) / len(items))
-    return np.concatenate([part.probabilities for part in parts]), np.concatenate([part.decided for part in parts])
+    return replace(own, probabilities=own.probabilities[rows], decided=own.decided[rows])
 
 
 def _truth(examples: Examples, labels: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench import datasets, lesion_figures, lesion_photo, lesion_points
+from medbench.binary_figures import N_BOOT
 from medbench.errors import MedbenchError
 from medbench.lesion_figures import LesionFigures, Subgroup
 from medbench.lesion_points import Curves, OperatingPoint
@@ -54,7 +55,7 @@ class JudgedLesions:
         facts = [{**known, TONE: name} for known, name in zip(self.facts, classes, strict=True)]
         return replace(self, facts=facts)
 
-    def figures(self, seed: int = 0) -> LesionFigures:
+    def figures(self, seed: int = 0, n_boot: int = N_BOOT) -> LesionFigures:
         """Return the figures of every class, of all together, and of malignant against benign."""
         rng = np.random.default_rng(seed)
         return lesion_figures.figures(
@@ -65,9 +66,10 @@ class JudgedLesions:
             decided=self.decided,
             groups=self.groups or None,
             rng=rng,
+            n_boot=n_boot,
         )
 
-    def subgroups(self, seed: int = 0) -> list[Subgroup]:
+    def subgroups(self, seed: int = 0, n_boot: int = N_BOOT) -> list[Subgroup]:
         """Return the figures by age, sex and site, and by skin tone where that has been estimated."""
         rng = np.random.default_rng(seed)
         return lesion_figures.subgroups(
@@ -79,6 +81,7 @@ class JudgedLesions:
             decided=self.decided,
             groups=self.groups or None,
             rng=rng,
+            n_boot=n_boot,
         )
 
     def question(self, label: str) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:

@@ -6,7 +6,7 @@ import hashlib
 import threading
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,9 @@ from medbench.pictures import open_picture, perceptual_hash
 from medbench.records import Device, Explanation, Item, ItemKind, LabelScore, Prediction, Scores, Truth, part_image
 from medbench.trust import Trust
 from medbench.workspace import Workspace, read_cards, read_json, undamaged
+
+SLICE = 2_000
+"""Items that are answered at once, of many."""
 
 KEPT_LOADED = 3
 # Hashes of 44 photographs at two sizes differ by at most 4 of 64 bits; those of other lesions hardly ever by so few.
@@ -230,6 +233,25 @@ def answer(loaded: Loaded, items: Sequence[Item]) -> Answers:
         confidence.needs_human(probabilities, vectors) | ~there,
         unanswered,
     )
+
+
+def tables(
+    loaded: Loaded, items: Sequence[Item], part: int = SLICE, tell: Callable[[float], None] | None = None
+) -> tuple[Scores, Truth]:
+    """Return (n, L) calibrated probabilities and decisions for many items, at least one.
+
+    Args:
+        loaded: The model.
+        items: The items, answered `part` at a time so that little lies in memory beside the tables.
+        part: Items answered at once.
+        tell: Told the share done after each part, 0-1.
+    """
+    parts = []
+    for at in range(0, len(items), part):
+        parts.append(answer(loaded, items[at : at + part]))
+        if tell is not None:
+            tell(min(at + part, len(items)) / len(items))
+    return np.concatenate([one.probabilities for one in parts]), np.concatenate([one.decided for one in parts])
 
 
 def _no_answers(loaded: Loaded) -> Answers:

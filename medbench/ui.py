@@ -166,6 +166,11 @@ def count_of(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def page_of(task: str) -> str:
+    """Return the page where models of a task answer."""
+    return {"lesion": "pages/lesion.py", "icd": "pages/icd.py"}.get(task, "pages/classify.py")
+
+
 # --- small displays --------------------------------------------------------------------------------------------
 
 

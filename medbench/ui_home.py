@@ -22,8 +22,6 @@ STATES = {
     "lost": ("⚠️", "lost"),
 }
 RECENT = 6
-_ANSWERING = {"lesion": "pages/lesion.py", "icd": "pages/icd.py"}
-"""Task -> the page where its models answer; abstracts go to Classify."""
 INDENT = "&emsp;" * 2  # as wide as the icon of a link
 
 
@@ -51,7 +49,7 @@ class Stock:
     def page_of(self, model: str) -> str:
         """Return the page where a model of this workspace answers."""
         task = next((run.spec.get("task") for run in self.runs if model in (run.id, run.model)), "")
-        return _ANSWERING.get(str(task), "pages/classify.py")
+        return ui.page_of(str(task))
 
     @property
     def alive(self) -> list[Run]:
@@ -191,7 +189,7 @@ def _models(workspace: Workspace, stock: Stock) -> None:
         card = read_json(workspace.model(name) / "model.json")
         with st.container(gap=None):  # the name above its figures: both are long
             label = ui.plain(str(card.get("name") or name))
-            page = _ANSWERING.get(str(card.get("task")), "pages/classify.py")
+            page = ui.page_of(str(card.get("task")))
             st.page_link(page, label=label, icon="🏷️", query_params={"model": name}, width="stretch")
             st.caption(f"{INDENT}{_headline(card)}")
 

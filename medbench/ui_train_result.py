@@ -65,9 +65,8 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
     for note in card.get("notes", []):
         st.caption(f"ℹ️ {ui.plain(note)}")
     with st.container(horizontal=True, vertical_alignment="center"):
-        page = "pages/lesion.py" if card.get("item") == "image" else "pages/classify.py"
         if st.button("Classify with it", key="train_classify", type="primary", help="Open the page where it answers."):
-            st.switch_page(page, query_params={"model": model_id})
+            st.switch_page(ui.page_of(str(card["task"])), query_params={"model": model_id})
         _downloads(workspace, card)
     use = st.expander("👑 Put it to use", key="train_deploy", on_change="rerun")
     if use.open:
