@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,15 @@ class Answered:
     decided: Truth
     raw_reliability: Floats
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """Label codes in column order."""
         return tuple(self.card["labels"])
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """Label -> its column."""
+        return {label: at for at, label in enumerate(self.labels)}
 
     @property
     def answer(self) -> AnswerKind:

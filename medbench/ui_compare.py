@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
@@ -18,7 +18,6 @@ from medbench.comparing_judged import Answered, JudgedItems
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    import pandas as pd
     from plotly.graph_objects import Figure
 
 SEED = 7
@@ -116,41 +115,6 @@ def choose_label(
     offered = [label for label in known if labels is None or label in labels]
     picked: str | None = st.selectbox(title, offered, format_func=compared.name_of, key=key, help=help)
     return picked
-
-
-def table(frame: pd.DataFrame, name: str, key: str, decimals: int = 3) -> None:
-    """Draw a plain table with its exports."""
-    floats = [column for column in frame.columns if frame[column].dtype.kind == "f"]
-    st.dataframe(
-        frame,
-        hide_index=True,
-        key=key,
-        height=min(38 + 35 * len(frame), 420),
-        column_config={column: st.column_config.NumberColumn(column, format=f"%.{decimals}f") for column in floats},
-    )
-    ui.export(frame, name, key)
-
-
-def cell_table(frame: pd.DataFrame, key: str, chosen: Callable[[int, str], None]) -> None:
-    """Draw a table of counts whose cells can be clicked; `chosen` gets the row and the column of the click.
-
-    It is called before the page is drawn anew, so it may set the state of other widgets.
-    """
-
-    def clicked() -> None:
-        held: Any = st.session_state.get(key)
-        cells = held["selection"]["cells"] if held else []
-        if cells:
-            chosen(int(cells[0][0]), str(cells[0][1]))
-
-    st.dataframe(
-        frame,
-        hide_index=True,
-        key=key,
-        on_select=clicked,
-        selection_mode="single-cell",
-        height=min(38 + 35 * len(frame), 420),
-    )
 
 
 def no_plots_yet() -> None:

@@ -10,14 +10,17 @@ import streamlit as st
 from medbench import comparing_areas, comparing_figures, ui
 from medbench.comparing_figures import Curve
 from medbench.comparing_judged import Answered
+from medbench.comparing_records import TRUTH, Kind, Said, Selection
 from medbench.comparing_verdict import p_words
-from medbench.ui_compare import GREY, Compared, choose_label, plot, signed, table
+from medbench.ui_compare import GREY, Compared, choose_label, plot, signed
+from medbench.ui_compare_records import draw_cells
+from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-def draw_curves(compared: Compared) -> None:
+def draw_curves(workspace: Workspace, compared: Compared) -> None:
     """Draw ROC and precision-recall curves of one label for all models, and whether their areas differ."""
     label = choose_label(compared, "compare_curve_label", "The label that is told from all others.")
     if label is None:
@@ -45,10 +48,10 @@ def draw_curves(compared: Compared) -> None:
     st.caption(
         f"{int(truth.sum()):,} of {len(truth):,} items carry it. Dotted: guessing. Hover for the threshold of a point."
     )
-    _areas(compared, label)
+    _areas(workspace, compared, label)
 
 
-def _areas(compared: Compared, label: str) -> None:
+def _areas(workspace: Workspace, compared: Compared, label: str) -> None:
     import pandas as pd
 
     found = comparing_areas.label_areas(compared.models, label)
@@ -69,14 +72,20 @@ def _areas(compared: Compared, label: str) -> None:
                 "DeLong, Holm": "" if behind is None else p_words(behind.p_holm),
             }
         )
-    table(pd.DataFrame(rows), "auc", "compare_auc")
+    order = list(found.areas)
+
+    def opens(row: int, column: str) -> Selection:
+        second = order[0] if row and column in ("behind the best by", "DeLong, Holm") else ""
+        return Selection(order[row], second, labels=(label,))
+
     st.caption(
         "Areas under the ROC curve with DeLong's test; items count as independent. p is corrected for all "
         "pairs of runs, since which one is best is seen in the same items."
     )
+    draw_cells(workspace, compared, pd.DataFrame(rows), "auc", "compare_auc", opens, of=label)
 
 
-def draw_probabilities(compared: Compared) -> None:
+def draw_probabilities(workspace: Workspace, compared: Compared) -> None:
     """Draw how far probabilities can be trusted, what acting on them is worth, and a threshold to try."""
     _reliability(compared)
     st.markdown("#### What deciding is worth")
@@ -84,7 +93,7 @@ def draw_probabilities(compared: Compared) -> None:
     if label is None:
         return
     _benefit(compared, label)
-    _explorer(compared, label)
+    _explorer(workspace, compared, label)
 
 
 def _reliability(compared: Compared) -> None:
@@ -139,7 +148,7 @@ def _benefit(compared: Compared, label: str) -> None:
     )
 
 
-def _explorer(compared: Compared, label: str) -> None:
+def _explorer(workspace: Workspace, compared: Compared, label: str) -> None:
     import pandas as pd
 
     share = st.slider(
@@ -159,10 +168,23 @@ def _explorer(compared: Compared, label: str) -> None:
                 "own threshold": _own_threshold(model, label),
             }
         )
-    table(pd.DataFrame(rows), "threshold", "compare_threshold_table")
+
+    def opens(row: int, column: str) -> Selection:
+        model = compared.models[row]
+        behind = {
+            "decided": (Said(model.id, label),),
+            "sensitivity": (Said(TRUTH, label), Said(model.id, label, False)),
+            "specificity": (Said(TRUTH, label, False), Said(model.id, label)),
+            "precision": (Said(TRUTH, label, False), Said(model.id, label)),
+        }
+        kind: Kind = "all" if column in behind else "differ"
+        return Selection(model.id, "", kind, (label,), behind.get(column, ()), threshold=share / 100)
+
     st.caption(
-        "Own threshold: what the run tuned without the test items. One chosen here, on the test items, flatters."
+        "Own threshold: what the run tuned without the test items. One chosen here, on the test items, flatters. "
+        "Behind sensitivity stand the cases missed, behind specificity and precision the false alarms."
     )
+    draw_cells(workspace, compared, pd.DataFrame(rows), "threshold", "compare_threshold_table", opens, of=label)
 
 
 def _own_threshold(model: Answered, label: str) -> float | None:

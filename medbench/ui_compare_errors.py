@@ -10,8 +10,9 @@ import streamlit as st
 from medbench import comparing_errors, comparing_figures, ui
 from medbench.comparing_errors import Correlation
 from medbench.comparing_judged import Answered
-from medbench.ui_compare import Compared, choose_model, log_axis, plot, table
-from medbench.ui_compare_records import draw_records
+from medbench.comparing_records import Selection, missed_for
+from medbench.ui_compare import Compared, choose_model, log_axis, plot
+from medbench.ui_compare_records import draw_cells, draw_records
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ def draw_errors(workspace: Workspace, compared: Compared) -> None:
     if part == PARTS[0]:
         _correlations(workspace, compared, model)
     elif part == PARTS[1]:
-        _confusions(compared, model)
+        _confusions(workspace, compared, model)
     elif part == PARTS[2]:
         rows = comparing_errors.worst(model)
-        draw_records(workspace, compared, [model], rows, "compare_worst", order="surest and wrong (log loss) first")
+        order = "surest and wrong (log loss) first"
+        draw_records(workspace, compared, [model], rows, "compare_worst", Selection(model.id, model.id), order)
     else:
         _label_errors(workspace, compared, model)
 
@@ -97,7 +99,7 @@ def _told(found: Correlation, what: str, of: str) -> str:
     return f"Rank correlation of {what}: {words} over {found.n:,} {of}.{doubt}"
 
 
-def _confusions(compared: Compared, model: Answered) -> None:
+def _confusions(workspace: Workspace, compared: Compared, model: Answered) -> None:
     import pandas as pd
 
     found = comparing_errors.confusions(model)
@@ -105,9 +107,15 @@ def _confusions(compared: Compared, model: Answered) -> None:
         st.info("Nothing was taken for something else.")
         return
     rows = [(compared.name_of(true), compared.name_of(said), count) for true, said, count in found]
-    table(pd.DataFrame(rows, columns=["true, but missed", "given instead", "items"]), "top-confusions", "compare_top")
     if model.answer == "many":
         st.caption("With several labels per item, every missed one is paired with every wrong one of the same item.")
+
+    def opens(row: int, column: str) -> Selection:
+        true, said, _ = found[row]
+        return missed_for(model, "", true, said)
+
+    frame = pd.DataFrame(rows, columns=["true, but missed", "given instead", "items"])
+    draw_cells(workspace, compared, frame, "top-confusions", "compare_top", opens, of=model.id)
 
 
 def _label_errors(workspace: Workspace, compared: Compared, model: Answered) -> None:
@@ -125,4 +133,5 @@ def _label_errors(workspace: Workspace, compared: Compared, model: Answered) -> 
     st.markdown(
         f"**{ui.count_of(len(rows), 'item')}** of {len(model.truth):,} ({ui.share(len(rows) / len(model.truth))})"
     )
-    draw_records(workspace, compared, [model], rows, "compare_doubtful", order="the least believed first")
+    order = "the least believed first"
+    draw_records(workspace, compared, [model], rows, "compare_doubtful", Selection(model.id, model.id), order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,46 +11,57 @@ import streamlit as st
 
 from medbench import comparing_errors, comparing_figures, metrics, ui
 from medbench.comparing_judged import Answered
+from medbench.comparing_records import TRUTH, Said, Selection
 from medbench.comparing_verdict import title_of
 from medbench.lesion_figures import UNKNOWN
 from medbench.lesion_photo import TONES
-from medbench.ui_compare import SEED, Compared, cell_table, choose_label, choose_model, plot, table
-from medbench.ui_compare_records import draw_records
+from medbench.ui_compare import SEED, Compared, choose_model, plot
+from medbench.ui_compare_records import Opens, draw_cells
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pandas as pd
 
 MATRIX_LABELS = 30
 _FEWEST = 5
 
 
-def draw_labels(compared: Compared) -> None:
-    """Draw F1 of every label and of every frequency, for all models."""
+def draw_labels(workspace: Workspace, compared: Compared) -> None:
+    """Draw F1 of every label and of every frequency, for all models; a click opens the records."""
     import pandas as pd
 
     learnt = comparing_figures.learnt_counts(compared.models[0], compared.items)
     names = {f"f1 {model.id}": f"F1 {compared.names[model.id]}" for model in compared.models}
+    shown = {"label": "label", "n": "judged items", "learnt": "training items", **names}
     st.markdown("#### By how often training saw the label")
     bands = pd.DataFrame(comparing_figures.by_frequency(compared.models, learnt))
-    table(
-        bands.rename(columns={"band": "training items", "n": "judged items", **names}), "frequency", "compare_frequency"
-    )
+    told = [comparing_figures.band_of(count) for count in learnt]
+    inside = [
+        tuple(label for label, one in zip(compared.models[0].labels, told, strict=True) if one == band)
+        for band in bands["band"]
+    ]
+    frame = bands.rename(columns={"band": "training items", "n": "judged items", **names})
+    draw_cells(workspace, compared, frame, "frequency", "compare_frequency", _by_labels(compared, inside))
     st.markdown("#### Each label")
-    frame = pd.DataFrame(comparing_figures.label_table(compared.models, learnt))
-    frame["label"] = [compared.name_of(label) for label in frame["label"]]
-    shown = frame.rename(columns={"n": "judged items", "learnt": "training items", **names})
-    widths = {name: min(70 + 9 * len(name), 280) for name in names.values()}
-    ui.grid(
-        shown,
-        "compare_labels_grid",
-        decimals=dict.fromkeys(names.values(), 3),
-        widths={"label": 300, **dict.fromkeys(["judged items", "training items"], 150), **widths},
-        page_size=25,
-    )
-    ui.export(shown, "labels", "compare_labels_export")
-    _bars(compared, frame.head(MATRIX_LABELS))
+    table = pd.DataFrame(comparing_figures.label_table(compared.models, learnt))
+    each = [(str(label),) for label in table["label"]]
+    table["label"] = [compared.name_of(label) for label in table["label"]]
+    draw_cells(workspace, compared, table.rename(columns=shown), "labels", "compare_labels", _by_labels(compared, each))
+    _bars(compared, table.head(MATRIX_LABELS))
+
+
+def _by_labels(compared: Compared, labels: Sequence[tuple[str, ...]]) -> Opens:
+    """Return what stands behind a table with the F1 of labels: items on which two models differ in them."""
+    columns = {f"F1 {compared.names[model.id]}": model.id for model in compared.models}
+
+    def opens(row: int, column: str) -> Selection:
+        first = columns.get(column, compared.models[0].id)
+        if column != "judged items":
+            return Selection(first, "", labels=labels[row])
+        said = (Said(TRUTH, labels[row][0]),) if len(labels[row]) == 1 else ()
+        return Selection(first, "", "all", labels=labels[row], said=said)
+
+    return opens
 
 
 def _bars(compared: Compared, frame: pd.DataFrame) -> None:
@@ -87,36 +99,20 @@ def _matrix(workspace: Workspace, compared: Compared, model: Answered) -> None:
     frame.insert(0, "true ↓ decided →", [compared.name_of(label) for label in labels])
     if len(model.labels) > MATRIX_LABELS:
         st.caption(f"The {MATRIX_LABELS} most frequent of {len(model.labels):,} labels.")
-    st.caption("Rows: the true label. Columns: what was decided. Click a number to read its records.")
+    st.caption("Rows: the true label. Columns: what was decided.")
 
-    def chosen(row: int, column: str) -> None:
-        st.session_state["compare_confusion_true"] = labels[row]
-        if column in shown:
-            st.session_state["compare_confusion_said"] = labels[shown.index(column)]
+    columns = dict(zip(shown, labels, strict=True))
 
-    cell_table(frame, "compare_confusion_table", chosen)
-    ui.export(frame, "confusions", "compare_confusion_export")
-    _begin_at(model, counts, labels)
-    left, right = st.columns(2)
-    with left:
-        true = choose_label(compared, "compare_confusion_true", "The label that is true.", labels, "True label")
-    with right:
-        said = choose_label(compared, "compare_confusion_said", "What the model said.", labels, "Decided label")
-    if true and said:
-        rows = comparing_errors.confused(model, true, said)
-        draw_records(workspace, compared, [model], rows, "compare_confusion", said, "the surest first")
+    def opens(row: int, column: str) -> Selection:
+        said = (Said(TRUTH, labels[row]), *([Said(model.id, columns[column])] if column in columns else []))
+        return Selection(model.id, "", "all", said=said)
 
-
-def _begin_at(model: Answered, counts: npt.NDArray[np.int64], labels: list[str]) -> None:
-    """Open the commonest confusion of a model when its matrix is first shown."""
-    if st.session_state.get("compare_confusion_of") == model.id:
-        return
-    wrong = counts - np.diag(np.diag(counts))
-    true, said = np.unravel_index(int(wrong.argmax()), wrong.shape)
-    st.session_state["compare_confusion_of"] = model.id
-    if wrong.any() and {model.labels[true], model.labels[said]} <= set(labels):
-        st.session_state["compare_confusion_true"] = model.labels[true]
-        st.session_state["compare_confusion_said"] = model.labels[said]
+    wrong = frame[shown].to_numpy() * ~np.eye(len(order), dtype=bool)
+    worst, taken = np.unravel_index(int(wrong.argmax()), wrong.shape)  # at first the commonest confusion
+    begin = (int(worst), shown[taken]) if wrong.any() else None
+    draw_cells(
+        workspace, compared, frame, "confusions", "compare_confusion", opens, of=("matrix", model.id), begin=begin
+    )
 
 
 def _one_label(workspace: Workspace, compared: Compared, model: Answered) -> None:
@@ -134,32 +130,20 @@ def _one_label(workspace: Workspace, compared: Compared, model: Answered) -> Non
     frame = pd.DataFrame(rows, columns=["label", *kinds])
     labels = list(frame["label"])
     frame["label"] = [compared.name_of(label) for label in labels]
-    st.caption("Each label against the rest, most errors first. Click a number to read its records.")
+    st.caption("Each label against the rest, most errors first.")
 
-    def chosen(row: int, column: str) -> None:
-        st.session_state["compare_confusion_label"] = labels[row]
-        if column in kinds:
-            st.session_state["compare_confusion_kind"] = column
+    def opens(row: int, column: str) -> Selection:
+        label = labels[row]
+        if column not in kinds:
+            return Selection(model.id, "", labels=(label,))
+        true, given = column in ("found", "missed"), column in ("found", "wrongly given")
+        said = (Said(TRUTH, label, true), Said(model.id, label, given))
+        return Selection(model.id, "", "all", labels=(label,), said=said)
 
-    cell_table(frame, "compare_confusion_table", chosen)
-    ui.export(frame, "confusions", "compare_confusion_export")
-    left, right = st.columns(2)
-    label = left.selectbox(
-        "Label", labels, format_func=compared.name_of, key="compare_confusion_label", help="Most errors first."
+    begin = (0, kinds[1]) if labels else None
+    draw_cells(
+        workspace, compared, frame, "confusions", "compare_confusion", opens, of=("labels", model.id), begin=begin
     )
-    kind = right.selectbox("Which records", kinds, index=1, key="compare_confusion_kind", help="Of this label.")
-    if label is None:
-        return
-    column = model.labels.index(label)
-    true, said = model.truth[:, column], model.decided[:, column]
-    wanted = {
-        "found": true & said, "wrongly given": ~true & said, "missed": true & ~said, "rightly left out": ~true & ~said
-    }[kind]  # fmt: skip
-    found_rows = np.flatnonzero(wanted)
-    prob = model.probabilities[found_rows, column]
-    order = np.argsort(prob if kind == "missed" else -prob, kind="stable")
-    first = "the least probable first" if kind == "missed" else "the most probable first"
-    draw_records(workspace, compared, [model], found_rows[order], "compare_confusion", label, first)
 
 
 def _in_order(value: str) -> tuple[bool, int, str]:
@@ -183,7 +167,7 @@ def draw_groups(workspace: Workspace, compared: Compared, metric: str) -> None:
         st.caption("Nothing is known of these items that would part them into groups.")
         return
     rng = np.random.default_rng(SEED)
-    rows = []
+    rows, groups = [], []
     for fact, values in facts.items():
         held = np.asarray(values)
         for value in sorted(set(values), key=_in_order):
@@ -197,7 +181,14 @@ def draw_groups(workspace: Workspace, compared: Compared, metric: str) -> None:
                 shown = {"value": found.value, "low": found.low, "high": found.high}
                 row[compared.names[model.id]] = ui.with_interval(shown)
             rows.append(row)
-    table(pd.DataFrame(rows), "groups", "compare_groups")
+            groups.append((fact, value))
+    columns = {compared.names[model.id]: model.id for model in compared.models}
+
+    def opens(row: int, column: str) -> Selection:
+        first = columns.get(column, compared.models[0].id)
+        return Selection(first, "", "all" if column == "n" else "differ", group=groups[row])
+
     st.caption(
         f"{title_of(metric)} with 95 % intervals. Wide intervals mean few items; differences inside them say nothing."
     )
+    draw_cells(workspace, compared, pd.DataFrame(rows), "groups", "compare_groups", opens, facts=facts)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import comparing, comparing_judged, comparing_verdict, energy, fold_figures, ui, ui_compare
+from medbench import comparing, comparing_judged, comparing_verdict, energy, fold_figures, ui
+from medbench.comparing_records import Kind, Selection
 from medbench.families import get_family
 from medbench.tasks import get_task
 from medbench.ui_compare import Compared
+from medbench.ui_compare_records import draw_cells
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 MOST = 5
 _UNMEASURED = "–"
 _BEFORE = "before tuning"
+ONLY_BETTER, ONLY_OTHER = "only the better right", "only the other right"
 
 
 @dataclass(frozen=True)
@@ -288,8 +291,8 @@ def _baselines(card: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> d
     return found
 
 
-def draw_pairs(compared: Compared, metric: str) -> None:
-    """Draw every pair of runs with its difference, interval, p-values and McNemar's counts."""
+def draw_pairs(workspace: Workspace, compared: Compared, metric: str) -> None:
+    """Draw every pair of runs with its difference, interval, p-values and McNemar's counts, and the records behind."""
     import pandas as pd
 
     pairs = compared.comparison.pairs(metric)
@@ -309,15 +312,20 @@ def draw_pairs(compared: Compared, metric: str) -> None:
                 "p": pair.p,
                 "p, Holm": pair.p_holm,
                 "told apart": "yes" if pair.told else "no",
-                "only the better right": pair.only_second,
-                "only the other right": pair.only_first,
+                ONLY_BETTER: pair.only_second,
+                ONLY_OTHER: pair.only_first,
                 "McNemar mid-p": pair.mcnemar_p,
             }
             for pair in better
         ]
     )
-    ui_compare.table(frame, "pairs", "compare_pairs", decimals=4)
+    kinds: dict[str, Kind] = {ONLY_BETTER: "only_first", ONLY_OTHER: "only_second"}
+
+    def opens(row: int, column: str) -> Selection:
+        return Selection(better[row].second, better[row].first, kinds.get(column, "differ"))
+
     st.caption(
         "from, to: 95 % interval of the difference (paired bootstrap). p: paired permutation test; p, Holm: corrected "
         "for the number of pairs. McNemar's test looks at whole items, right in every label, as if independent."
     )
+    draw_cells(workspace, compared, frame, "pairs", "compare_pairs", opens, of=metric, decimals=4)

@@ -29,12 +29,12 @@ with ui.page("Compare", INTRO) as place:
         ui_compare_runs.draw_verdict(held, metric)
         ui_compare_runs.draw_table(place, held, metric)
         parts: dict[str, Callable[[], None]] = {
-            "Pairs": lambda: ui_compare_runs.draw_pairs(held, metric),
+            "Pairs": lambda: ui_compare_runs.draw_pairs(place, held, metric),
             "Disagreements": lambda: ui_compare_records.draw_disagreements(place, held),
             "Confusions": lambda: ui_compare_labels.draw_confusion(place, held),
-            "Labels": lambda: ui_compare_labels.draw_labels(held),
-            "Curves": lambda: ui_compare_curves.draw_curves(held),
-            "Probabilities": lambda: ui_compare_curves.draw_probabilities(held),
+            "Labels": lambda: ui_compare_labels.draw_labels(place, held),
+            "Curves": lambda: ui_compare_curves.draw_curves(place, held),
+            "Probabilities": lambda: ui_compare_curves.draw_probabilities(place, held),
             "Groups": lambda: ui_compare_labels.draw_groups(place, held, metric),
             "Errors": lambda: ui_compare_errors.draw_errors(place, held),
             "Cost": lambda: ui_compare_cost.draw_cost(place, held, metric),

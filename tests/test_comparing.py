@@ -20,7 +20,6 @@ from medbench import (
     comparing_tests,
     comparing_verdict,
 )
-from medbench.comparing_errors import confused, partings, rows_of
 from medbench.comparing_judged import Answered
 from medbench.comparing_verdict import Pair
 from medbench.errors import MedbenchError
@@ -177,21 +176,6 @@ def test_options_that_differ_and_seeds_that_repeat() -> None:
     assert comparing_judged.differences(cards) == {"x": "C=1, seed=0", "y": "C=1, seed=1", "z": "C=3, seed=0"}
     (one,) = comparing_judged.repeated(cards, "micro_f1")
     assert (one.ids, one.mean) == (("x", "y"), pytest.approx(0.75))
-
-
-def test_partings_count_and_open_the_records() -> None:
-    truth = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=bool)
-    one, other = (planted(name, truth, 1.0, 0) for name in "AB")
-    wrong = one.decided.copy()
-    wrong[1] = [False, True, False]  # the second item: b for a
-    one = replace(one, decided=wrong)
-    whole, *labels = partings(one, other)
-    assert (whole.both_right, whole.only_first, whole.only_second, whole.both_wrong) == (3, 0, 1, 0)
-    assert {part.label: (part.n, part.only_second) for part in labels} == {"a": (2, 1), "b": (2, 1), "c": (1, 0)}
-    assert rows_of(one, other, None, "only_second").tolist() == [1]
-    assert rows_of(one, other, "a", "only_second").tolist() == [1]
-    assert rows_of(one, other, "a", "only_first").tolist() == []
-    assert confused(one, "a", "b").tolist() == [1]
 
 
 def test_a_real_run_can_be_loaded_and_stands_against_the_majority(trained: tuple[Workspace, str]) -> None:

@@ -64,6 +64,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("4c", ("contest", "lesion_similar")),
     ("4d", ("lesion_reading", "picture_batches", "comparing_judged")),
     ("4e", ("lesion_uploads", "lesion_history", "comparing_errors", "comparing_figures", "comparing_areas")),
+    ("4e", ("comparing_records",)),
     ("5a", ("report_errors", "holding_out")),
     ("5a", ("batch_jobs", "comparing", "review", "tuning", "reports", "exporting", "cluster", "judging", "api_guard")),
     ("5b", ("carding", "cross_validation", "promoting", "run_report", "comparing_sheet")),

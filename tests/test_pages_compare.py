@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from pages_at_work import opened, words_on
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Dataframe
 
 from medbench import comparing_judged, comparing_sheet, runs, table_formats
 from medbench.records import RunSpec
@@ -83,19 +84,69 @@ def test_another_metric_gives_another_verdict(both: Workspace) -> None:
     assert "Brier score" in words_on(app) or "cannot be told from" in words_on(app)
 
 
+def table_of(app: AppTest, column: str) -> Dataframe:
+    """The table that has a column."""
+    return next(table for table in app.dataframe if column in table.value)
+
+
+def click(app: AppTest, table: Dataframe, row: int, column: str) -> str:
+    """Choose a cell; return what the page says then."""
+    app.session_state[table.key] = {"selection": {"cells": [(row, column)]}}
+    app.run()
+    assert not app.exception
+    return words_on(app)
+
+
 def test_a_disagreement_is_opened(both: Workspace) -> None:
     app = drawn("Disagreements")
-    kinds = app.selectbox(key="compare_part_kind")
-    names = [option for option in kinds.options if option.startswith("only ")]
+    table = table_of(app, "both wrong")
+    counts = table.value.iloc[0]
+    names = [column for column in table.value if column.startswith("only ")]
     assert len(names) == 2
-    counts = next(table.value for table in app.dataframe if "both wrong" in table.value)
-    whole = counts.iloc[0]
-    assert whole["records"] == whole[["both right", *names, "both wrong"]].sum()
-    kind = next(kind for kind, name in zip(("only_first", "only_second"), names, strict=True) if whole[name] == 3)
-    kinds.set_value(kind).run()
+    assert counts["records"] == counts[["both right", *names, "both wrong"]].sum()
+    name = next(name for name in names if counts[name] == 3)
+    kinds = app.segmented_control(key="compare_part_kind")
+    assert f"{name} · 3" in kinds.options
+    kinds.set_value(("only_first", "only_second")[names.index(name)]).run()
     told = words_on(app)
     assert not app.exception
     assert "3 records" in told and "true:" in told and "most probable:" in told
+
+
+@pytest.mark.parametrize(
+    ("tab", "column", "cell", "told"),
+    [
+        ("Pairs", "McNemar mid-p", "only the better right", "Right: every label of the record."),
+        ("Confusions", "wrongly given", "missed", "does not say"),
+        ("Labels", "F1 words", "judged items", "True: "),
+        ("Labels", "labels", "F1 words", "words, read beside"),
+        ("Curves", "AUC", "AUC", "given where true and nowhere else"),
+        ("Probabilities", "own threshold", "sensitivity", "decided from 50 % on"),
+        ("Groups", "group", "n", "Length: "),
+    ],
+)
+def test_every_table_leads_to_the_records_behind_its_cells(
+    both: Workspace, tab: str, column: str, cell: str, told: str
+) -> None:
+    app = drawn(tab)
+    assert "Click a cell to read the records behind it." in words_on(app)
+    table = table_of(app, column)
+    shown = click(app, table, 0, cell)
+    shown += " ".join(box.label for box in app.selectbox)
+    kinds = next(one for one in app.segmented_control if one.label == "Which records")
+    assert told in shown
+    assert "answers differ" in kinds.options[0] and kinds.options[-1].startswith("all of them")
+    counts = dict(option.rsplit(" · ", 1) for option in kinds.options)
+    if cell in ("missed", "judged items", "n") and column != "labels":
+        assert int(counts["all of them"]) == table.value.iloc[0][cell] and kinds.value == "all"
+
+
+def test_the_records_of_a_cell_leave_as_a_table(both: Workspace) -> None:
+    app = drawn("Confusions")
+    table = table_of(app, "wrongly given")
+    row = int(table.value["missed"].to_numpy().argmax())
+    assert f"{table.value.iloc[row]['missed']} record" in click(app, table, row, "missed")
+    assert any(button.label == "These records as CSV" for button in app.get("download_button"))
 
 
 def test_the_same_run_twice_is_refused_in_words(both: Workspace) -> None:

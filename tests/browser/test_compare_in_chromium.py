@@ -10,7 +10,8 @@ from conftest import import_planted
 from playwright.sync_api import Page, TimeoutError, expect
 from pypdf import PdfReader
 
-from medbench import aliases, comparing_errors, comparing_judged, runs
+from medbench import aliases, comparing_judged, comparing_records, runs
+from medbench.comparing_records import Selection
 from medbench.records import RunSpec
 from medbench.workspace import Workspace
 
@@ -50,10 +51,10 @@ def open_disagreements(page: Page, place: Workspace, better: str, worse: str) ->
     """Read the records that the better run alone has right: as many as its kept answers say."""
     page.get_by_role("tab", name="Disagreements").click()
     models = [comparing_judged.answered(place, name) for name in (better, worse)]
-    count = len(comparing_errors.rows_of(*models, None, "only_first"))
+    count = len(comparing_records.behind(Selection(better, worse, "only_first"), models))
     assert count > 0
-    expect(page.get_by_text("Click a number in the last three columns")).to_be_visible(timeout=PATIENCE)
-    choose(page, "Which records", "only linear right")
+    expect(page.get_by_text("Click a cell to read the records behind it.")).to_be_visible(timeout=PATIENCE)
+    page.get_by_text(f"only linear right · {count}", exact=True).click()
     expect(page.get_by_text(f"{count} record")).to_be_visible(timeout=PATIENCE)
     first = page.get_by_text("true:").first.locator("xpath=..")
     expect(first.locator(".mb-chip").first).to_be_visible()
