@@ -108,10 +108,15 @@ def create(
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "review"
     made = Plan(
         f"{slug}-{secrets.token_hex(4)}", name.strip(), held.id, named, question.strip(), family, plan, readers,
-        begin_labelled, round(time.time(), 3),
+        begin_labelled, _moment_after(list_reviews(workspace) + list_deleted(workspace)),
     )  # fmt: skip
     write_json(folder_of(workspace, made.id) / "review.json", {"version": VERSION, **asdict(made)})
     return made
+
+
+def _moment_after(plans: Sequence[Plan]) -> float:
+    """Return the time in seconds, later than all of theirs: clocks are turned back, and two may begin in one tick."""
+    return round(max([time.time(), *(plan.created + 0.001 for plan in plans)]), 3)
 
 
 def folder_of(workspace: Workspace, review_id: str) -> Path:
@@ -232,15 +237,12 @@ class Review:
         advice, name = self.advice(standing, label), f"“{label}”"
         if not advice.found:
             return f"{name}: nothing found yet in {advice.read:,} of {advice.total:,} records; too early to stop."
+        verdict = "reading may stop" if advice.may_stop else "read on"
+        found = f"{advice.found:,} found in {advice.read:,} of {advice.total:,} records"
+        if advice.recall_low < 0.01:
+            return f"{name}: {verdict}. {found}; too early to say what share of all that is."
         sure = f"{100 * advice.confidence:.0f} % sure"
-        if advice.may_stop:
-            verdict = f"Reading may stop: {100 * advice.target:.0f} % of them are found ({sure})."
-        else:
-            verdict = f"Read on: {100 * advice.target:.0f} % is not shown yet."
-        return (
-            f"{name}: {advice.found:,} found in {advice.read:,} of {advice.total:,} records; at least "
-            f"{100 * advice.recall_low:.0f} % of all there are ({sure}). {verdict}"
-        )
+        return f"{name}: {verdict}. {found}, at least {100 * advice.recall_low:.0f} % of all there are ({sure})."
 
     def draw(self, who: str, count: int, rng: np.random.Generator) -> int:
         """Draw unread records at random, to be read next; return how many were drawn.

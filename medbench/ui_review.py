@@ -28,7 +28,7 @@ WHY = {
     "certainty": "🎯 most likely relevant",
     "uncertainty": "❓ the ranking is in most doubt",
     "diversity": "🧭 least like what was read",
-    "order": "🎲 nothing learnt yet",
+    "order": "🎲 drawn at random, the order is being learnt",
     "sample": "🎲 random sample",
     "second": "👥 waits for another reader",
     "skipped": "⏭️ skipped before",
@@ -125,10 +125,24 @@ def _draw_deleted(workspace: Workspace) -> None:
 
 
 def reader() -> str:
-    """Draw the box for the reader's initials and return them."""
-    return st.text_input(
-        "Your initials", key="review_who", help="Kept with every decision you make.", persist_state="session", width=140
-    ).strip()
+    """Draw who reads, or ask for the initials; returns them, "" until they are given.
+
+    The box goes once it is filled: while it held the cursor, the keys that decide would only be typed into it.
+    """
+    who = str(st.session_state.get("review_who", ""))
+    if not who:
+        st.text_input(
+            "Your initials", key="review_typed", on_change=_introduce, width=140,
+            help="Kept with every decision you make. Press Enter.",
+        )  # fmt: skip
+    elif st.button(f"👤 {ui.plain(who)}", key="review_change_who", help="Who reads. Press to change the initials."):
+        st.session_state["review_who"] = ""
+        st.rerun()
+    return who
+
+
+def _introduce() -> None:
+    st.session_state["review_who"] = str(st.session_state["review_typed"]).strip()
 
 
 def _begin(workspace: Workspace) -> None:

@@ -33,14 +33,16 @@ def draw_progress(held: Review) -> None:
         ui.empty("Nothing is read yet. The curve and the stop advice come with the first decisions.")
         return
     st.subheader("Found so far", anchor=False)
-    curves = {label: np.cumsum([label in labels for labels in answers.values()]) for label in held.plan.labels}
+    curves = {label: np.cumsum([0, *(label in labels for labels in answers.values())]) for label in held.plan.labels}
     st.line_chart(curves, x_label="records read", y_label="found", height=220)
     st.subheader("May reading stop?", anchor=False)
     for label in held.plan.labels:
         advice = held.advice(standing, label)
         st.markdown(f"{'✅' if advice.may_stop else '📖'} {ui.plain(held.told(standing, label))}")
-        streak = f" A hint, no proof: the last {advice.streak:,} in a row were irrelevant." if advice.streak > 1 else ""
-        st.caption(f"{p_words(advice.p)} that so few would have come lately if 95 % were not found.{streak}")
+        hints = [f"{p_words(advice.p)} that so few would have come lately if 95 % were not found."] * (advice.p < 0.995)
+        hints += [f"A hint, no proof: the last {advice.streak:,} in a row were irrelevant."] * (advice.streak > 1)
+        if hints:
+            st.caption(" ".join(hints))
     st.caption(
         "After Callaghan and Müller-Hansen (2020). It trusts that the order is better than chance; a random sample of "
         "the unread needs no such trust."

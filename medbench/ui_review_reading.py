@@ -13,15 +13,23 @@ from medbench.review import Next, Review
 from medbench.review_decisions import Decision, Standing, Verdict
 from medbench.ui_review import STRATEGY_NAMES, WHY, reader
 
-_KEYS_ONE = "Keys: Y include · N exclude · U unsure · S skip · Z undo"
-_KEYS_MANY = "Keys: 1 to 9 labels · Y keep · N none of them · U unsure · S skip · Z undo"
 _STRONGEST = 12
 
 
 def draw_reading(held: Review) -> None:
     """Draw the record to be read now and the keys that decide on it."""
+    held.learn()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         who = reader()
+        _draw_order(held)
+    if not who:
+        ui.empty("Type your initials to begin. They are kept with every decision, so that readers can be told apart.")
+        return
+    _read(held, who)
+
+
+def _draw_order(held: Review) -> None:
+    with st.popover("⚙️ Order and marks", help="What is offered next, and which words are marked."):
         st.selectbox(
             "Order", list(STRATEGY_NAMES), index=list(STRATEGY_NAMES).index(held.plan.strategy),
             format_func=STRATEGY_NAMES.__getitem__, key=f"review_order_{held.plan.id}",
@@ -30,11 +38,6 @@ def draw_reading(held: Review) -> None:
         st.toggle(
             "Mark words", value=True, key="review_marks", help="Blue words spoke for the label so far, orange against."
         )
-    if not who:
-        ui.empty("Type your initials to begin. They are kept with every decision, so that readers can be told apart.")
-        return
-    held.learn()
-    _read(held, who)
 
 
 @st.fragment
@@ -49,23 +52,21 @@ def _read(held: Review, who: str) -> None:
             st.success("Nothing is left for you to read. See “Progress and stopping”, or take the labels out.")
             _undo_button(held, who, standing)
             return
-        _record(held, now.record, f"{WHY.get(now.why, now.why)}", bool(st.session_state.get("review_marks", True)))
-        if len(held.plan.labels) == 1:
-            _keys_for_one(held, who, now)
-        else:
-            _keys_for_many(held, who, now)
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            _button("❓ Unsure", "U", held, who, now, "unsure", (), "Somebody looks at it again, under Settle.")
-            _button("⏭️ Skip", "S", held, who, now, "skip", (), "Not now: it comes again at the end.")
+        if len(held.plan.labels) > 1:
+            _labels(held)
+        # Above the record, so that they stay where they are however long it is.
+        with st.container(horizontal=True, vertical_alignment="center"):
+            _keys(held, who, now)
             _undo_button(held, who, standing)
             st.text_input(
                 "Note",
                 key=f"review_note_{now.record}",
-                placeholder="Why? (optional)",
+                placeholder="Note: why? (optional)",
                 help="Kept with your next decision.",
-                width=420,
+                label_visibility="collapsed",
+                width=260,
             )
-        st.caption(_KEYS_ONE if len(held.plan.labels) == 1 else _KEYS_MANY)
+        _record(held, now.record, f"{WHY.get(now.why, now.why)}", bool(st.session_state.get("review_marks", True)))
         with top:
             _so_far(held, standing, who)
 
@@ -129,17 +130,7 @@ def _spans(held: Review, text: str) -> Sequence[Span]:
     return sorted(spans, key=lambda span: -abs(span.weight))[:_STRONGEST]
 
 
-def _keys_for_one(held: Review, who: str, now: Next) -> None:
-    (label,) = held.plan.labels
-    yes, no = (
-        ("✅ Include", "❌ Exclude") if label == "include" else (f"✅ {ui.plain(label)}", f"❌ Not {ui.plain(label)}")
-    )
-    with st.container(horizontal=True):
-        _button(yes, "Y", held, who, now, "read", (label,), "It is relevant.", primary=True)
-        _button(no, "N", held, who, now, "read", (), "It is not.")
-
-
-def _keys_for_many(held: Review, who: str, now: Next) -> None:
+def _labels(held: Review) -> None:
     chosen: list[str] = st.session_state.setdefault("review_chosen_labels", [])
     with st.container(horizontal=True):
         for number, label in enumerate(held.plan.labels, start=1):
@@ -151,9 +142,21 @@ def _keys_for_many(held: Review, who: str, now: Next) -> None:
                 args=(label,),
                 help="On or off.",
             )
-    with st.container(horizontal=True):
-        _button("💾 Keep", "Y", held, who, now, "read", tuple(chosen), "The labels that are on apply.", primary=True)
+
+
+def _keys(held: Review, who: str, now: Next) -> None:
+    labels = held.plan.labels
+    if len(labels) > 1:
+        chosen = tuple(st.session_state["review_chosen_labels"])
+        _button("💾 Keep", "Y", held, who, now, "read", chosen, "The labels that are on apply.", primary=True)
         _button("❌ None of them", "N", held, who, now, "read", (), "No label applies.")
+    else:
+        name = ui.plain(labels[0])
+        yes, no = ("✅ Include", "❌ Exclude") if name == "include" else (f"✅ {name}", f"❌ Not {name}")
+        _button(yes, "Y", held, who, now, "read", labels, "It is relevant.", primary=True)
+        _button(no, "N", held, who, now, "read", (), "It is not.")
+    _button("❓ Unsure", "U", held, who, now, "unsure", (), "Somebody looks at it again, under Settle.")
+    _button("⏭️ Skip", "S", held, who, now, "skip", (), "Not now: it comes again at the end.")
 
 
 def _toggle(label: str) -> None:

@@ -10,7 +10,7 @@ with ui.page("Review", INTRO) as workspace:
     held = ui_review.choose(workspace)
     if held is not None:
         reading, progress, settling, out = st.tabs(
-            ["Read", "Progress and stopping", "Settle", "Take out"], key="review_tab", on_change="rerun"
+            ["Read", "Progress and stopping", "Settle", "Export"], key="review_tab", on_change="rerun"
         )
         if reading.open:
             with reading, ui.guarded():

@@ -136,10 +136,10 @@ def test_a_drawn_record_that_a_reader_is_unsure_of_waits_under_settle(home: Work
 
 def test_answers_become_a_dataset(home: Workspace, tmp_path: Path) -> None:
     held = begun(home, tmp_path)
-    assert "Nothing is read yet" in words_on(as_reader(held, tab="Take out"))
+    assert "Nothing is read yet" in words_on(as_reader(held, tab="Export"))
     for record in range(30):
         held.journal.decide(record, "read", ["heart"] if "cardiac" in held.texts[record] else [], "ab")
-    app = as_reader(held, tab="Take out")
+    app = as_reader(held, tab="Export")
     app.button(key="review_make").click().run()
     assert not app.exception
     card = datasets.load(home, app.session_state["review_made"]).card

@@ -49,7 +49,7 @@ def test_records_are_read_by_key(server: Server, page: Page, tmp_path: Path) -> 
     expect(page.get_by_text("May reading stop?")).to_be_visible(timeout=PATIENCE)
     page.get_by_role("tab", name="Settle").click()
     expect(page.get_by_text("1 record waits")).to_be_visible(timeout=PATIENCE)
-    page.get_by_role("tab", name="Take out").click()
+    page.get_by_role("tab", name="Export").click()
     with page.expect_download(timeout=PATIENCE) as download:
         page.get_by_role("button", name="RIS").click()
     assert "KW  - include" in Path(download.value.path()).read_text(encoding="utf-8")
