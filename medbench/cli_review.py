@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from medbench.cli_runs import Json, give, note, told
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 review_app = typer.Typer(help="Read records in the order that helps most (active learning).", no_args_is_help=True)
 
@@ -34,43 +30,19 @@ def simulate_review(
 
       medbench review simulate ohsumed --label C14
     """
-    import numpy as np
-
-    from medbench.review_choosing import STRATEGIES
-    from medbench.review_learning import Pool
-    from medbench.review_simulation import simulate
+    from medbench.review_simulation import Asked, checked, labelled, replay
 
     with told(as_json):
-        plan = next((known for known in STRATEGIES if known == strategy), None)
-        if plan is None:
-            raise MedbenchError(f"one of {', '.join(STRATEGIES)}", repr(strategy), "Choose one of these.")
-        items, relevant = _labelled(Workspace.here(), dataset, label)
-        pool, replays = Pool(items), []
-        for seed in range(seeds):
-            rng = np.random.default_rng(seed)
-            found = simulate(
-                items, relevant, strategy=plan, family=family, every=every, rng=rng, pool=pool,
-                tell=None if as_json else _Told(f"start {seed + 1} of {seeds}"),
-            )  # fmt: skip
-            replays.append(
-                {
-                    "seed": seed,
-                    "read_for_95": found.read_for(0.95),
-                    "saved_at_95": round(found.saved(), 4),
-                    "recall_at_10_percent": round(found.recall_after(0.1), 4),
-                    "stop_at": found.stop,
-                    "recall_at_stop": found.stop_recall,
-                }
-            )
-    lines = [f"{relevant.sum():,} of {len(items):,} records carry {label}."]
-    lines += [_line(replay) for replay in replays]
-    saved = sum(float(replay["saved_at_95"] or 0) for replay in replays) / len(replays)
-    lines.append(f"Work saved over reading at random, at 95 % recall: {saved:.1%} on average.")
-    facts = {"records": len(items), "relevant": int(relevant.sum()), "replays": replays, "saved_at_95": saved}
-    give(facts, as_json, lambda: "\n".join(lines))
+        asked = Asked(dataset, label, checked(strategy, family), family, every, seeds)
+        items, relevant = labelled(Workspace.here(), dataset, label)
+        found = replay(items, relevant, asked, None if as_json else _Told())
+    lines = [f"{found.relevant:,} of {found.records:,} records carry {label}."]
+    lines += [_line(one) for one in found.replays]
+    lines.append(f"Work saved over reading at random, at 95 % recall: {found.saved:.1%} on average.")
+    give(found.facts(), as_json, lambda: "\n".join(lines))
 
 
-def _line(replay: dict[str, float | None]) -> str:
+def _line(replay: dict[str, float | int | None]) -> str:
     stop = "the stop advice never came"
     if replay["stop_at"] is not None:
         stop = f"stop advice after {replay['stop_at']:,} with {replay['recall_at_stop']:.1%} found"
@@ -80,29 +52,16 @@ def _line(replay: dict[str, float | None]) -> str:
     )
 
 
-def _labelled(workspace: Workspace, dataset: str, label: str) -> tuple[list[str], npt.NDArray[np.bool_]]:
-    from medbench import datasets
-
-    held = datasets.load(workspace, dataset)
-    if held.item != "text":
-        raise MedbenchError("a dataset of texts", f"one of pictures ({held.name})", "Choose a dataset of texts.")
-    if label not in held.labels:
-        known = ", ".join(held.labels[:40]) or "none"
-        raise MedbenchError(f"a label of {held.name}", repr(label), f"Choose one of these: {known}.")
-    examples = held.examples()
-    return list(examples.items), examples.truth[:, held.labels.index(label)]
-
-
 class _Told:
     """Says every tenth of the way."""
 
-    def __init__(self, what: str) -> None:
-        self._what, self._said = what, -1
+    def __init__(self) -> None:
+        self._said = -1
 
     def __call__(self, share: float, sentence: str) -> None:
         if int(share * 10) > self._said:
             self._said = int(share * 10)
-            note(f"{self._what}: {sentence}")
+            note(sentence)
 
 
 @review_app.command("begin")

@@ -26,7 +26,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from medbench import predicting, runs
+from medbench import predicting, processes, runs
 from medbench.errors import MedbenchError
 from medbench.events import Say
 from medbench.predicting import Answers, Loaded
@@ -40,7 +40,7 @@ _PATIENCE = 10.0  # seconds that an actor has to clear its folder
 _AHEAD = 2  # chunks on their way to each actor
 _ARRAYS = tuple(each.name for each in fields(Answers) if each.name != "loaded")
 _OWN_WORDS = ("created", "resumed", "launched", "waiting")  # events of the run there that are told here by others
-_ENDS = tuple(runs.ENDS)
+_ENDS = tuple(processes.ENDS)
 
 
 @contextmanager

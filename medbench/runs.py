@@ -9,8 +9,7 @@ A run is a folder `data/runs/<id>/`:
     checkpoints/   written by the worker
     folds/         written by the worker: finished folds of a cross-validation
 
-The launcher takes the lock and hands the open file to the worker, so the kernel frees it when the worker dies by any
-cause. State = newest event + lock.
+How the worker is started, seen to live and asked to stop is told in `processes`.
 """
 
 from __future__ import annotations
@@ -20,27 +19,22 @@ import json
 import os
 import re
 import secrets
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from medbench import processes
 from medbench.errors import MedbenchError
-from medbench.events import Say, last_event, read_events
+from medbench.events import Say, read_events
+from medbench.processes import State
 from medbench.records import RunSpec
 from medbench.workspace import Workspace, read_json, replacing, write_json
 
-State = Literal["queued", "running", "finished", "failed", "cancelled", "lost"]
-ENDS: dict[str, State] = {"finished": "finished", "failed": "failed", "cancelled": "cancelled"}
-_WAITING = {"created", "resumed", "launched", "waiting"}
 _HEAD = 8192
 _LOOKUP = re.compile(r"\$\{[^}:]*:")  # ${oc.env:HOME}: a spec from elsewhere must not read this machine
-_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,54 +97,8 @@ def resume(workspace: Workspace, run_id: str) -> str:
 
 
 def _launch(workspace: Workspace, folder: Path, *, resume: bool, cluster: str = "") -> None:
-    command = [sys.executable, "-m", "medbench.worker", str(folder), "--data", str(workspace.data)]
-    command += ["--models", str(workspace.models), *(["--resume"] if resume else [])]
-    command += ["--cluster", cluster] if cluster else []
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false", **os.environ}
-    package_root = str(Path(__file__).resolve().parent.parent)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
-    with (folder / "lock").open("a") as lock, (folder / "log.txt").open("ab") as log:
-        _take(lock.fileno(), folder.name)
-        process = subprocess.Popen(
-            [*command, "--lock", str(lock.fileno())],
-            pass_fds=[lock.fileno()],
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
-        )
-    # Nobody waits for the worker; keeping the handle lets a later call reap it.
-    _started.append(process)
-    _started[:] = [child for child in _started if child.poll() is None]
-
-
-_started: list[subprocess.Popen[bytes]] = []
-
-
-def _take(handle: int, run_id: str) -> None:
-    for _ in range(20):  # a reader may hold the lock for a moment while it looks
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            time.sleep(0.05)
-    raise MedbenchError("a run that nobody works on", f"{run_id} has a living worker", "Watch it or cancel it first.")
-
-
-def is_locked(path: Path) -> bool:
-    """Return True while a living process holds the flock on `path`."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    arguments = ["--data", str(workspace.data), "--models", str(workspace.models), *(["--resume"] if resume else [])]
+    processes.launch(folder, "medbench.worker", [*arguments, *(["--cluster", cluster] if cluster else [])])
 
 
 def get(workspace: Workspace, run_id: str) -> Run:
@@ -179,16 +127,7 @@ def _read(folder: Path) -> Run | None:
         return None
     if not isinstance(first, dict) or not {"t", "kind"} <= first.keys():
         return None
-    last = last_event(path) or first
-    kind = str(last["kind"])
-    state = ENDS.get(kind)
-    if state is None:
-        if not is_locked(folder / "lock"):
-            # The worker may have ended between the two looks: look at the newest event once more.
-            last = last_event(path) or first
-            state = ENDS.get(str(last["kind"]), "lost")
-        else:
-            state = "queued" if kind in _WAITING else "running"
+    state, last = processes.standing(folder) or ("lost", first)
     return Run(folder.name, state, first.get("spec", {}), float(first["t"]), last, last.get("model"))
 
 
@@ -217,31 +156,8 @@ def cancel(workspace: Workspace, run_id: str) -> None:
 
     Raises MedbenchError when the run is not alive.
     """
-    deadline = time.monotonic() + 5
-    while True:
-        run = get(workspace, run_id)
-        if not run.alive:
-            raise MedbenchError("a run that is queued or running", f"{run_id} is {run.state}", "Nothing to cancel.")
-        process = _worker_process(workspace, run_id)
-        if process is not None and is_locked(workspace.run(run_id) / "lock"):
-            asked = run.last["t"] if run.last["kind"] == "stopping" else None
-            patient = asked is None or time.time() - float(asked) < _PATIENCE
-            os.killpg(process, signal.SIGTERM if patient else signal.SIGKILL)
-            return
-        if time.monotonic() > deadline:
-            raise MedbenchError("a worker that has started", f"{run_id} has not", "Try again in a few seconds.")
-        time.sleep(0.1)
-
-
-def _worker_process(workspace: Workspace, run_id: str) -> int | None:
-    """Return the process group of the living worker: the newest "launched" after the newest "created"/"resumed"."""
-    process = None
-    for event in events(workspace, run_id)[0]:
-        if event["kind"] in ("created", "resumed"):
-            process = None
-        elif event["kind"] == "launched":
-            process = int(event["process"])
-    return process
+    get(workspace, run_id)
+    processes.stop(workspace.run(run_id))
 
 
 def queue(workspace: Workspace) -> list[str]:

@@ -16,7 +16,7 @@ from medbench.review_choosing import STRATEGIES
 from medbench.review_learning import FAMILIES
 from medbench.workspace import Workspace
 
-NEW = "new"
+NEW, SIMULATE = "new", "simulate"
 _WANTED = "review_wanted"
 STRATEGY_NAMES = {
     "mixed": "Mixed: mostly the most relevant",
@@ -38,19 +38,15 @@ UPLOAD = ["csv", "tsv", "ris", "nbib", "txt", "xml", "bib", "json", "jsonl", "xl
 
 
 def choose(workspace: Workspace) -> Review | None:
-    """Draw the choice of review; returns the chosen one, or None while a new one is being described."""
+    """Draw the choice of review; returns the chosen one, or None while a new one is described or one is simulated."""
     _just_deleted(workspace)
     plans = review.list_reviews(workspace)
-    if not plans:
-        ui.empty("No review yet. Choose what to read, and say what you look for.")
-        _begin(workspace)
-        _draw_deleted(workspace)
-        return None
-    names = {plan.id: f"{plan.name} · {ui.when(plan.created)}" for plan in plans} | {NEW: "➕ Begin a new review"}
-    asked = st.query_params.get("review", plans[0].id)
+    names = {plan.id: f"{plan.name} · {ui.when(plan.created)}" for plan in plans}
+    names |= {NEW: "➕ Begin a new review", SIMULATE: "🧪 Simulate a review on a labelled dataset"}
+    asked = st.query_params.get("review", next(iter(names)))
     wanted = st.session_state.pop(_WANTED, None)
     if wanted:  # set outright: the browser would go on showing what was chosen before
-        st.session_state["review_chosen"] = wanted if wanted in names else plans[0].id
+        st.session_state["review_chosen"] = wanted if wanted in names else next(iter(names))
     left, right = st.columns([6, 1], vertical_alignment="bottom")
     chosen = left.selectbox(
         "Review",
@@ -61,13 +57,22 @@ def choose(workspace: Workspace) -> Review | None:
         help="Each has its own dataset, labels and decisions.",
     )
     if chosen == NEW:
+        if not plans:
+            ui.empty("No review yet. Choose what to read, and say what you look for.")
         _begin(workspace)
         _draw_deleted(workspace)
+    if chosen in (NEW, SIMULATE):
+        st.query_params["review"] = chosen
         return None
     with right:
         _draw_delete(workspace, next(plan for plan in plans if plan.id == chosen))
     st.query_params["review"] = chosen
     return review.load(workspace, chosen)
+
+
+def simulating() -> bool:
+    """True when a simulation was chosen in the place of a review."""
+    return bool(st.session_state.get("review_chosen") == SIMULATE)
 
 
 def _draw_delete(workspace: Workspace, plan: Plan) -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medbench import cluster, energy, runs, worker_mlflow
+from medbench import cluster, energy, processes, runs, worker_mlflow
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
 from medbench.records import SPLITS, Device, Examples, Metric, RunSpec
@@ -44,11 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--cluster", default="")
     given = parser.parse_args(arguments)
-    if given.lock is not None:
-        os.set_inheritable(given.lock, False)  # the heartbeat must not outlive us in a child
-    say = Say(given.run / "events.jsonl")
-    signal.signal(signal.SIGTERM, lambda *_: _stop(say))
-    say("launched", process=os.getpgid(0))
+    say = processes.begin(given.run, given.lock)
     workspace = Workspace(given.data, given.models)
     if given.cluster:
         return cluster.carry(workspace, given.run, say, given.cluster)
@@ -57,11 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
             say("cancelled", model=None, sentence="Cancelled while it waited; nothing was computed.")
             return 0
         return _carry(workspace, given.run, say, resume=given.resume)
-
-
-def _stop(say: Say) -> None:
-    say.stop.set()
-    say("stopping", sentence="Stopping after the step in hand; what has been learnt is kept where possible.")
 
 
 def _carry(workspace: Workspace, folder: Path, say: Say, *, resume: bool) -> int:

@@ -61,6 +61,11 @@ class Workspace:
         return self.data / "reviews"
 
     @property
+    def simulations(self) -> Path:
+        """Folder of simulated reviews, one folder each."""
+        return self.data / "simulations"
+
+    @property
     def mimic(self) -> Path:
         """Folder of MIMIC databases, one DuckDB file each."""
         return self.data / "mimic"

@@ -2,12 +2,14 @@
 
 import streamlit as st
 
-from medbench import ui, ui_review, ui_review_progress, ui_review_reading
+from medbench import ui, ui_review, ui_review_progress, ui_review_reading, ui_review_trials
 
 INTRO = "Read many records, the ones that matter first. Every decision trains the order of the rest."
 
 with ui.page("Review", INTRO) as workspace:
     held = ui_review.choose(workspace)
+    if ui_review.simulating():
+        ui_review_trials.draw(workspace)
     if held is not None:
         reading, progress, settling, out = st.tabs(
             ["Read", "Progress and stopping", "Settle", "Export"], key="review_tab", on_change="rerun"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 from pages_at_work import make_dataset, opened, words_on
 from streamlit.testing.v1 import AppTest
 
-from medbench import datasets, review
+from medbench import datasets, review, review_trials
 from medbench.review import Review
 from medbench.workspace import Workspace
 
@@ -178,3 +179,22 @@ def test_behind_a_deleted_review_comes_the_next(home: Workspace, tmp_path: Path)
     assert app.selectbox(key="review_chosen").value == newer.id
     app.button(key="review_delete").click().run()
     assert app.selectbox(key="review_chosen").value == held.plan.id and not app.exception
+
+
+def test_a_simulation_runs_behind_the_page_and_shows_its_curve(home: Workspace, tmp_path: Path) -> None:
+    assert "No labelled dataset of texts yet" in words_on(opened(PAGE, review="simulate"))
+    make_dataset(home, tmp_path)
+    app = opened(PAGE, review="simulate")
+    app.number_input(key="trial_starts").set_value(2)
+    app.button(key="trial_go").click().run()
+    assert not app.exception and not app.error
+    (trial,) = review_trials.list_trials(home)
+    assert (trial.asked.label, trial.asked.strategy, trial.asked.starts) == ("heart", "certainty", 2)
+    deadline = time.monotonic() + 60
+    while review_trials.get(home, trial.id).alive and time.monotonic() < deadline:
+        time.sleep(0.1)
+    app.run()
+    assert "of the reading (" in words_on(app) and "2 starts)" in words_on(app)
+    assert list(app.dataframe[0].value["start"]) == [1, 2]
+    app.button(key="trial_delete").click().run()
+    assert not app.exception and review_trials.list_trials(home) == []

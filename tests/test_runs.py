@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import planted_csv
 
-from medbench import datasets, drafting, runs
+from medbench import datasets, drafting, processes, runs
 from medbench.errors import MedbenchError
 from medbench.events import Say
 from medbench.records import RunSpec
@@ -86,9 +86,9 @@ def test_a_killed_worker_shows_as_lost_and_can_be_resumed(full_workspace: Worksp
         fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
         run_id = runs.start(workspace, RunSpec(task="literature", family="keywords", dataset=dataset_id))
         deadline = time.monotonic() + 20
-        while runs._worker_process(workspace, run_id) is None and time.monotonic() < deadline:
+        while processes._group(workspace.run(run_id)) is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        process = runs._worker_process(workspace, run_id)
+        process = processes._group(workspace.run(run_id))
         assert process is not None
         os.killpg(process, signal.SIGKILL)
         wait_for(workspace, run_id, "lost", seconds=5)
