@@ -30,7 +30,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
-from medbench import __version__, aliases, batches, contest, explaining, gathering, predicting, runs
+from medbench import __version__, aliases, batches, explaining, gathering, job_answers, predicting, runs
 from medbench.api_guard import Guard, RefusedError, TooLargeError, problem
 from medbench.api_jobs import add_jobs, as_response
 from medbench.api_page import page
@@ -203,7 +203,7 @@ def _predicted(workspace: Workspace, question: PredictIn) -> Response:
     items = [entry.item(position) for position, entry in enumerate(question.items, start=1)]
     loaded = _load(workspace, question.model)
     asked_job = question.model.startswith(aliases.SIGN)
-    given = contest.answer(workspace, question.model, items)[0] if asked_job else gathering.predict(loaded, items)
+    given = job_answers.answer(workspace, question.model, items)[0] if asked_job else gathering.predict(loaded, items)
     told = []
     for item, prediction in zip(items, given, strict=True):
         answer = prediction.as_json()

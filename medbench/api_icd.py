@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, BinaryIO, Literal
 
-from medbench import codes, coding
+from medbench import codes, coding_jobs
 from medbench.api_guard import RefusedError
 from medbench.codes import Code
 from medbench.note_files import LARGEST, note_of
@@ -16,8 +16,8 @@ Table = Literal["icd10cm", "icd9cm"] | None
 
 
 def coded_text(workspace: Workspace, text: str, model_id: str, most: int, version: Table = None) -> dict[str, Any]:
-    """Return what `coding.code_note` says of a text. Raises MedbenchError for an empty one or an unfit model."""
-    return coding.code_note(workspace, text, model_id, most, version).as_json()
+    """Return what `coding_jobs.code` says of a text. Raises MedbenchError for an empty one or an unfit model."""
+    return coding_jobs.code(workspace, text, model_id, most, version).as_json()
 
 
 def coded_file(
@@ -33,7 +33,7 @@ def coded_file(
     if len(data) > LARGEST:
         raise RefusedError(413, f"at most {LARGEST:,} bytes", "more", "Split it, one document at a time.")
     found = note_of(name, data)
-    told = coding.code_note(workspace, found.text, model_id, most, version).as_json()
+    told = coding_jobs.code(workspace, found.text, model_id, most, version).as_json()
     return {**told, "remarks": [*found.remarks, *told["remarks"]], "text": found.text}
 
 

@@ -17,7 +17,7 @@ from medbench import api_icd, api_lesion, coding, comparing_sheet, dictionaries,
 from medbench.codes import Version
 from medbench.workspace import Workspace
 
-_MODEL = "Id of a model for ICD codes; the dictionary alone answers when left out."
+_MODEL = "Id of a model for ICD codes, or @job; the dictionary alone answers when left out."
 _TABLE = "Table that the dictionary codes with: that of the model's labels when left out, or icd10cm."
 _MOST = Field(default=coding.MOST, ge=1, le=coding.MOST * 10, description="At most so many codes.")
 
@@ -67,7 +67,7 @@ def _add_lesions(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -
         files: Annotated[
             list[UploadFile], File(description="Pictures, or a zip of them; a table of facts beside them.")
         ],
-        model: Annotated[str, Form(description="Id of a model for pictures.")],
+        model: Annotated[str, Form(description="Id of a model for pictures, or @job.")],
         age: Annotated[str, Form(description="Age of the patient, years.")] = "",
         sex: Annotated[str, Form(description="male or female.")] = "",
         site: Annotated[str, Form(description="Where on the body, e.g. back.")] = "",

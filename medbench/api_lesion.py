@@ -45,7 +45,7 @@ def answered(
 
     Args:
         workspace: Where the models lie.
-        model_id: A model that reads pictures.
+        model_id: A model that reads pictures, or `@job`.
         files: (name, bytes) of pictures, zips of them, and a metadata table.
         facts: Age, sex and site for pictures of which no table tells them.
         heat: Also give this heat map, and how far it can be trusted.
@@ -55,7 +55,7 @@ def answered(
             is a picture.
         RefusedError: Too many pictures, or none of them can be read.
     """
-    loaded = predicting.load_for(workspace, model_id, "image")
+    predicting.load_for(workspace, model_id, "image")  # says what is wrong before anything is taken
     received = receive_pictures(workspace, files, most=PICTURES_LIMIT)
     try:
         if heat and len(received.pictures) > HEAT_LIMIT:
@@ -63,10 +63,12 @@ def answered(
             raise RefusedError(413, most, asked, "Send fewer, or ask without heat maps.")
         known = {name: cleaned for name, value in facts.items() if (cleaned := clean_fact(name, value))}
         pictures = [replace(picture, facts={**known, **picture.facts}) for picture in received.pictures]
+        turn = lesion_history.turn(workspace, model_id, pictures)
+        loaded = predicting.load_for(workspace, turn.model, "image")
         readings = read_pictures(loaded, pictures)
         if readings and all(reading.prediction.problem for reading in readings):
             raise _unreadable(pictures[0])
-        lesion_history.keep(workspace, pictures, readings)
+        lesion_history.keep(workspace, turn, pictures, readings)
         told = [_told(loaded, *pair, heat) for pair in zip(pictures, readings, strict=True)]
         return {"model": loaded.id, "predictions": told, "refused": received.refused}
     finally:

@@ -106,18 +106,15 @@ def challenge(
         workspace: Where models and jobs lie.
         model_id: The model.
         name: The job; task and dataset of the model when empty.
-        share: Share of the items it answers for, 0-1; 0 lets it answer for all of them unseen.
+        share: Share of the items it answers for, 0-1; 0 lets it answer for all of them unseen. What comes together,
+            a file or a drop of pictures, counts as one item.
         who: Who tries it.
         why: Their reason.
 
     Raises:
-        MedbenchError: No such model or job, other labels than the job's, the champion itself, no share, or a model of
-            pictures.
+        MedbenchError: No such model or job, other labels than the job's, the champion itself, or no share.
     """
     card = card_of(workspace, model_id)
-    if card.get("item", "text") != "text":
-        todo = "Judge the two on the same pictures, and promote the better one."
-        raise MedbenchError("a model of texts to be tried beside a champion", f"{model_id}, which reads pictures", todo)
     if not 0 <= share < 1:
         raise MedbenchError("a share from 0 up to less than 1", f"{share:g}", "Promote it if it is to answer for all.")
     name = get(workspace, name or default_name(card)).name

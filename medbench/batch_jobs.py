@@ -1,14 +1,13 @@
 """Files being classified in the background of this process: started, watched, stopped, corrected, reopened.
 
 Beside what `batches` keeps, a batch folder `data/batches/<id>/` holds
-    00000.history.json   for each record of that chunk the id of its line in the history
+    00000.history.json   what `batch_history` keeps of that chunk
 and `data/batches/files/<sha256>` holds the bytes of every dropped file, once.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import logging
 import shutil
 import tempfile
@@ -19,12 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from medbench import batches, history
-from medbench.batches import CHUNK, Batch
+from medbench import batch_history, batches, history, job_answers, shadowing
+from medbench.batches import Batch
 from medbench.errors import MedbenchError
+from medbench.job_answers import Turn
 from medbench.readers import account, get_reader
 from medbench.records import ColumnMap, Item, Prediction
-from medbench.workspace import Workspace, checked_id, read_json, write_json
+from medbench.workspace import Workspace, checked_id, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,22 +133,16 @@ class Job:
         self.done = done
 
     def _record(self) -> None:
-        """Write the answers to the history, each chunk once."""
-        answered = self.batch.predictions()
-        for number in range(-(-self.batch.done // CHUNK)):
-            pairs = list(itertools.islice(answered, CHUNK))
-            path = self._ids_path(number)
-            if pairs and not path.exists():
-                ids = history.record(self.workspace, [answer for _, answer in pairs], [item for item, _ in pairs])
-                write_json(path, {"version": 1, "ids": ids})
-
-    def _ids_path(self, number: int) -> Path:
-        return self.batch.folder / f"{number:05d}.history.json"
+        """Write the answers to the history; a challenger in the shadow answers later, on a thread of its own."""
+        job = batch_history.job_of(self.workspace, self.batch)
+        mark = job_answers.mark_of(self.batch.source.path.name)
+        batch_history.record(self.workspace, self.batch, Turn(self.batch.loaded.id, job, mark))
+        shadowing.later(batch_history.answer_unseen(self.workspace, self.batch, job))
 
     @property
     def history_ids(self) -> list[str]:
         """The history's ids of the records answered and written so far, in file order."""
-        while (path := self._ids_path(self._ids_read)).exists():
+        while (path := batch_history.place_of(self.batch, self._ids_read)).exists():
             self._ids += read_json(path)["ids"]
             self._ids_read += 1
         return self._ids
@@ -239,9 +233,24 @@ def keep(workspace: Workspace, data: BinaryIO) -> Path:
         raise MedbenchError(f"room to write in {place}", str(error), "Free some disk space.") from error
 
 
-def open_job(workspace: Workspace, model_id: str, path: Path, name: str, mapping: ColumnMap | None = None) -> Job:
-    """Return the job for a file, a model and a mapping: the one at work, or one that goes on from what is done."""
-    batch = batches.open_batch(workspace, model_id, path, name, mapping)
+def open_job(
+    workspace: Workspace, asked: str, path: Path, name: str, mapping: ColumnMap | None = None, job: str = ""
+) -> Job:
+    """Return the job for a file, a model and a mapping: the one at work, or one that goes on from what is done.
+
+    Args:
+        workspace: Where models and batches lie.
+        asked: A model's id, or `@job`: then one of its models answers for the whole file.
+        path: The file.
+        name: What the user called it.
+        mapping: Which columns are which; guessed from the file when None.
+        job: `@job` for a batch that is opened again, whose model is known.
+
+    Raises:
+        MedbenchError: For an unreadable file, an unknown model or job, or a file without any text column.
+    """
+    turn = batch_history.turn(workspace, asked, path)
+    batch = batches.open_batch(workspace, turn.model, path, name, mapping, job=turn.alias or job)
     with _lock:
         key = str(batch.folder)
         if key not in _jobs or not _jobs[key].batch.folder.exists():
@@ -250,7 +259,7 @@ def open_job(workspace: Workspace, model_id: str, path: Path, name: str, mapping
 
 
 def past(workspace: Workspace) -> list[dict[str, Any]]:
-    """Return the batches of this workspace, newest first: id, name, model, mapping, path, at (Unix time)."""
+    """Return the batches of this workspace, newest first: id, name, model, job, mapping, path, at (Unix time)."""
     place = workspace.data / "batches"
     found = []
     for card in place.glob("*/batch.json"):
@@ -258,7 +267,7 @@ def past(workspace: Workspace) -> list[dict[str, Any]]:
         path = place / "files" / str(facts.get("file"))
         if path.exists():
             mapping = ColumnMap(**{**facts["mapping"], "labels": tuple(facts["mapping"]["labels"])})
-            known = {"id": card.parent.name, "name": str(facts["name"]), "model": str(facts["model"])}
+            known = {"id": card.parent.name, **{key: str(facts.get(key, "")) for key in ("name", "model", "job")}}
             found.append({**known, "mapping": mapping, "path": path, "at": card.stat().st_mtime})
     return sorted(found, key=lambda entry: float(entry["at"]), reverse=True)
 
@@ -272,7 +281,7 @@ def reopen(workspace: Workspace, batch_id: str) -> Job:
     facts = next((entry for entry in past(workspace) if entry["id"] == batch_id), None)
     if facts is None:
         raise MedbenchError("an earlier file", repr(batch_id), "Drop the file again.")
-    return open_job(workspace, facts["model"], facts["path"], facts["name"], facts["mapping"])
+    return open_job(workspace, facts["model"], facts["path"], facts["name"], facts["mapping"], facts["job"])
 
 
 def delete(workspace: Workspace, batch_id: str) -> None:

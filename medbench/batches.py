@@ -9,7 +9,6 @@ A batch is a folder (`data/batches/<id>/`, or `<out>.partial/` for the command l
 from __future__ import annotations
 
 import csv
-import fcntl
 import gzip
 import hashlib
 import itertools
@@ -18,7 +17,6 @@ import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -29,6 +27,7 @@ import numpy as np
 from medbench import mapping as columns
 from medbench import predicting
 from medbench.errors import MedbenchError
+from medbench.partial_folders import CHUNKS, KEPT
 from medbench.predicting import Answers, Loaded
 from medbench.readers import Account, Reader, Source, all_readers, get_reader, open_source
 from medbench.records import ColumnMap, Item, Prediction, Record
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 CHUNK = 1000
 SAMPLE = 200
-_CHUNKS = "[0-9][0-9][0-9][0-9][0-9].npz"
 SHOWN_SCORES = 5
 PLAIN = ("tables", "json_list", "jsonl")  # formats that records of any other format can go out in
 _ARRAYS = tuple(each.name for each in fields(Answers) if each.name not in ("loaded", "ids"))
@@ -58,6 +56,7 @@ class Batch:
         source: The file.
         mapping: Which columns are title, text and id.
         total: Usable records in the file, once it has been read to its end.
+        job: `@job` when a job was asked, not a model.
         account: What the reader did with each record; filled by `run`.
     """
 
@@ -68,6 +67,7 @@ class Batch:
     mapping: ColumnMap
     total: int | None = None
     resumed: int = 0
+    job: str = ""
     account: Account = field(default_factory=Account)
     _chunks: dict[int, Answers] = field(default_factory=dict)
     _lengths: dict[int, int] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Batch:
         """
         finished = self.resumed = self._finished()
         self.account = Account()
-        chunks = _chunked(self._items(self.account), CHUNK)
+        chunks = _chunked(self.items(self.account), CHUNK)
         answered = sum(len(chunk) for chunk in itertools.islice(chunks, finished))
         asked = itertools.takewhile(lambda _: stop is None or not stop.is_set(), chunks)
         here: Answering = partial(map, partial(predicting.answer, self.loaded))
@@ -119,9 +119,14 @@ class Batch:
         """Return the full answer for the record at this position among the usable records."""
         return self._chunk(position // CHUNK).prediction(position % CHUNK)
 
+    def problems(self, number: int) -> list[str]:
+        """Return why records of one chunk have no answer, one sentence each; "" for those that have one."""
+        answers = self._chunk(number)
+        return [answers.problem(row) for row in range(len(answers))]
+
     def item(self, position: int) -> Item:
         """Return the item at this position among the usable records; reads the file up to it."""
-        for item in itertools.islice(self._items(), position, position + 1):
+        for item in itertools.islice(self.items(), position, position + 1):
             return item
         raise MedbenchError("a position inside the file", str(position), "Choose a row of the table.")
 
@@ -205,7 +210,8 @@ class Batch:
             "medbench_flags": "; ".join(flags),
         }
 
-    def _items(self, account: Account | None = None) -> Iterator[Item]:
+    def items(self, account: Account | None = None) -> Iterator[Item]:
+        """Yield the usable records of the file in its order."""
         records = self.reader.read(self.source)
         if account is not None:
             records = account.watch(records)
@@ -214,7 +220,7 @@ class Batch:
             yield Item(row.id or str(position + 1), row.title, row.text)
 
     def _answered(self) -> Iterator[tuple[Item, Answers, int]]:
-        items = self._items()
+        items = self.items()
         for number in range(self._finished()):
             answers = self._chunk(number)
             for row, item in enumerate(itertools.islice(items, len(answers))):
@@ -283,6 +289,7 @@ def open_batch(
     mapping: ColumnMap | None = None,
     folder: Path | None = None,
     chosen: Mapping[str, str] | None = None,
+    job: str = "",
 ) -> Batch:
     """Open a file for classification with a model; the same file, model and mapping go on where they stopped.
 
@@ -294,6 +301,7 @@ def open_batch(
         mapping: Which columns are which; guessed from the file when None.
         folder: Where chunks go; `data/batches/<id>` when None.
         chosen: Role -> column fixed by the user; the rest is guessed. Not together with `mapping`.
+        job: `@job` when a job was asked, and `model_id` is the model whose turn it is.
 
     Raises:
         MedbenchError: For an unreadable file, an unknown model, or a file without any text column.
@@ -312,60 +320,24 @@ def open_batch(
         "file": file_mark(path),
         "mapping": asdict(mapping),
         "chunk": CHUNK,
+        **({"job": job} if job else {}),
     }
     mark = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
     folder = folder or workspace.data / "batches" / mark
+    _make_ready(folder, mark, {"name": source.name, **{k: v for k, v in identity.items() if k != "card"}})
+    return Batch(folder, loaded, reader, source, mapping, job=job)
+
+
+def _make_ready(folder: Path, mark: str, facts: Mapping[str, Any]) -> None:
+    """Write what is being answered; chunks of another file or model go, and one torn by a power cut as well."""
     known = folder / "batch.json"
     if known.exists() and read_json(known).get("mark") != mark:
-        for stale in [*folder.glob(_CHUNKS), known]:
+        for stale in [*folder.glob(CHUNKS), *folder.glob(KEPT), known]:
             stale.unlink()
-    for torn in [path for path in folder.glob(_CHUNKS) if not zipfile.is_zipfile(path)]:
-        torn.unlink()  # the power went while it was written: that chunk is answered again
+    for torn in [path for path in folder.glob(CHUNKS) if not zipfile.is_zipfile(path)]:
+        torn.unlink()
     if not known.exists():
-        write_json(known, {"mark": mark, "name": source.name, **{k: v for k, v in identity.items() if k != "card"}})
-    return Batch(folder, loaded, reader, source, mapping)
-
-
-@contextmanager
-def folder_beside(out: Path, file: Path) -> Iterator[Path]:
-    """Yield the folder that keeps the answers for `out` until it is written, `<out>.partial`, held by one process.
-
-    Once `out` is written its chunks are removed; after a failure they stay, and so does what somebody else put there.
-
-    Args:
-        out: Where the labelled file will go.
-        file: The file that is labelled.
-
-    Raises:
-        MedbenchError: `out` is a folder or the file itself, or another process is writing it.
-    """
-    if out.is_dir():
-        raise MedbenchError("the name of a file to write", f"the folder {str(out)!r}", "Name a file inside it.")
-    if out.exists() and file.exists() and out.samefile(file):
-        raise MedbenchError(
-            "another file to write than the one to read", repr(str(out)), "Choose another name, so that yours stays."
-        )
-    folder = out.with_name(f"{out.name}.partial")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / "lock"
-    with lock.open("a") as held:
-        try:
-            fcntl.flock(held.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise MedbenchError(
-                f"nobody else writing {out.name}", "another medbench that does", "Wait for it, or choose another name."
-            ) from None
-        written = False
-        try:
-            yield folder
-            written = True
-        finally:
-            chunks = list(folder.glob(_CHUNKS))
-            if written or not chunks:
-                for ours in [*chunks, *folder.glob(".*"), folder / "batch.json", lock]:  # ".*": left by a kill
-                    ours.unlink(missing_ok=True)
-                if not any(folder.iterdir()):
-                    folder.rmdir()
+        write_json(known, {"mark": mark, **facts})
 
 
 def _open_out(temporary: Path, out: Path) -> BinaryIO:

@@ -83,15 +83,15 @@ def challenge(
     model: Model,
     job: JobOption = "",
     share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the texts it answers for, 0-1; 0: of all, unseen.")
+        float, typer.Option(min=0, max=1, help="Share of texts, notes and files it answers for, 0-1; 0: all, unseen.")
     ] = 0.0,
     why: Why = "",
     who: Who = "",
     as_json: Json = False,
 ) -> None:
-    """Try a model beside a job's champion: in the shadow, or for a share of the texts.
+    """Try a model beside a job's champion: in the shadow, or for a share of what is asked.
 
-    The same text always goes to the same model. Files are labelled by the champion alone.
+    The same text always goes to the same model; a file or a folder of pictures goes to one of them as a whole.
 
     For example:
 
@@ -139,7 +139,7 @@ def _words(job: Job) -> str:
     words = f"{job.alias}  champion {job.champion}"
     if job.challenger is None:
         return words
-    how = f"{job.challenger.share:.0%} of the texts" if job.challenger.mode == "share" else "in the shadow"
+    how = f"{job.challenger.share:.0%} of what is asked" if job.challenger.mode == "share" else "in the shadow"
     return f"{words}, challenger {job.challenger.model} ({how})"
 
 

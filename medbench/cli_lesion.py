@@ -25,6 +25,7 @@ def explain_picture(
         MedbenchError: The picture, the model, the label, the method or a fact of the patient does not fit.
     """
     from medbench import heat_check, lesion_heat, lesion_reading, predicting
+    from medbench.job_answers import Turn
     from medbench.lesion_history import keep
     from medbench.lesion_reading import Picture
     from medbench.lesion_report import Told
@@ -42,7 +43,7 @@ def explain_picture(
     heat = lesion_heat.heat_of(explanation)
     trust = lesion_heat.judge_heat(loaded, picture.item, label, heat, explanation.method)
     check = heat_check.told(loaded, explanation.method)
-    keep(workspace, [picture], [reading])
+    keep(workspace, Turn(loaded.id), [picture], [reading])
     sentences = [trust.sentence, *([check.sentence] if check else [])]
     lines = [
         f"{score.probability:.2f} ± {reading.spread.get(score.label, 0):.2f}  {score.name}"

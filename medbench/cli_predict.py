@@ -112,7 +112,8 @@ def _pictured(model: str, file: Path, out: Path, as_json: bool) -> tuple[dict[st
     """Answer for pictures; return the facts and their wording."""
     from medbench import picture_batches
 
-    given = picture_batches.predict_pictures(Workspace.here(), model, file, out, None if as_json else _pictures)
+    tell = None if as_json else _pictures
+    given = picture_batches.predict_pictures(Workspace.here(), model, file, out, tell, _unseen)
     facts = {"out": str(out), "model": model, "answered": given.answered, "refused": given.refused}
     facts["resumed_from"] = given.resumed
     words = f"{given.answered:,} pictures answered, {len(given.refused):,} refused: {out}"
@@ -123,23 +124,39 @@ def _pictured(model: str, file: Path, out: Path, as_json: bool) -> tuple[dict[st
 
 def _labelled(model: str, file: Path, out: Path, chosen: dict[str, str], as_json: bool, cluster: str) -> dict[str, Any]:
     """Label a file of records, here or on a cluster, going on where an earlier call was killed."""
-    from medbench import batches
+    from medbench import batch_history, batches, partial_folders
     from medbench.cluster import answering
 
     tell = None if as_json else lambda done, total: note(f"{done:,} records answered")
-    with batches.folder_beside(out, file) as folder:
-        batch = batches.open_batch(Workspace.here(), model, file, chosen=chosen, folder=folder)
+    here = Workspace.here()
+    with partial_folders.folder_beside(out, file) as folder:
+        turn = batch_history.turn(here, model, file)
+        batch = batches.open_batch(here, turn.model, file, chosen=chosen, folder=folder, job=turn.alias)
         asked = batches.format_for(out, batch)
         with answering(batch.loaded, cluster) if cluster else nullcontext() as by:
             batch.run(tell, by=by)
         batch.write(folder / out.name, format=asked).replace(out)
+        if turn.job is not None:
+            batch_history.record(here, batch, turn)
+            _unseen(turn.alias)
+            for _ in batch_history.answer_unseen(here, batch, turn.job):
+                pass
         return {
             "out": str(out),
             "model": model,
+            "answered_by": batch.loaded.id,
             "answered": batch.done,
             "refused": batch.account.refused,
             "resumed_from": batch.resumed * batches.CHUNK,
         }
+
+
+def _unseen(alias: str) -> None:
+    """Say why the command is not over although the answers are written: a challenger in the shadow still answers."""
+    from medbench import aliases, shadowing
+
+    if shadowing.seen(aliases.get_whole(Workspace.here(), alias)):
+        note(f"The answers are written. The challenger of {alias} now answers the same items, unseen.")
 
 
 def _pictures(done: int, total: int) -> None:
@@ -157,13 +174,13 @@ def predict_one(
         MedbenchError: Text and document are both given or both lacking, or cannot be read, the model is unfit, or the
             dictionary cannot code in this table.
     """
-    from medbench import coding, predicting
+    from medbench import coding_jobs, predicting
 
     given, name = _given(text, pdf)
     workspace = Workspace.here()
     if model == DICTIONARY or predicting.load_for(workspace, model, "text").card["task"] == "icd":
         asked = "" if model == DICTIONARY else model
-        note_said = coding.code_note(workspace, given.text, asked, version=_table(codes))
+        note_said = coding_jobs.code(workspace, given.text, asked, version=_table(codes))
         found = note_said.as_json()
         lines = _code_lines(note_said)
     else:
@@ -188,12 +205,15 @@ def _predict_served(
 
 def _handed_over(found: dict[str, Any], lines: list[str], given: NoteFile, out: Path | None, as_json: bool) -> None:
     """Print an answer about one document, or write it as JSON to `out`."""
+    from medbench import shadowing
+
     found = {**found, "remarks": [*given.remarks, *found.get("remarks", ())]}
     if out is not None:
         out.write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
         note(f"Written to {out}.")
     if out is None or as_json:
         give(found, as_json, lambda: "\n".join([*lines, *given.remarks]))
+    shadowing.finish()  # after the answer: a challenger may still be at it
 
 
 def _table(codes: str) -> Version | None:
@@ -220,12 +240,12 @@ def _given(text: str | None, pdf: Path | None) -> tuple[NoteFile, str]:
 
 
 def _labels(workspace: Workspace, model: str, name: str, text: str) -> Prediction:
-    from medbench import aliases, contest, predicting
+    from medbench import aliases, job_answers, predicting
     from medbench.records import Item
 
     items = [Item(name, "", text)]
     if model.startswith(aliases.SIGN):
-        answer = contest.answer(workspace, model, items)[0][0]
+        answer = job_answers.answer(workspace, model, items)[0][0]
     else:
         answer = predicting.predict(predicting.load_for(workspace, model, "text"), items)[0]
     if answer.problem:

@@ -20,7 +20,7 @@ from medbench.codes import Code, Tables, Version
 from medbench.codes_spotting import suggest
 from medbench.errors import MedbenchError, OversizedError
 from medbench.predicting import Loaded
-from medbench.records import Item, Span
+from medbench.records import Item, Prediction, Span
 from medbench.workspace import Workspace
 
 Tell = Callable[[float, str], None]
@@ -113,6 +113,8 @@ class CodedNote:
         version: The table that the dictionary coded with; what is looked up for this note is looked up there.
         needs_human: True when the model says that a person has to code this note.
         seconds: How long it took.
+        answer: What the model itself said, before the dictionary's words were added; None for the dictionary alone.
+        kept: Id of that answer in the history, where a job was asked (`coding_jobs`).
     """
 
     text: str
@@ -124,6 +126,8 @@ class CodedNote:
     needs_human: bool
     seconds: float
     version: Version = "icd10cm"
+    answer: Prediction | None = None
+    kept: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return it JSON-ready; evidence carries its words."""
@@ -186,7 +190,7 @@ def code_note(
     tell = tell or _silent
     held = codes.tables()
     remarks: list[str] = []
-    needs_human = False
+    answer: Prediction | None = None
     if model_id:
         tell(0.0, "Reading the model")
         model_id = aliases.resolve(workspace, model_id)
@@ -196,13 +200,14 @@ def code_note(
     version = version or _table_of(loaded)
     found = _from_dictionary(text, scopes, version)
     if loaded is not None:
-        needs_human = _add_model(loaded, held, text, scopes, found, remarks, tell)
+        answer = _add_model(loaded, held, text, scopes, found, remarks, tell)
     proposals, apart = _parted(found.values(), most)
     shown = [one.code for one in proposals] + [one.code for one in apart]
     used = list(dict.fromkeys(code.version for code in shown)) or [version]
     releases = {codes.TITLES[one]: held.release(one) for one in used}
     spent = round(time.monotonic() - began, 3)
-    return CodedNote(text, model_id, proposals, apart, tuple(remarks), releases, needs_human, spent, version)
+    needs_human = answer is not None and answer.needs_human
+    return CodedNote(text, model_id, proposals, apart, tuple(remarks), releases, needs_human, spent, version, answer)
 
 
 def _read(text: str, scopes: Sequence[Assertion], spans: Iterable[Span]) -> tuple[Evidence, ...]:
@@ -283,8 +288,8 @@ def _add_model(
     found: dict[str, Proposal],
     remarks: list[str],
     tell: Tell,
-) -> bool:
-    """Put the model's codes into `found` and sentences into `remarks`; return whether a person has to code the note."""
+) -> Prediction:
+    """Put the model's codes into `found` and sentences into `remarks`; return its answer."""
     tell(0.3, "Asking the model")
     item = Item("note", "", text)
     answer = predicting.predict(loaded, [item])[0]
@@ -318,7 +323,7 @@ def _add_model(
         remarks.append(f"The model did not read the last {answer.cut:.0%} of the note.")
     if answer.promise:
         remarks.append(answer.promise)
-    return answer.needs_human
+    return answer
 
 
 def _parted(found: Iterable[Proposal], most: int) -> tuple[tuple[Proposal, ...], tuple[Apart, ...]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ class Coding:
         sheet: What was decided.
         who: Who decided last.
         at: When, Unix seconds.
+        answer: Id in the history of the model's answer for a job, "" when no job was asked.
     """
 
     note: str
@@ -41,6 +42,7 @@ class Coding:
     sheet: CodeSheet
     who: str
     at: float
+    answer: str = ""
 
 
 def digest(text: str) -> str:
@@ -48,8 +50,29 @@ def digest(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
-def keep(workspace: Workspace, text: str, model: str, sheet: CodeSheet, who: str = "") -> None:
-    """Write the sheet of a note. Raises MedbenchError when the folder cannot be written."""
+def keep(
+    workspace: Workspace,
+    text: str,
+    model: str,
+    sheet: CodeSheet,
+    who: str = "",
+    answer: str = "",
+    right: Sequence[str] | None = None,
+) -> None:
+    """Write the sheet of a note.
+
+    Args:
+        workspace: Where the history lies.
+        text: The note.
+        model: Who proposed.
+        sheet: What was decided.
+        who: Who decided last.
+        answer: Id in the history of the model's answer for a job.
+        right: The labels of that job that somebody settled on; None while the note is not settled.
+
+    Raises:
+        MedbenchError: The folder cannot be written.
+    """
     kept = history.keeps_text()
     line = {
         "kind": "coding",
@@ -60,6 +83,7 @@ def keep(workspace: Workspace, text: str, model: str, sheet: CodeSheet, who: str
         "acts": sheet.as_json(),
         "proposed": list(sheet.proposed),
         "who": who,
+        **({"answer": answer, "right": None if right is None else list(right)} if answer else {}),
     }
     with journal.lock:
         name = journal.stem()
@@ -77,24 +101,42 @@ def newest(workspace: Workspace, limit: int = 200) -> list[Coding]:
     return [_coding(line) for line in rows]
 
 
-def sheet_of(workspace: Workspace, text: str) -> CodeSheet:
-    """Return what was decided on this very note before; an empty sheet when nothing was."""
+def last_of(workspace: Workspace, text: str) -> Coding | None:
+    """Return the newest state of this very note; None when nothing was decided on it before."""
     name = digest(text)
     mine = [line for line in _lines(workspace) if line["note"] == name]
-    return _coding(max(mine, key=lambda line: line["t"])).sheet if mine else CodeSheet()
+    return _coding(max(mine, key=lambda line: line["t"])) if mine else None
+
+
+def sheet_of(workspace: Workspace, text: str) -> CodeSheet:
+    """Return what was decided on this very note before; an empty sheet when nothing was."""
+    last = last_of(workspace, text)
+    return last.sheet if last is not None else CodeSheet()
+
+
+def settled(workspace: Workspace) -> dict[str, frozenset[str]]:
+    """Return answer's id -> the labels that count, of all notes that are settled now."""
+    newest: dict[str, dict[str, Any]] = {}
+    for line in _lines(workspace, b'"answer"'):
+        name = str(line.get("answer", ""))
+        if name and (name not in newest or line["t"] >= newest[name]["t"]):
+            newest[name] = line
+    return {name: frozenset(line["right"]) for name, line in newest.items() if line.get("right") is not None}
 
 
 def _coding(line: dict[str, Any]) -> Coding:
     sheet = CodeSheet.from_json(line.get("acts", []), line.get("proposed", []))
     named = {name: str(line.get(name, "")) for name in ("note", "title", "text", "model", "who")}
-    return Coding(**named, sheet=sheet, at=float(line["t"]))
+    return Coding(**named, sheet=sheet, at=float(line["t"]), answer=str(line.get("answer", "")))
 
 
-def _lines(workspace: Workspace) -> Iterator[dict[str, Any]]:
-    """Yield the whole lines of all files; torn ones are passed over."""
+def _lines(workspace: Workspace, holding: bytes = b"") -> Iterator[dict[str, Any]]:
+    """Yield the whole lines of all files that hold some bytes; torn ones are passed over."""
     for path in sorted((workspace.history / FOLDER).glob("*.jsonl")):
         with path.open("rb") as file:
             for data in file:
+                if holding not in data:
+                    continue
                 try:
                     line = json.loads(data)
                 except ValueError:

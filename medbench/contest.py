@@ -1,7 +1,8 @@
-"""A job's champion and its challenger at work: who answers for an item, how often they agree, who is right more often.
+"""A job's champion and its challenger at work: how often they agree, and who is right more often.
 
-A challenger with a share answers for the items that a hash gives it; one in the shadow answers for every item, and only
-the history sees it. What readers settle on afterwards is the measure.
+What readers settle on afterwards is the measure: the labels they confirm or correct, the codes that stand on a note's
+sheet. Items that came together (a file, a drop of pictures, a text asked twice) may be alike, so intervals rest on as
+many items as they are worth.
 """
 
 from __future__ import annotations
@@ -11,65 +12,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from medbench import aliases, gathering, history, job_history, predicting
+import numpy as np
+
+from medbench import job_history, resampling
 from medbench.aliases import Job
 from medbench.comparing_tests import mcnemar
 from medbench.comparing_verdict import p_words
 from medbench.job_history import Asked
-from medbench.proportions import wilson
-from medbench.records import Item, Prediction
+from medbench.proportions import share_interval, wilson
 from medbench.workspace import Workspace
 
+_DRAWS, _SEED = 2000, 7
 FEW = 30
 """With fewer items that readers settled, a sentence says that it is early."""
-
-
-# --- answering -------------------------------------------------------------------------------------------------
-
-
-def answer(workspace: Workspace, name: str, items: Sequence[Item]) -> tuple[list[Prediction], list[str]]:
-    """Answer for texts as a job, and keep all of it in the history.
-
-    Args:
-        workspace: Where models, jobs and the history lie.
-        name: The job, with or without the sign.
-        items: n texts.
-
-    Returns:
-        n answers, each naming the model that gave it, and their n ids in the history ("" for an empty text).
-
-    Raises:
-        MedbenchError: No such job, its champion is missing or reads no texts, or the history cannot be written.
-    """
-    job = aliases.get_whole(workspace, name)
-    texts = [item.joined for item in items]
-    answers: list[Prediction | None] = [None] * len(items)
-    for model, places in aliases.parts(job, texts).items():
-        loaded = predicting.load_for(workspace, model, "text")
-        for at, given in zip(places, gathering.predict(loaded, [items[at] for at in places]), strict=True):
-            answers[at] = given
-    whole = [given for given in answers if given is not None]
-    return whole, keep(workspace, job, items, whole)
-
-
-def keep(workspace: Workspace, job: Job, items: Sequence[Item], answers: Sequence[Prediction]) -> list[str]:
-    """Keep what was shown for a job, and what a challenger in the shadow would have said; return the n ids."""
-    told = [at for at, given in enumerate(answers) if not given.problem]
-    ids = dict(
-        zip(
-            told,
-            history.record(workspace, [answers[at] for at in told], [items[at] for at in told], job=job.name),
-            strict=True,
-        )
-    )
-    if told and job.challenger is not None and job.challenger.mode == "shadow":
-        loaded = predicting.load_for(workspace, job.challenger.model, "text")
-        unseen = gathering.predict(loaded, [items[at] for at in told])
-        job_history.shadow(workspace, [ids[at] for at in told], unseen, job.name)
-    return [ids.get(at, "") for at in range(len(answers))]
-
-
-# --- how they fare ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +59,69 @@ def share(count: int, n: int) -> Share:
     return Share(count, n, *(wilson(count, n) if n else (0.0, 1.0)))
 
 
+def share_of(hits: Sequence[bool], together: Sequence[str]) -> Share:
+    """Return a share whose interval rests on as many items as (n,) hits in groups are worth; 0 to 1 of nothing."""
+    if not hits:
+        return share(0, 0)
+    return Share(sum(hits), len(hits), *share_interval(np.array(hits), together))
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Of the labels that were given or are right, how many are both: the mean over items that readers settled.
+
+    One wrong code among twelve makes a whole answer wrong; this says how wrong (Jaccard index).
+
+    Attributes:
+        champion: Its mean, 0-1.
+        challenger: Its mean, 0-1.
+        difference: How much higher the challenger's is.
+        low: Lower end of the difference's 95 % interval, by resampling what came together; NaN when nothing varies.
+        high: Upper end.
+    """
+
+    champion: float
+    challenger: float
+    difference: float
+    low: float
+    high: float
+
+
+def overlap_of(settled: Sequence[Asked]) -> Overlap:
+    """Return how far the labels of both models and of readers overlap on items that both answered, at least one."""
+    values = np.array([[_jaccard(one.chosen, one.right), _jaccard(one.unseen, one.right)] for one in settled])
+    kin = np.unique([one.together for one in settled], return_inverse=True)[1]
+    sums = np.zeros((kin.max() + 1, 2))
+    np.add.at(sums, kin, np.column_stack([values[:, 1] - values[:, 0], np.ones(len(values))]))
+    drawn = resampling.resample_weights(len(sums), np.random.default_rng(_SEED), _DRAWS) @ sums
+    low, high = resampling.interval(drawn[:, 0] / drawn[:, 1]) or (math.nan, math.nan)
+    first, second = (float(one) for one in values.mean(axis=0))
+    return Overlap(first, second, second - first, low, high)
+
+
+def _jaccard(given: frozenset[str], right: frozenset[str] | None) -> float:
+    either = given | (right or frozenset())
+    return len(given & (right or frozenset())) / len(either) if either else 1.0
+
+
+def apart(settled: Sequence[Asked]) -> tuple[tuple[int, int], float]:
+    """Return how often only the first was right and only the second, and the p of that being chance.
+
+    Exact McNemar over independent items. What came together counts as one: within a group whose items are answered
+    alike, only the side that has more of them on its own can be drawn (a sign test over groups).
+    """
+    first = [one.chosen == one.right for one in settled]
+    second = [one.unseen == one.right for one in settled]
+    net: dict[str, int] = {}
+    for one, mine, theirs in zip(settled, first, second, strict=True):
+        net[one.together] = net.get(one.together, 0) + int(mine) - int(theirs)
+    only = (
+        sum(mine and not theirs for mine, theirs in zip(first, second, strict=True)),
+        sum(theirs and not mine for mine, theirs in zip(first, second, strict=True)),
+    )
+    return only, mcnemar(sum(value > 0 for value in net.values()), sum(value < 0 for value in net.values())).exact
+
+
 def difference(first: Share, second: Share) -> tuple[float, float, float]:
     """Return how much higher `second` is than `first`, independent items, and its 95 % interval.
 
@@ -126,7 +144,9 @@ class Contest:
         right: Of items that readers settled, the share that each had wholly right: (champion, challenger).
         paired: Whether these shares rest on the same items.
         parted: Of the same items: only the champion right, only the challenger right.
-        p: Exact p of these two counts (McNemar), None when the items are not the same.
+        p: Exact p of these two counts (McNemar; items that came together count once), None when the items are not the
+            same.
+        overlap: Of the same items, how far the labels overlap; None when the items are not the same, or have one label.
     """
 
     champion: str
@@ -137,6 +157,7 @@ class Contest:
     paired: bool
     parted: tuple[int, int] = (0, 0)
     p: float | None = None
+    overlap: Overlap | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping, its sentences included."""
@@ -159,9 +180,11 @@ class Contest:
             f"{who} was right on {one.words}." for who, one in zip((champion, challenger), self.right, strict=True)
         ]
         told.append(self._verdict(champion, challenger))
+        if self.overlap is not None:
+            told.append(_overlap_words(self.overlap, champion, challenger))
         told.append(
-            "These are the answers that readers confirmed or corrected, which are rarely a random sample; each counts "
-            "as independent, a text asked twice as two."
+            "These are the answers that readers confirmed or corrected, which are rarely a random sample. What came "
+            "together (a file, a drop of pictures, a text asked twice) may be alike; the intervals allow for that."
         )
         if min(self.right[0].n, self.right[1].n) < FEW:
             told.append(f"It is early: with fewer than {FEW} settled items of each, chance decides much.")
@@ -188,6 +211,15 @@ class Contest:
         return f"{challenger} is right more often than {champion} by {points}: {kind}."
 
 
+def _overlap_words(found: Overlap, champion: str, challenger: str) -> str:
+    """Say how far the labels overlap, as mean shares with the interval of the difference."""
+    spread = "" if math.isnan(found.low) else f" ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    return (
+        f"Of the labels given or right, {found.champion:.0%} were both for {champion} and {found.challenger:.0%} for "
+        f"{challenger}, on average: a difference of {100 * found.difference:+.1f} points{spread}."
+    )
+
+
 def fared(workspace: Workspace, job: Job, challenger: str = "") -> Contest | None:
     """Return how the champion fared against its challenger, or against any other model; None without one.
 
@@ -205,7 +237,7 @@ def fared(workspace: Workspace, job: Job, challenger: str = "") -> Contest | Non
     both = [one for one in asked if one.model == job.champion and one.unseen_by == other]
     mine = [one for one in asked if one.model == job.champion]
     theirs = [one for one in asked if one.model == other]
-    agreement = share(sum(one.chosen == one.unseen for one in both), len(both))
+    agreement = share_of([one.chosen == one.unseen for one in both], [one.together for one in both])
     shown = (len(mine), len(theirs))
     settled = [one for one in both if one.right is not None]
     if settled:
@@ -216,17 +248,18 @@ def fared(workspace: Workspace, job: Job, challenger: str = "") -> Contest | Non
 
 def _right(asked: Sequence[Asked]) -> Share:
     settled = [one for one in asked if one.right is not None]
-    return share(sum(one.chosen == one.right for one in settled), len(settled))
+    return share_of([one.chosen == one.right for one in settled], [one.together for one in settled])
 
 
 def _paired(
     champion: str, challenger: str, shown: tuple[int, int], agreement: Share, settled: Sequence[Asked]
 ) -> Contest:
-    first = [one.chosen == one.right for one in settled]
-    second = [one.unseen == one.right for one in settled]
-    parted = (
-        sum(one and not other for one, other in zip(first, second, strict=True)),
-        sum(other and not one for one, other in zip(first, second, strict=True)),
+    groups = [one.together for one in settled]
+    parted, p = apart(settled)
+    right = (
+        share_of([one.chosen == one.right for one in settled], groups),
+        share_of([one.unseen == one.right for one in settled], groups),
     )
-    right = (share(sum(first), len(settled)), share(sum(second), len(settled)))
-    return Contest(champion, challenger, shown, agreement, right, True, parted, mcnemar(*parted).exact)
+    several = any(len(labels) > 1 for one in settled for labels in (one.chosen, one.unseen, one.right or ()))
+    overlap = overlap_of(settled) if several else None
+    return Contest(champion, challenger, shown, agreement, right, True, parted, p, overlap)

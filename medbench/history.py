@@ -36,7 +36,8 @@ Moment = float | date | datetime
 _MARK = {"hash": "VARCHAR", **dict.fromkeys(("bytes", "width", "height"), "BIGINT")}
 _COLUMNS = {
     **dict.fromkeys(
-        ("kind", "id", "model", "item", "title", "top", "problem", "text_id", "of", "note", "who", "job"), "VARCHAR"
+        ("kind", "id", "model", "item", "title", "top", "problem", "text_id", "of", "note", "who", "job", "together"),
+        "VARCHAR",
     ),
     **dict.fromkeys(("t", "probability", "doubt", "cut"), "DOUBLE"),
     **_MARK,
@@ -80,6 +81,7 @@ def record(
     items: Sequence[Item],
     pictures: Sequence[PictureMark] = (),
     job: str = "",
+    together: Sequence[str] = (),
 ) -> list[str]:
     """Keep predictions and the items they are about.
 
@@ -89,6 +91,7 @@ def record(
         items: The n items, in the same order.
         pictures: The n marks when the items are pictures; the pictures themselves are not kept.
         job: Name of the job (see `aliases`) that was asked, "" when a model was.
+        together: With a job, n digests of what each item came with: the file, the drop, or itself.
 
     Returns:
         n ids, for `correct`, `undo` and `reopen`.
@@ -104,14 +107,16 @@ def record(
     with journal.lock:
         stem = journal.stem()
         text_ids: Sequence[str | None] = [None] * len(items)
-        asked = {"job": job} if job else {}
+        asked = [{"job": job, "together": mark} for mark in together] if job else [{}] * len(items)
         if pictures:
-            lines = ({**_picture_line(*pair), **asked} for pair in zip(predictions, pictures, strict=True))
+            each = zip(predictions, pictures, asked, strict=True)
+            lines = ({**_picture_line(one, mark), **job_of} for one, mark, job_of in each)
             return journal.append(workspace.history / f"{stem}.jsonl", stem, lines)
         if keeps_text():
             texts = ({"kind": "text", "title": item.title, "text": item.text[:TEXT_LIMIT]} for item in items)
             text_ids = journal.append(workspace.history / "texts" / f"{stem}.jsonl", stem, texts)
-        lines = ({**_line_of(*each), **asked} for each in zip(predictions, items, text_ids, strict=True))
+        whole = zip(predictions, items, text_ids, asked, strict=True)
+        lines = ({**_line_of(one, item, text_id), **job_of} for one, item, text_id, job_of in whole)
         return journal.append(workspace.history / f"{stem}.jsonl", stem, lines)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from medbench import history, journal
+from medbench import coding_history, history, journal
 from medbench.records import Prediction
 from medbench.workspace import Workspace
 
@@ -42,6 +42,7 @@ class Asked:
         unseen_by: Id of the challenger that answered in the shadow, "" for none.
         unseen: The labels that it decided for.
         right: The labels a reader settled on, None when nobody has.
+        together: What was asked at once (a file, a drop of pictures, the same text again) has the same mark.
     """
 
     at: float
@@ -50,20 +51,32 @@ class Asked:
     unseen_by: str
     unseen: frozenset[str]
     right: frozenset[str] | None
+    together: str = ""
 
 
 def asked_of(workspace: Workspace, job: str) -> list[Asked]:
-    """Return every answer that was given to a job, oldest first."""
+    """Return every answer that was given to a job, oldest first.
+
+    What is right is a reader's correction, or the codes that somebody settled on for the whole note.
+    """
     with history.opened(workspace, "job = ? OR kind IN ('correction', 'undo')", [job]) as lines:
         history.join_standing(lines)
         rows = lines.execute(
-            "SELECT p.t, p.model, p.chosen, coalesce(c.model, ''), c.chosen, s.labels, s.of IS NOT NULL FROM history p"
+            "SELECT p.id, p.t, p.model, p.chosen, coalesce(c.model, ''), c.chosen, s.labels, s.of IS NOT NULL,"
+            " coalesce(p.together, p.id) FROM history p"
             " LEFT JOIN history c ON c.kind = 'shadow' AND c.of = p.id LEFT JOIN standing s ON s.of = p.id"
             " WHERE p.kind = 'prediction' ORDER BY p.t"
         ).fetchall()
+    coded = coding_history.settled(workspace)
     return [
         Asked(
-            at, model, frozenset(chosen or ()), other, frozenset(unseen or ()), frozenset(right or ()) if read else None
+            at,
+            model,
+            frozenset(chosen or ()),
+            other,
+            frozenset(unseen or ()),
+            frozenset(right or ()) if read else coded.get(name),
+            together,
         )
-        for at, model, chosen, other, unseen, right, read in rows
+        for name, at, model, chosen, other, unseen, right, read, together in rows
     ]

@@ -8,21 +8,22 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medbench import aliases, history, predicting
-from medbench.batches import folder_beside
+from medbench import aliases, job_answers, predicting, shadowing
 from medbench.datasets import picture_items
 from medbench.drafting_images import draft_images
 from medbench.errors import MedbenchError
 from medbench.evaluating import Evaluation, judge_rows
 from medbench.history import PictureMark, picture_mark
+from medbench.job_answers import Turn
 from medbench.mapping import Row
+from medbench.partial_folders import folder_beside
 from medbench.picture_facts import fact_columns, facts_of
 from medbench.picture_layouts import Layout, PictureRow, lay_out
 from medbench.picture_sources import Sources, open_sources
@@ -55,7 +56,14 @@ def is_pictures(workspace: Workspace, model_id: str, path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() in (".zip", *ENDINGS, *FOREIGN)
 
 
-def predict_pictures(workspace: Workspace, model_id: str, path: Path, out: Path, tell: Tell | None = None) -> Answered:
+def predict_pictures(
+    workspace: Workspace,
+    model_id: str,
+    path: Path,
+    out: Path,
+    tell: Tell | None = None,
+    unseen: Callable[[str], None] | None = None,
+) -> Answered:
     """Answer for every picture of a zip or folder and write a table, one row per picture, unreadable ones included.
 
     Answers are kept in `<out>.partial/` by 64 pictures until `out` is written, so that a second call after a kill goes
@@ -63,39 +71,35 @@ def predict_pictures(workspace: Workspace, model_id: str, path: Path, out: Path,
 
     Args:
         workspace: Where models and the history lie.
-        model_id: A model for pictures.
+        model_id: A model for pictures, or `@job`: one of its models answers all of them, and once the table is
+            written, its challenger in the shadow answers what this call has asked.
         path: A zip, a folder or one picture; a metadata table in it gives age, sex and site.
         out: Where the answers go: .csv, .json or .jsonl.
         tell: Told (pictures done, pictures in all).
+        unseen: Told `@job` when the table is written and the challenger begins.
 
     Raises:
         MedbenchError: The model is not for pictures, the ending is another, there is no picture, or another process is
             writing `out`.
     """
-    loaded = _for_pictures(workspace, model_id)
+    _for_pictures(workspace, model_id)  # says what is wrong before anything is read
     if out.suffix.lower() not in FORMATS:
         raise MedbenchError(f"an output file that ends in {', '.join(FORMATS)}", repr(out.name), "Name it answers.csv.")
-    rows: list[dict[str, Any]] = []
-    resumed = 0
     with (
         folder_beside(out, path) as folder,
         tempfile.TemporaryDirectory() as work,
         open_sources([(path, path.name)], Path(work)) as sources,
     ):
         _leave_out(sources, (out.absolute(), folder.absolute()))
-        asked = _Asked(workspace, loaded, sources, Path(work))
+        turn = job_answers.turn(workspace, model_id, [_mark(sources)])
+        asked = _Asked(workspace, turn, _for_pictures(workspace, turn.model), sources, Path(work))
         _take_up(folder, asked.mark())
-        for number, part in enumerate(asked.chunks()):
-            place = folder / f"{number:05d}.npz"
-            if place.exists():
-                resumed += len(part)
-            else:
-                asked.answer(part, place)
-            rows += _stored(place)
-            if tell is not None:
-                tell(len(rows), len(sources.pictures))
+        rows, resumed = asked.answered(folder, tell)
         with replacing(out) as temporary:
             _write(temporary, out.suffix.lower(), rows)
+        if unseen is not None and asked.unseen:
+            unseen(turn.alias)
+        asked.answer_unseen()
     refused = tuple((str(row["image"]), str(row["problem"])) for row in rows if row["problem"])
     return Answered(len(rows) - len(refused), refused, resumed)
 
@@ -135,9 +139,11 @@ class _Asked:
     """Pictures on their way through a model: cut into chunks, answered, each chunk stored and told to the history."""
 
     workspace: Workspace
+    turn: Turn
     loaded: Loaded
     sources: Sources
     work: Path
+    unseen: list[tuple[Sequence[PictureRow], list[str]]] = field(default_factory=list)
 
     @cached_property
     def _layout(self) -> Layout:
@@ -145,13 +151,8 @@ class _Asked:
 
     def mark(self) -> str:
         """Return a digest of the model, the pictures and their tables: what makes a chunk reusable."""
-        known: list[object] = [self.loaded.id, (self.loaded.folder / "model.json").stat().st_mtime_ns, CHUNK]
-        known += [file_mark(place) for place, kind in self.sources.uploads.values() if kind == "zip"]
-        known += [file_mark(place) for _, place in self.sources.tables]
-        for picture in self.sources.pictures:
-            facts = picture.place.stat()
-            known.append((picture.path, None if picture.member else (facts.st_size, facts.st_mtime_ns)))
-        return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+        changed = (self.loaded.folder / "model.json").stat().st_mtime_ns
+        return hashlib.sha256(f"{self.loaded.id}\n{changed}\n{CHUNK}\n{_mark(self.sources)}".encode()).hexdigest()[:16]
 
     def chunks(self) -> Iterator[Sequence[PictureRow]]:
         """Yield the pictures in their order, `CHUNK` at a time."""
@@ -159,8 +160,51 @@ class _Asked:
         for at in range(0, len(rows), CHUNK):
             yield rows[at : at + CHUNK]
 
+    def answered(self, folder: Path, tell: Tell | None) -> tuple[list[dict[str, Any]], int]:
+        """Answer what has no answer in the folder yet; return all rows, and how many pictures had one."""
+        rows: list[dict[str, Any]] = []
+        resumed = 0
+        for number, part in enumerate(self.chunks()):
+            place = folder / f"{number:05d}.npz"
+            if place.exists():
+                resumed += len(part)
+            else:
+                self.answer(part, place)
+            rows += _stored(place)
+            if tell is not None:
+                tell(len(rows), len(self.sources.pictures))
+        return rows, resumed
+
     def answer(self, part: Sequence[PictureRow], place: Path) -> None:
         """Answer for some pictures, store their rows, and tell the history, which a kill in between does not reach."""
+        items, marks, problems = self._opened(part)
+        given = predicting.predict(self.loaded, items)
+        left = iter(given)
+        rows = [
+            _flat(self.loaded, _unread(row.picture.path, self.loaded.id, problems[number]))
+            if number in problems
+            else _flat(self.loaded, next(left))
+            for number, row in enumerate(part)
+        ]
+        with replacing(place) as temporary, temporary.open("wb") as file:
+            np.savez(file, rows=np.array([json.dumps(row) for row in rows], dtype=np.str_))
+        ids = job_answers.record(self.workspace, self.turn, items, given, marks)
+        if shadowing.seen(self.turn.job):
+            self.unseen.append(([row for number, row in enumerate(part) if number not in problems], ids))
+
+    def answer_unseen(self) -> None:
+        """Let the challenger in the shadow answer what has been answered; the pictures are read again for it."""
+        job = self.turn.job
+        if job is None:
+            return
+        for part, ids in self.unseen:
+            items, _, problems = self._opened(part)
+            kept = [name for number, name in enumerate(ids) if number not in problems]
+            for _ in shadowing.parts(self.workspace, job, shadowing.seen(job), kept, items, "image"):
+                pass
+
+    def _opened(self, part: Sequence[PictureRow]) -> tuple[list[Item], list[PictureMark], dict[int, str]]:
+        """Return items and marks of the pictures that can be read, and position -> problem of the others."""
         columns = fact_columns(dict.fromkeys(name for row in self._layout.rows for name in row.extra))
         problems: dict[int, str] = {}
         items: list[Item] = []
@@ -176,17 +220,17 @@ class _Asked:
             opened.save(kept, compress_level=1)
             items.append(Item(row.picture.path, "", join_image(str(kept), facts_of(row.extra, columns))))
             marks.append(picture_mark(content, stored_size(content)))
-        given = predicting.predict(self.loaded, items)
-        left = iter(given)
-        rows = [
-            _flat(self.loaded, _unread(row.picture.path, self.loaded.id, problems[number]))
-            if number in problems
-            else _flat(self.loaded, next(left))
-            for number, row in enumerate(part)
-        ]
-        with replacing(place) as temporary, temporary.open("wb") as file:
-            np.savez(file, rows=np.array([json.dumps(row) for row in rows], dtype=np.str_))
-        history.record(self.workspace, given, items, marks)
+        return items, marks, problems
+
+
+def _mark(sources: Sources) -> str:
+    """Return a digest of pictures and their tables."""
+    known: list[object] = [file_mark(place) for place, kind in sources.uploads.values() if kind == "zip"]
+    known += [file_mark(place) for _, place in sources.tables]
+    for picture in sources.pictures:
+        facts = picture.place.stat()
+        known.append((picture.path, None if picture.member else (facts.st_size, facts.st_mtime_ns)))
+    return hashlib.sha256(repr(known).encode()).hexdigest()
 
 
 def _unread(name: str, model: str, problem: str) -> Prediction:

@@ -156,6 +156,7 @@ class Answers:
 
 
 _loaded: OrderedDict[tuple[str, int], Loaded] = OrderedDict()
+_listing = threading.Lock()
 _loading = threading.Lock()
 
 
@@ -172,18 +173,33 @@ def load(workspace: Workspace, model_id: str, device: str = "cpu") -> Loaded:
         names = ", ".join(path.parent.name for path in workspace.model_cards()[:8]) or "none yet"
         raise MedbenchError("the id of a model", repr(model_id), f"Models here: {names}.")
     key = (str(folder), card_path.stat().st_mtime_ns)
+    if (known := _in_memory(key)) is not None:  # does not wait for another one to be read
+        return known
     with _loading:
-        if key in _loaded:
-            _loaded.move_to_end(key)
-            return _loaded[key]
+        if (known := _in_memory(key)) is not None:
+            return known
         with undamaged(folder, "model"):
             card = read_json(card_path)
             model = get_family(str(card["family"])).load(folder, Device(device))
             loaded = Loaded(model_id, folder, card, model, trust.load(folder), group_answers.load(folder))
-        _loaded[key] = loaded
-        while len(_loaded) > KEPT_LOADED:
-            _loaded.popitem(last=False)
+        with _listing:
+            _loaded[key] = loaded
+            while len(_loaded) > KEPT_LOADED:
+                _loaded.popitem(last=False)
         return loaded
+
+
+def _in_memory(key: tuple[str, int]) -> Loaded | None:
+    with _listing:
+        if key in _loaded:
+            _loaded.move_to_end(key)
+        return _loaded.get(key)
+
+
+def others_at_work(loaded: Loaded) -> bool:
+    """Return whether a model in memory other than this one is answering now."""
+    with _listing:
+        return any(one.lock.locked() for one in _loaded.values() if one is not loaded)
 
 
 def load_for(workspace: Workspace, model_id: str, item: ItemKind, device: str = "cpu") -> Loaded:

@@ -29,8 +29,15 @@ _EVERY = 1.0
 _SAMPLE = Path(__file__).resolve().parent.parent / "data" / "samples" / "pubmed-sample.nbib"
 
 
-def draw_file(workspace: Workspace, loaded: Loaded) -> None:
-    """Draw the file tab: what is at work or done, else the box to drop a file into."""
+def draw_file(workspace: Workspace, loaded: Loaded, asked: str = "") -> None:
+    """Draw the file tab: what is at work or done, else the box to drop a file into.
+
+    Args:
+        workspace: Where models and batches lie.
+        loaded: The model.
+        asked: `@job` when its champion was chosen: its challenger may then answer instead, or beside it unseen.
+    """
+    asked = asked or loaded.id
     opened = st.session_state.get("classify_batch")
     if opened is not None:
         try:
@@ -48,14 +55,14 @@ def draw_file(workspace: Workspace, loaded: Loaded) -> None:
         max_upload_size=1000,
     )
     if file is not None:
-        _planned(workspace, loaded, _kept(workspace, file), file.name)
+        _planned(workspace, asked, _kept(workspace, file), file.name)
         return
     if _SAMPLE.exists() and st.button(
         "Use the sample file", key="classify_sample", help="Invented PubMed records that come with medbench."
     ):
         with _SAMPLE.open("rb") as data:
             path = batch_jobs.keep(workspace, data)
-        _start(workspace, loaded, path, _SAMPLE.name, None)
+        _start(workspace, asked, path, _SAMPLE.name, None)
     _earlier(workspace)
 
 
@@ -68,7 +75,7 @@ def _kept(workspace: Workspace, file: st.runtime.uploaded_file_manager.UploadedF
     return kept[file.file_id]
 
 
-def _planned(workspace: Workspace, loaded: Loaded, path: Path, name: str) -> None:
+def _planned(workspace: Workspace, asked: str, path: Path, name: str) -> None:
     """Show what was understood of a file, let the user change it, and start."""
     look = _looked_at(path, name)
     st.markdown(f"**{ui.plain(name)}** · {look.format}")
@@ -105,7 +112,7 @@ def _planned(workspace: Workspace, loaded: Loaded, path: Path, name: str) -> Non
         help="Works in the background; you may look at other pages.",
     ):
         _start(
-            workspace, loaded, path, name, replace(guessed, title=chosen["title"], text=chosen["text"], id=chosen["id"])
+            workspace, asked, path, name, replace(guessed, title=chosen["title"], text=chosen["text"], id=chosen["id"])
         )
 
 
@@ -114,8 +121,8 @@ def _looked_at(path: Path, name: str) -> Preview:
     return datasets.preview(path, name)
 
 
-def _start(workspace: Workspace, loaded: Loaded, path: Path, name: str, mapping: ColumnMap | None) -> None:
-    job = batch_jobs.open_job(workspace, loaded.id, path, name, mapping)
+def _start(workspace: Workspace, asked: str, path: Path, name: str, mapping: ColumnMap | None) -> None:
+    job = batch_jobs.open_job(workspace, asked, path, name, mapping)
     job.go()
     st.session_state["classify_batch"] = job.id
     st.rerun()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from medbench import aliases, contest, history, predicting, ui, ui_entities
+from medbench import aliases, history, job_answers, predicting, ui, ui_entities
 from medbench.predicting import Loaded
 from medbench.records import Item, Prediction
 from medbench.ui_classify import as_json, as_pdf, draw_answer, draw_correction, load_model
@@ -87,7 +87,7 @@ def _ask(workspace: Workspace, loaded: Loaded, job: str) -> None:
     item = Item("pasted", st.session_state["classify_title"], st.session_state["classify_text"])
     with st.spinner("Classifying…"):
         if job:
-            [answer], [history_id] = contest.answer(workspace, job, [item])
+            [answer], [history_id] = job_answers.answer(workspace, job, [item])
         else:
             answer = predicting.predict(loaded, [item])[0]
             history_id = "" if answer.problem else history.record(workspace, [answer], [item])[0]

@@ -147,7 +147,11 @@ def _asked_for(key: str) -> tuple[str, str]:
 def _draw_job(workspace: Workspace, job: Job, key: str) -> None:
     st.markdown(f"**{ui.plain(job.alias)}** · {CROWN} champion **{ui.plain(_name(workspace, job.champion))}**")
     if job.challenger is not None:
-        how = f"for {ui.share(job.challenger.share)} of the texts" if job.challenger.share else "unseen, on every text"
+        how = (
+            f"for {ui.share(job.challenger.share)} of what is asked"
+            if job.challenger.share
+            else "unseen, on all that is asked"
+        )
         st.markdown(f"🥊 challenger **{ui.plain(_name(workspace, job.challenger.model))}**, {how}")
     fared = contest.fared(workspace, job)
     if fared is not None:
@@ -176,14 +180,12 @@ def _draw_acts(workspace: Workspace, job: Job, key: str) -> None:
     rivals = {
         str(card["id"]): str(card["name"])
         for card in predicting.list_models(workspace)
-        if aliases.vocabulary(card) == job.vocabulary and card["id"] != job.champion and card.get("item") != "image"
+        if aliases.vocabulary(card) == job.vocabulary and card["id"] != job.champion
     }
     with st.popover(
         "🥊 Try a challenger",
         disabled=not rivals,
-        help="Let another model answer beside the champion."
-        if rivals
-        else "No other model of texts here has the same labels.",
+        help="Let another model answer beside the champion." if rivals else "No other model here has the same labels.",
     ):
         if rivals:
             _draw_trial(workspace, job, rivals, key)
@@ -200,14 +202,18 @@ def _draw_trial(workspace: Workspace, job: Job, rivals: Mapping[str, str], key: 
     seen = st.radio(
         "How",
         ["shadow", "share"],
-        format_func={"shadow": "Unseen, beside the champion", "share": "For a share of the texts"}.__getitem__,
+        format_func={"shadow": "Unseen, beside the champion", "share": "For a share of what is asked"}.__getitem__,
         key=f"{key}_mode",
-        help="Unseen: both answer, the champion's answer is shown. Share: the same text always goes to the same model.",
+        help="Unseen: both answer, the champion's answer is shown and waits for nobody. Share: the same text, note, "
+        "file or drop of pictures always goes to the same model.",
     )
     share = 0.0
     if seen == "share":
         share = (
-            st.slider("Share, percent", 1, 99, 20, key=f"{key}_share", help="Of the texts it answers for.") or 0
+            st.slider(
+                "Share, percent", 1, 99, 20, key=f"{key}_share", help="Of texts, notes, files and drops of pictures."
+            )
+            or 0
         ) / 100
     _button("Begin", f"{key}_begin", partial(appointing.challenge, workspace, rival, job.name, share=share))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import aliases, codes, codes_spotting, coding, coding_history, predicting, ui
+from medbench import aliases, codes, codes_spotting, coding, coding_history, coding_jobs, predicting, ui
 from medbench.code_sheet import Act, CodeSheet
 from medbench.codes import Code
 from medbench.coding import CodedNote
@@ -53,7 +53,12 @@ def _ready() -> threading.Thread:
 
 @dataclass(frozen=True, slots=True)
 class Coder:
-    """Who proposes codes: the id of a model ("" for the dictionary alone), and the table the dictionary codes with."""
+    """Who proposes codes.
+
+    Attributes:
+        model: Id of a model, `@job`, or "" for the dictionary alone.
+        version: The table that the dictionary codes with.
+    """
 
     model: str
     version: codes.Version
@@ -85,7 +90,7 @@ def choose_coder(workspace: Workspace) -> Coder:
     if card is None:
         return Coder(str(chosen), _choose_table(beside))
     _about(card, beside)
-    return Coder(aliases.resolve(workspace, str(chosen)), coding.table_of(card["labels"]))
+    return Coder(str(chosen), coding.table_of(card["labels"]))
 
 
 def _coder_words(cards: dict[str, dict[str, Any]], name: str) -> str:
@@ -160,16 +165,20 @@ def begin(workspace: Workspace, text: str, coder: Coder, read: NoteFile | None =
         st.session_state["icd_from_file"] = read
     bar = st.progress(0.0, "Looking for codes")
     try:
-        coded = coding.code_note(workspace, text, coder.model, version=coder.version, tell=ui.teller(bar))
-        before = coding_history.sheet_of(workspace, text)
+        last = coding_history.last_of(workspace, text)
+        answered = last.answer if last is not None else ""
+        coded = coding_jobs.code(
+            workspace, text, coder.model, version=coder.version, tell=ui.teller(bar), again=answered
+        )
     finally:
         bar.empty()
+    before = last.sheet if last is not None else CodeSheet()
     proposed = tuple(one.code.label for one in coded.proposals)
     sheet = CodeSheet(before.acts, proposed)
-    st.session_state["icd_coded"] = (coded, sheet)
+    st.session_state["icd_coded"], st.session_state["icd_coded_by"] = (coded, sheet), coder
     if not before.acts and before.proposed != proposed:
         # So that a note is not lost with the browser's tab: the history opens it again.
-        coding_history.keep(workspace, text, coded.model, sheet, str(st.session_state.get("icd_who", "")))
+        coding_jobs.keep(workspace, coded, sheet, str(st.session_state.get("icd_who", "")))
     st.session_state["icd_round"] = st.session_state.get("icd_round", 0) + 1
 
 
@@ -197,5 +206,5 @@ def undo(workspace: Workspace) -> None:
 
 
 def _keep(workspace: Workspace, coded: CodedNote, sheet: CodeSheet) -> None:
-    coding_history.keep(workspace, coded.text, coded.model, sheet, str(st.session_state.get("icd_who", "")))
+    coding_jobs.keep(workspace, coded, sheet, str(st.session_state.get("icd_who", "")))
     st.session_state["icd_coded"] = (coded, sheet)

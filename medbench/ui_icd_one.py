@@ -110,7 +110,7 @@ def _worked_on(workspace: Workspace, coder: Coder) -> None:
 
 def _say(coded: CodedNote, coder: Coder) -> None:
     told = []
-    if coded.text != st.session_state.get("icd_text") or (coded.model, coded.version) != (coder.model, coder.version):
+    if coded.text != st.session_state.get("icd_text") or st.session_state.get("icd_coded_by", coder) != coder:
         told.append("The codes below belong to the note, or to the coder, as it was before your last change.")
     if coded.needs_human:
         told.append("👤 **A person should code this note:** the model is in doubt.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from medbench import history, lesion_history, predicting, ui
+from medbench.job_answers import Turn
 from medbench.lesion_reading import LesionReading, Picture
 from medbench.predicting import Loaded
 from medbench.records import Prediction
@@ -23,13 +24,14 @@ CONFIRMED = "Confirmed diagnosis"
 
 
 def remember(
-    workspace: Workspace, loaded: Loaded, pictures: Sequence[Picture], readings: Sequence[LesionReading]
+    workspace: Workspace, loaded: Loaded, turn: Turn, pictures: Sequence[Picture], readings: Sequence[LesionReading]
 ) -> None:
-    """Write answers to the history, each once a session."""
+    """Write answers to the history, each once a session; those of the model whose turn it is count for its job."""
     kept: dict[tuple[str, ...], str] = st.session_state.setdefault("lesion_history", {})
     keys = [key_of(loaded, picture) for picture in pictures]
     fresh = [at for at, key in enumerate(keys) if key not in kept]
-    ids = lesion_history.keep(workspace, [pictures[at] for at in fresh], [readings[at] for at in fresh])
+    told = turn if turn.model == loaded.id else Turn(loaded.id)
+    ids = lesion_history.keep(workspace, told, [pictures[at] for at in fresh], [readings[at] for at in fresh])
     kept.update({keys[at]: name for at, name in zip(fresh, ids, strict=True)})
 
 

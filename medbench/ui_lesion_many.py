@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from medbench import lesion_reading, lesion_uploads, ui, ui_lesion, ui_lesion_history
+from medbench.job_answers import Turn
 from medbench.lesion_reading import LesionReading, Picture
 from medbench.lesion_uploads import Received
 from medbench.predicting import Loaded
@@ -71,9 +72,9 @@ def _forget() -> None:
     st.session_state.pop("lesion_answers", None)
 
 
-def choose(workspace: Workspace, models: Sequence[Loaded], pictures: Sequence[Picture]) -> Picture | None:
+def choose(workspace: Workspace, models: Sequence[Loaded], turn: Turn, pictures: Sequence[Picture]) -> Picture | None:
     """Draw the table of many pictures, their answers kept in the history; returns the one that was chosen."""
-    found = [_answers(workspace, loaded, pictures) for loaded in models]
+    found = [_answers(workspace, loaded, turn, pictures) for loaded in models]
     frame = table(models, pictures, found)
     doubtful = sum(reading.prediction.needs_human or bool(reading.quality) for reading in found[0])
     st.markdown(f"**{ui.count_of(len(pictures), 'picture')}**, {doubtful:,} to look at first.")
@@ -97,7 +98,7 @@ def choose(workspace: Workspace, models: Sequence[Loaded], pictures: Sequence[Pi
     return pictures[int(shown.index[picked[0]])]
 
 
-def _answers(workspace: Workspace, loaded: Loaded, pictures: Sequence[Picture]) -> list[LesionReading]:
+def _answers(workspace: Workspace, loaded: Loaded, turn: Turn, pictures: Sequence[Picture]) -> list[LesionReading]:
     """Return a reading of every picture, kept for the session; answered in chunks under a bar."""
     kept: dict[str, list[LesionReading]] = st.session_state.setdefault("lesion_answers", {})
     changed = ui_lesion.key_of(loaded, pictures[0])[0]
@@ -108,7 +109,7 @@ def _answers(workspace: Workspace, loaded: Loaded, pictures: Sequence[Picture]) 
             bar.progress(len(found) / len(pictures), f"{len(found):,} of {len(pictures):,} pictures looked at.")
         bar.empty()
         kept[changed] = found
-        ui_lesion_history.remember(workspace, loaded, pictures, found)
+        ui_lesion_history.remember(workspace, loaded, turn, pictures, found)
     return kept[changed]
 
 
@@ -158,9 +159,16 @@ def _order(readings: Sequence[LesionReading]) -> float:
     return -(float(apart) + float(minded) + doubt / 2) / 1.5
 
 
-def load_all(workspace: Workspace, names: Sequence[str]) -> list[Loaded]:
-    """Return the models, with a word while they are being loaded. Raises MedbenchError when one is missing."""
+def load_all(workspace: Workspace, turn: Turn, beside: Sequence[str]) -> list[Loaded]:
+    """Return the model whose turn it is and those beside it, with a word while they are being loaded.
+
+    Raises:
+        MedbenchError: One is missing.
+    """
     from medbench import predicting
 
+    if said := turn.told("pictures"):
+        st.caption(ui.plain(said))
     with st.spinner("Loading the model…"):
+        names = dict.fromkeys([turn.model, *beside])
         return [predicting.load_for(workspace, name, "image") for name in names]

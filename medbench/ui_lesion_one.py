@@ -9,17 +9,19 @@ from dataclasses import replace
 import streamlit as st
 
 from medbench import lesion_heat, ui, ui_lesion, ui_lesion_heat, ui_lesion_history
+from medbench.job_answers import Turn
 from medbench.lesion_reading import LesionReading, Picture
 from medbench.predicting import Loaded
 from medbench.workspace import Workspace
 
 
-def draw_one(workspace: Workspace, models: Sequence[Loaded], picture: Picture) -> None:
+def draw_one(workspace: Workspace, models: Sequence[Loaded], turn: Turn, picture: Picture) -> None:
     """Draw everything about one picture.
 
     Args:
         workspace: Where the training pictures lie.
         models: One or two.
+        turn: Whose turn it was to answer.
         picture: The picture, with what a table told of the patient.
     """
     key = f"lesion_{picture.path.stem[:12]}"
@@ -35,7 +37,7 @@ def draw_one(workspace: Workspace, models: Sequence[Loaded], picture: Picture) -
     if all(reading.prediction.problem for reading in readings):
         return
     for place, loaded, reading in zip(answers, models, readings, strict=True):
-        ui_lesion_history.remember(workspace, loaded, [picture], [reading])
+        ui_lesion_history.remember(workspace, loaded, turn, [picture], [reading])
         with place:
             ui_lesion_history.draw_confirmed(workspace, loaded, picture, reading, key)
     with places[0]:

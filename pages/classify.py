@@ -13,7 +13,7 @@ with ui.page("Classify", "Labels with probabilities, reasons, and a word when a 
                 ui_classify_text.draw_text(workspace, ui_classify.load_model(workspace, model), model)
         elif file.open:
             with file, ui.guarded():
-                ui_classify_file.draw_file(workspace, ui_classify.load_model(workspace, model))
+                ui_classify_file.draw_file(workspace, ui_classify.load_model(workspace, model), model)
         else:
             with past, ui.guarded():
                 ui_classify_history.draw_history(workspace)

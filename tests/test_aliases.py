@@ -12,7 +12,18 @@ import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from medbench import aliases, api, appointing, contest, history, job_history, predicting, promoting
+from medbench import (
+    aliases,
+    api,
+    appointing,
+    contest,
+    history,
+    job_answers,
+    job_history,
+    predicting,
+    promoting,
+    shadowing,
+)
 from medbench.cli import app
 from medbench.errors import MedbenchError
 from medbench.records import Item
@@ -136,9 +147,10 @@ def test_a_shadow_is_kept_and_not_shown(place: Workspace, first: str) -> None:
     appointing.promote(place, first)
     appointing.challenge(place, second)
     items = [Item(str(at), "", f"{TEXT} {at}") for at in range(4)] + [Item("empty", "", "")]
-    answers, ids = contest.answer(place, JOB, items)
+    answers, ids = job_answers.answer(place, JOB, items)
     assert [one.model for one in answers] == [first] * 5
     assert [bool(one) for one in ids] == [True] * 4 + [False]
+    assert shadowing.finish(30)
     assert list(history.read(place)["model"]) == [first] * 4  # what a user sees
     asked = job_history.asked_of(place, JOB)
     assert [(one.model, one.unseen_by, one.right) for one in asked] == [(first, second, None)] * 4
@@ -157,7 +169,7 @@ def test_a_share_of_the_items_is_judged_by_what_readers_say(place: Workspace, fi
     appointing.promote(place, first)
     job = appointing.challenge(place, second, share=0.4)
     items = [Item(str(at), "", f"{TEXT} {at}") for at in range(40)]
-    answers, ids = contest.answer(place, JOB, items)
+    answers, ids = job_answers.answer(place, JOB, items)
     assert [one.model for one in answers] == [job.answers(item.joined) for item in items]
     theirs = [at for at, one in enumerate(answers) if one.model == second]
     for at, one in enumerate(answers):
@@ -265,7 +277,7 @@ def test_a_job_answers_on_the_command_line_and_over_http(place: Workspace, first
     second = twin(place, first, "second")
     assert run.invoke(app, ["challenge", second, "--job", JOB, "--share", "0.25"]).exit_code == 0
     shown = run.invoke(app, ["aliases"]).stdout
-    assert f"@{JOB}  champion {first}, challenger second (25% of the texts)" in shown
+    assert f"@{JOB}  champion {first}, challenger second (25% of what is asked)" in shown
     assert run.invoke(app, ["withdraw", JOB]).exit_code == 0
     gone = run.invoke(app, ["rollback", JOB])
     assert gone.exit_code == 2 and "an earlier champion" in gone.stderr

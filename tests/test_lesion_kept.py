@@ -21,6 +21,7 @@ from tiny_lesions import LABELS, lesion
 from medbench import exporting, heat_check, history, lesion_history, lesion_judged, picture_batches, predicting
 from medbench import shipped_lesions as shipped
 from medbench.errors import MedbenchError
+from medbench.job_answers import Turn
 from medbench.lesion_reading import Picture, SkinLesionPredictor, read_picture, read_pictures
 from medbench.tasks import get_task
 from medbench.workspace import Workspace
@@ -167,7 +168,7 @@ def test_an_answer_is_kept_and_its_picture_is_not(
     torn.write_bytes(photo.read_bytes()[:300])
     pictures = [Picture(photo, "mole.jpg", {}), Picture(torn, "torn.jpg", {})]
     readings = read_pictures(predicting.load(full, model), pictures)
-    name, none = lesion_history.keep(full, pictures, readings)
+    name, none = lesion_history.keep(full, Turn(model), pictures, readings)
     assert name and none == ""
     [row] = history.read(full, pictures=True).to_dict("records")
     assert (row["item"], row["model"], row["width"], row["height"]) == ("mole.jpg", model, 400, 300)
@@ -180,7 +181,7 @@ def test_an_answer_is_kept_and_its_picture_is_not(
     history.undo(full, name)
     assert not history.read(full, pictures=True)["corrected"][0]
     monkeypatch.setenv("MEDBENCH_KEEP_TEXT", "0")
-    lesion_history.keep(full, pictures, readings)
+    lesion_history.keep(full, Turn(model), pictures, readings)
     assert history.read(full, pictures=True)["item"][0] == row["hash"][:12]
 
 
