@@ -1,4 +1,4 @@
-"""The paper a report is drawn on: A4, one font that knows most scripts, headings, tables, bars and marked text."""
+"""The paper a report is drawn on: A4, one font that knows most scripts, tables, bars, plots and marked text."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 
 from medbench.records import Span
+from medbench.squares import GRID, TICKS, Line, Square
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,6 +25,7 @@ _ROW = 5.2
 _FOOT = 18.0
 _GAP, _TALL = 4.0, 90.0
 _BAR_FROM, _BAR_WIDE = 76.0, 62.0
+_AXIS, _SIDE, _LEGEND, _HEAD = 11.0, 72.0, 3.6, 16.5
 Colour = tuple[int, int, int]
 _INK: Colour = (25, 30, 36)
 _GREY: Colour = (100, 107, 115)
@@ -97,9 +99,9 @@ class Sheet:
         self._block(text, 10, 8, bold=True, fill=True)
         self._paper.c_margin = 0
 
-    def heading(self, text: str) -> None:
-        """Draw a heading, with room for what follows it on the same page."""
-        self._room(24)
+    def heading(self, text: str, plots: Sequence[Square] = ()) -> None:
+        """Draw a heading, with room on the same page for what follows it: some lines, or text and a row of plots."""
+        self._room(24 + (_HEAD + _SIDE + _LEGEND * max(len(one.lines) for one in plots) if plots else 0))
         self._paper.ln(3.5)
         self._block(text, 13, 6.5, bold=True)
         self._paper.ln(0.8)
@@ -203,6 +205,64 @@ class Sheet:
                 self._block(caption, 8, 3.8, colour=_GREY, width=wide)
                 ends.append(paper.get_y())
             paper.set_xy(_MARGIN, max(ends) + 1.5)
+
+    def squares(self, plots: Sequence[Square], columns: int = 2) -> None:
+        """Draw plots side by side, each with its legend below."""
+        paper, wide = self._paper, (self._paper.epw - _GAP * (columns - 1)) / columns
+        side = min(wide - _AXIS - 2, _SIDE)
+        for start in range(0, len(plots), columns):
+            row = plots[start : start + columns]
+            high = _HEAD + side + _LEGEND * max(len(one.lines) for one in row)
+            self._room(high)
+            top = paper.get_y() + 1.5
+            for at, one in enumerate(row):
+                self._square(one, _MARGIN + at * (wide + _GAP), top, side, wide)
+            paper.set_xy(_MARGIN, top + high + 1.5)
+
+    def _square(self, square: Square, left: float, top: float, side: float, wide: float) -> None:
+        """Draw one plot in a box of this width; `side` is that of the square itself."""
+        paper, x, y = self._paper, left + _AXIS, top + 6
+        self._pen(9, bold=True)
+        paper.text(x, top + 4, self._clipped(square.title, side))
+        self._pen(7, colour=_GREY)
+        paper.set_draw_color(GRID)
+        paper.set_line_width(0.15)
+        for tick in TICKS:
+            paper.line(x, y + side * tick, x + side, y + side * tick)
+            paper.line(x + side * tick, y, x + side * tick, y + side)
+            label = f"{tick:g}"
+            paper.text(x - 1 - self._width(label), y + side * (1 - tick) + 1, label)
+            paper.text(x + side * tick - self._width(label) / 2, y + side + 3.2, label)
+        paper.text(x + (side - self._width(square.across)) / 2, y + side + 6.4, square.across)
+        with paper.rotation(90, left + 2.4, y + side / 2):
+            paper.text(left + 2.4 - self._width(square.up) / 2, y + side / 2, square.up)
+        if square.guide is not None:
+            ends = [(x, y + side * (1 - square.guide[0])), (x + side, y + side * (1 - square.guide[1]))]
+            self._stroke(ends, "#8a8f98", dotted=True)
+        for row, line in enumerate(square.lines):
+            points = [(x + side * one, y + side * (1 - other)) for one, other in zip(line.x, line.y, strict=True)]
+            self._curve(line, points, (x, y + side + 9 + _LEGEND * row), wide - _AXIS - 8)
+
+    def _curve(self, line: Line, points: list[tuple[float, float]], legend: tuple[float, float], room: float) -> None:
+        """Draw a curve and its line of the legend, whose name has this much room."""
+        self._stroke(points, line.colour, line.dotted)
+        self._stroke([legend, (legend[0] + 5, legend[1])], line.colour, line.dotted)
+        self._paper.set_fill_color(line.colour)
+        for at in points if line.marks else ():
+            self._paper.circle(*at, 0.6, style="F")
+        self._pen(7)
+        self._paper.text(legend[0] + 7, legend[1] + 0.9, self._clipped(line.name, room))
+
+    def _stroke(self, points: list[tuple[float, float]], colour: str, dotted: bool) -> None:
+        paper = self._paper
+        paper.set_draw_color(colour)
+        paper.set_line_width(0.25 if dotted else 0.45)
+        if dotted:
+            paper.set_dash_pattern(dash=0.8, gap=0.6)
+        if len(points) > 1:
+            paper.polyline(points)
+        paper.set_dash_pattern()
+        paper.set_line_width(0.2)
 
     def marked(self, text: str, spans: Sequence[Span]) -> None:
         """Draw a text with the words of `spans` tinted: blue for the label, orange and underlined against it."""

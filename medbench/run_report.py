@@ -11,11 +11,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
-from medbench import checklists, fold_figures, heat_check, metrics, report_errors, trust_figures
+from medbench import (
+    checklists,
+    comparing_judged,
+    fold_figures,
+    heat_check,
+    metrics,
+    report_curves,
+    report_errors,
+    trust_figures,
+)
+from medbench.comparing_judged import Answered
+from medbench.report_curves import Curves
 from medbench.reports import NOTICE, calibration_words, data_facts, figure_rows, identity, label_rows, making
-from medbench.workspace import Workspace, read_json, undamaged
+from medbench.squares import Square, as_svg
+from medbench.workspace import Workspace, read_json
 
 LABELS_MOST = 300  # rows of the table of labels; the model card holds all
 _BARS = 40
@@ -28,6 +38,7 @@ th, td {text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0; b
 .notice {background: #e8ecf0; padding: .6rem .9rem; font-weight: 600;}
 .gap {color: #a04000; font-weight: 600;}
 .bar {background: #e8ecf0; width: 12rem; height: .7rem; display: inline-block;}
+.plots {display: flex; flex-wrap: wrap; gap: 1.5rem; margin: .8rem 0;} .plots svg {max-width: 100%; height: auto;}
 .bar i {background: #1e69aa; height: .7rem; display: block;}
 @media print {body {margin: 0; max-width: none;} h2 {break-after: avoid;} tr {break-inside: avoid;}}
 """
@@ -46,6 +57,7 @@ class Section:
         rows: The table.
         shares: How wide the columns are, relative to each other.
         bars: (name, share of 0-1) drawn as bars.
+        squares: Plots, side by side.
     """
 
     title: str
@@ -56,6 +68,7 @@ class Section:
     rows: Sequence[Sequence[str]] = ()
     shares: Sequence[float] = ()
     bars: Sequence[tuple[str, float]] = ()
+    squares: Sequence[Square] = ()
 
 
 def sections(workspace: Workspace, model_id: str) -> tuple[dict[str, Any], list[Section]]:
@@ -69,13 +82,15 @@ def sections(workspace: Workspace, model_id: str) -> tuple[dict[str, Any], list[
     card = card_of(workspace, model_id)
     found = report_errors.tables(workspace, card)
     lists = checklists_of(workspace, card, report_errors.groups_sentence(found))
+    drawn = _curves(workspace, card)
     parts = [
         Section("The model", facts=[*identity(card), *data_facts(card)]),
         _performance(card),
         _folds(card),
         _labels(card),
+        *([_curves_section(drawn)] if drawn else []),
         *(Section(one.title, [one.text], head=one.head, rows=one.rows, shares=one.shares) for one in found if one.rows),
-        Section("Calibration and promises", text=_trust(card), **_reliability(workspace, card)),
+        Section("Calibration and promises", text=[*_trust(card), *_drawn_words(drawn)], **_reliability(drawn)),
         Section("Limits and notes", points=[str(one) for one in [*card.get("limits", ()), *card.get("notes", ())]]),
         Section("What the dataset's check found", points=list(card.get("dataset", {}).get("findings", ()))),
         Section("How it was made", text=[str(card.get("command", ""))], facts=making(card)),
@@ -109,7 +124,7 @@ def checklists_of(workspace: Workspace, card: Mapping[str, Any], groups: str = "
 
 
 def _says_something(part: Section) -> bool:
-    return any((any(part.text), part.points, part.facts, part.rows, part.bars))
+    return any((any(part.text), part.points, part.facts, part.rows, part.bars, part.squares))
 
 
 def _performance(card: Mapping[str, Any]) -> Section:
@@ -143,19 +158,40 @@ def _trust(card: Mapping[str, Any]) -> list[str]:
     return [calibration_words(card), *promises]
 
 
-def _reliability(workspace: Workspace, card: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the table of claimed against true shares, from the answers the run kept."""
-    path = workspace.model(str(card["id"])) / "judged.npz"
-    if not path.exists():
+def _curves(workspace: Workspace, card: Mapping[str, Any]) -> tuple[Answered, Curves] | None:
+    """Return the answers that the run kept, and the curves they make; None when it kept none."""
+    if not (workspace.model(str(card["id"])) / "judged.npz").exists():
+        return None
+    model = comparing_judged.answered(workspace, str(card["id"]))
+    return model, report_curves.curves(workspace, model)
+
+
+def _curves_section(drawn: tuple[Answered, Curves]) -> Section:
+    _, found = drawn
+    shares = [4, 1.2, 3, 3, 1.2]
+    return Section("Curves", [found.text], head=found.head, rows=found.rows, shares=shares, squares=found.squares)
+
+
+def _drawn_words(drawn: tuple[Answered, Curves] | None) -> list[str]:
+    if drawn is None:
+        return []
+    return [
+        f"The plot leaves out bins of fewer than {report_curves.FEWEST_PAIRS}; on the dotted line claims come true."
+    ]
+
+
+def _reliability(drawn: tuple[Answered, Curves] | None) -> dict[str, Any]:
+    """Return the table of claimed against true shares, and its plot."""
+    if drawn is None:
         return {}
-    with undamaged(path.parent, "model"), np.load(path, allow_pickle=False) as kept:
-        truth, probabilities = kept["truth"], kept["probabilities"]
-    curve = metrics.reliability_curve(truth, probabilities, "many" if card.get("answer") == "many" else "one", _BINS)
+    model, found = drawn
+    curve = metrics.reliability_curve(model.truth, model.probabilities, model.answer, _BINS)
     rows = [[f"{row['claimed']:.2f}", f"{row['true']:.2f}", f"{int(row['n']):,}"] for row in curve]
     return {
         "head": ["mean probability", "share that was true", "pairs of item and label"],
         "rows": rows,
         "shares": [1] * 3,
+        "squares": [found.reliability],
     }
 
 
@@ -199,6 +235,8 @@ def _html_section(part: Section) -> str:
         pieces.append(_html_table((), part.facts))
     if part.bars:
         pieces.append("<table><tr><th>label</th><th>F1</th></tr>" + "".join(map(_html_bar, part.bars)) + "</table>")
+    if part.squares:
+        pieces.append(f'<div class="plots">{"".join(map(as_svg, part.squares))}</div>')
     if part.rows:
         pieces.append(_html_table(part.head, part.rows))
     return "".join(pieces)
@@ -233,7 +271,7 @@ def as_pdf(workspace: Workspace, model_id: str) -> bytes:
     sheet.text(_made(model_id))
     sheet.notice(NOTICE)
     for part in parts:
-        sheet.heading(part.title)
+        sheet.heading(part.title, part.squares)
         for line in filter(None, part.text):
             sheet.text(line)
         for point in part.points:
@@ -242,6 +280,8 @@ def as_pdf(workspace: Workspace, model_id: str) -> bytes:
             sheet.facts(part.facts)
         for name, share in part.bars:
             sheet.bar(name, share, None, decided=True)
+        if part.squares:
+            sheet.squares(part.squares)
         if part.rows and part.title.startswith("Checklist"):
             for number, topic, asks, answer in part.rows:
                 sheet.text(f"{number}  {topic}: {asks}", bold=True)

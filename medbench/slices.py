@@ -21,12 +21,41 @@ def slices_of(n: int, width: int) -> list[slice]:
 def area_over_pairs(truth: Truth, prob: npt.NDArray[np.floating[Any]]) -> float:
     """Return the chance that a true pair outranks a false one, ties half (Hanley & McNeil 1982); NaN without either.
 
-    True pairs are few: false ones are only counted between their scores, a slice of items at a time. Memory beside the
-    table is that of one slice and of the true pairs.
+    Args:
+        truth: (n, L) bool.
+        prob: (n, L) scores.
+    """
+    _, hits, counts = _between(truth, prob)
+    n_true, n_false = int(hits.sum()), int(counts.sum())
+    if not n_true or not n_false:
+        return float("nan")
+    below = np.cumsum(counts)[:-1:2]
+    return float((hits * (below + 0.5 * counts[1::2])).sum() / (n_true * n_false))
+
+
+def steps_over_pairs(
+    truth: Truth, prob: npt.NDArray[np.floating[Any]]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return true pairs at and above, false ones above, false ones at and above each score of a true pair, falling.
+
+    One entry for every distinct score of a true pair: the corners of the pooled ROC and precision-recall curves.
 
     Args:
         truth: (n, L) bool.
         prob: (n, L) scores.
+    """
+    _, hits, counts = _between(truth, prob)
+    false = np.cumsum(counts[::-1])
+    return np.cumsum(hits[::-1]), false[:-1:2], false[1::2]
+
+
+def _between(
+    truth: Truth, prob: npt.NDArray[np.floating[Any]]
+) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the m distinct scores of true pairs, (m,) true pairs at each, (2 m + 1,) false pairs between and at them.
+
+    True pairs are few: false ones are only counted between their scores, a slice of items at a time. Memory beside the
+    table is that of one slice and of the true pairs.
     """
     marks, hits = np.unique(prob[truth], return_counts=True)
     # Bin 2 i holds scores between marks i - 1 and i, bin 2 i + 1 those equal to mark i.
@@ -39,11 +68,7 @@ def area_over_pairs(truth: Truth, prob: npt.NDArray[np.floating[Any]]) -> float:
         tied[inside] = marks[at[inside]] == values[inside]
         counts += np.bincount(2 * at + tied, minlength=len(counts))
     counts[1::2] -= hits
-    n_true, n_false = int(hits.sum()), int(counts.sum())
-    if not n_true or not n_false:
-        return float("nan")
-    below = np.cumsum(counts)[:-1:2]
-    return float((hits * (below + 0.5 * counts[1::2])).sum() / (n_true * n_false))
+    return marks, hits, counts
 
 
 def sums_before(cumulated: npt.NDArray[np.float64], index: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -15,14 +15,13 @@ import streamlit as st
 from medbench import comparing, comparing_judged, ui
 from medbench.comparing import Comparison
 from medbench.comparing_judged import Answered, JudgedItems
+from medbench.squares import COLOURS
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 SEED = 7
-# Told apart with any kind of colour vision (Okabe & Ito 2008).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933")
 GREY = "#8a8f98"
 HEIGHT = 420
 CAMERAS = ("SVG", "PNG")
