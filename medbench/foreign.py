@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from medbench.events import Say
 from medbench.families import Model
 from medbench.pictures import open_picture
 from medbench.records import ItemKind, join_image, part_image
-from medbench.trust import Stranger
+from medbench.strangeness import Sight, Stranger
 from medbench.trust_figures import share
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def measured(
 
     Returns:
         "own": the share of own items that are flagged; "foreign": for each material what it is ("what"), the area under
-        the ROC curve of the distances with DeLong's interval ("auroc") and the share that is flagged ("flagged").
+        the ROC curve of their strangeness with DeLong's interval ("auroc") and the share that is flagged ("flagged").
     """
     if stranger is None or len(own) < LEAST:
         return {}
@@ -81,23 +82,29 @@ def measured(
     if most < LEAST:
         return {}
     own = own[:most]
-    near = stranger.distance(model.embed(own))
+    read = partial(_look, model, stranger, item)
+    near = read(own)
     found = []
     with TemporaryDirectory() as folder:
         at_hand = _texts(own, rng) if item == "text" else _pictures(own, Path(folder), rng)
         for material in (*others, *at_hand):
             items = [material.items[row] for row in rng.permutation(len(material.items))[:most]]
             if len(items) > 1:
-                found.append({"what": material.what, **_told_apart(near, stranger, model, items)})
-    return {"own": share(float((near > stranger.limit).sum()), len(own)).numbers(), "foreign": found}
+                found.append({"what": material.what, **_told_apart(near, read(items))})
+    return {"own": share(float(near.unlike.sum()), len(own)).numbers(), "foreign": found}
 
 
-def _told_apart(near: Any, stranger: Stranger, model: Model, items: Sequence[str]) -> dict[str, Any]:
-    far = stranger.distance(model.embed(items))
-    areas = delong(np.repeat([False, True], [len(near), len(far)]), np.concatenate([near, far])[None])
+def _look(model: Model, stranger: Stranger, item: ItemKind, items: Sequence[str]) -> Sight:
+    return stranger.look(model.embed(items), items if item == "text" else ())
+
+
+def _told_apart(near: Sight, far: Sight) -> dict[str, Any]:
+    found = np.concatenate([near.strangeness, far.strangeness])
+    n = len(far.unlike)
+    areas = delong(np.repeat([False, True], [len(near.unlike), n]), found[None])
     low, high = areas.interval(0)
-    auroc = {"value": round(float(areas.auc[0]), 5), "low": round(low, 5), "high": round(high, 5), "n": len(far)}
-    return {"auroc": auroc, "flagged": share(float((far > stranger.limit).sum()), len(far)).numbers()}
+    auroc = {"value": round(float(areas.auc[0]), 5), "low": round(low, 5), "high": round(high, 5), "n": n}
+    return {"auroc": auroc, "flagged": share(float(far.unlike.sum()), n).numbers()}
 
 
 def _affordable(model: Model, own: Sequence[str], seconds: float) -> int:

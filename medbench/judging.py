@@ -17,7 +17,8 @@ from medbench.families import Family, FamilyOptions, Fitting, Model, check_relea
 from medbench.group_answers import GroupAnswers
 from medbench.hierarchy import Hierarchy
 from medbench.records import SPLITS, Examples, Metric, Scores, SplitName, Truth
-from medbench.trust import Stranger, Trust
+from medbench.strangeness import RATE, Stranger, fit_stranger, with_manner
+from medbench.trust import Trust
 
 Look = Callable[[Model, Sequence[str], Truth, str], None]
 """Given a judged model, the items it was judged on, what it decided, and their split (it learnt "out-of-fold")."""
@@ -151,14 +152,14 @@ def judge(
     decided = confidence.decide(probabilities)
     measured = _measured(judged, probabilities, decided, fitting.rng, tree)
     look(model, judged.items, decided, which)
-    foreign = elsewhere(model, _strangers_of(which, placed, scale), judged.items)
+    foreign = elsewhere(model, _strangers(placed, scale, known, fitting) if which == "test" else None, judged.items)
     evidence = None if which == "out-of-fold" else evidence_figures(model, judged, decided, fitting.say)
     known_splits: tuple[SplitName, ...] = SPLITS[:2] if family.cheap or model.cross_fitted else SPLITS[:1]
     notes = [] if which == "test" else [_NO_TEST]
     if keep_learning and which == "test" and not fitting.say.stopping:
         known, known_splits, notes = known.with_more(parts["test"]), (*known_splits, "test"), [_KEPT_LEARNING]
         model, placed = _fitted_again(family, options, known, validation, fitting)
-    confidence = replace(confidence, stranger=_strangers(placed, scale, fitting.rng))
+    confidence = replace(confidence, stranger=_strangers(placed, scale, known, fitting))
     per_label = _label_rows(judged, probabilities, decided, confidence)
     outcome = Outcome(which, probabilities, judged.truth, decided, _reliability(judged, raw), judged.groups)
     found = (notes, placed, evidence, foreign, groups)
@@ -285,7 +286,7 @@ def _fitted(
     if not kept:
         return known, held, scores, model, None, _NOWHERE
     placed = _placed(model, known, fitting.rng)
-    scale = trust.fit_stranger(placed.sample(fitting.rng), model.embed(validation.items), fitting.rng)
+    scale = _distances(placed.sample(fitting.rng), model.embed(validation.items), fitting)
     return known, held, scores, model, scale, placed
 
 
@@ -311,23 +312,23 @@ def _what_to_judge(
     return held, held_scores, which, f"{which} scores of {len(held):,} rows (the dataset has no test split)"
 
 
-def _strangers(placed: Placed, scale: Stranger | None, rng: np.random.Generator) -> Stranger | None:
+def _strangers(placed: Placed, scale: Stranger | None, known: Examples, fitting: Fitting) -> Stranger | None:
     """Fit "unlike the training data": centres from the kept model, the scale of distances from held-out items.
 
     A refitted model may span another space, so its centres are its own; how far items lie that a fit did not see is
-    taken from the fit that did not see them.
+    taken from the fit that did not see them. How texts are written needs no model. Draws of its own: what is kept must
+    not depend on whether anybody looked.
     """
+    rng = np.random.default_rng(0)
     sample = placed.sample(rng)
-    kept = trust.fit_stranger(sample, sample, rng)
-    return None if kept is None or scale is None else replace(scale, centroids=kept.centroids)
+    kept = fit_stranger(sample, sample, rng)
+    place = None if kept is None or scale is None else replace(scale, centroids=kept.centroids)
+    return with_manner(place, known.items, known.groups) if fitting.around.item == "text" else place
 
 
-def _strangers_of(which: str, placed: Placed, scale: Stranger | None) -> Stranger | None:
-    """Return the detector of a judged model; None when it was not judged on items that it has not seen.
-
-    Draws of its own: what is kept must not depend on whether anybody looked.
-    """
-    return _strangers(placed, scale, np.random.default_rng(0)) if which == "test" else None
+def _distances(train: npt.NDArray[np.float32], held: npt.NDArray[np.float32], fitting: Fitting) -> Stranger | None:
+    """Return how far held-out items lie. Of texts half as many are beyond the limit: their manner tells the rest."""
+    return fit_stranger(train, held, fitting.rng, RATE / 2 if fitting.around.item == "text" else RATE)
 
 
 def _vectors(model: Model, examples: Examples, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -356,7 +357,7 @@ def _out_of_fold(
         scores[held] = model.scores([examples.items[row] for row in held])
         if measure and number == 1:
             sample = fitting.rng.permutation(rest)[:_SAMPLE_FOR_STRANGERS]
-            scale = trust.fit_stranger(_vectors(model, examples, sample), _vectors(model, examples, held), fitting.rng)
+            scale = _distances(_vectors(model, examples, sample), _vectors(model, examples, held), fitting)
     return scores, scale
 
 

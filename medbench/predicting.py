@@ -233,20 +233,19 @@ def answer(loaded: Loaded, items: Sequence[Item]) -> Answers:
         cut = loaded.model.cut(texts)
         unanswered = loaded.model.unanswered(texts)
     there = ~(empty | unanswered)
-    unlikeness = confidence.unlikeness(vectors).astype(np.float32)
-    unlike = confidence.unlike(vectors)
+    sight = confidence.look(vectors, texts)
     return Answers(
         loaded,
         [item.id for item in items],
         probabilities,
         confidence.decide(probabilities) & there[:, None],
         confidence.conformal_sets(probabilities) & there[:, None],
-        unlikeness,
-        unlike & ~empty,
+        sight.unlikeness.astype(np.float32),
+        sight.unlike & ~empty,
         cut,
         empty,
         confidence.doubt(probabilities).astype(np.float32),
-        confidence.needs_human(probabilities, vectors) | ~there,
+        sight.unlike | confidence.unsure(probabilities) | ~there,
         unanswered,
     )
 

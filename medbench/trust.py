@@ -6,6 +6,7 @@ A model folder keeps it in two files, both written by `Trust.save`: `trust.json`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,40 +21,15 @@ from medbench.errors import MedbenchError
 from medbench.human_band import Band, band_from
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.slices import slices_of
+from medbench.strangeness import NOWHERE, Sight, Stranger, Vectors, fit_stranger, stranger_from
 from medbench.thresholds import MANY_LABELS, balancing_shares, conformal_cutoff, tune_thresholds
 from medbench.tree_order import Ints, ordered
 from medbench.workspace import read_json, replacing, write_json
 
 Floats = npt.NDArray[np.float64]
-Vectors = npt.NDArray[np.float32] | None
 VERSION: Final = 1
 _FOLDS = 5
-_CENTROIDS = 64
-_NEAREST = 5
-_STRANGER_AT = 0.99
 _NEARLY_ALL = 0.98
-_SAMPLE = 20_000
-
-
-@dataclass(frozen=True)
-class Stranger:
-    """Tells how far an item lies from the training data.
-
-    Attributes:
-        centroids: (k, d) float32, k <= 64, row-normalised centres of the training items' vectors.
-        reference: (101,) float64, percentiles of the validation items' distances.
-        limit: Distance above which an item is called unlike the training data.
-    """
-
-    centroids: npt.NDArray[np.float32]
-    reference: Floats
-    limit: float
-
-    def distance(self, embeddings: npt.NDArray[np.float32]) -> Floats:
-        """Return (n,) float64 in [0, 2]: 1 minus the mean cosine with the 5 nearest centroids."""
-        near = min(_NEAREST, len(self.centroids))
-        cosine = np.asarray(embeddings, dtype=np.float32) @ self.centroids.T
-        return np.asarray(1 - np.partition(cosine, -near, axis=1)[:, -near:].mean(axis=1, dtype=np.float64))
 
 
 @dataclass(frozen=True)
@@ -141,22 +117,23 @@ class Trust:
         best = np.partition(self._weighed(prob).astype(np.float64), -2, axis=1)[:, -2:]
         return np.asarray(1 - (best[:, 1] - best[:, 0])).clip(0, 1)
 
-    def unlikeness(self, embeddings: npt.NDArray[np.float32]) -> Floats:
-        """Return (n,) float64, 0 (typical) to 1 (further from the training data than all validation items)."""
-        if self.stranger is None:
-            return np.zeros(len(embeddings))
-        share = np.linspace(0, 1, len(self.stranger.reference))
-        return np.interp(self.stranger.distance(embeddings), self.stranger.reference, share)
+    def look(self, embeddings: npt.NDArray[np.float32], texts: Sequence[str] = ()) -> Sight:
+        """Return what is strange about items: see `Stranger.look`; nothing without a detector."""
+        return (self.stranger or NOWHERE).look(embeddings, texts)
 
-    def unlike(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-        """Return (n,) bool: further from the training data than 99 % of the validation items."""
-        if self.stranger is None:
-            return np.zeros(len(embeddings), dtype=bool)
-        return np.asarray(self.stranger.distance(embeddings) > self.stranger.limit)
+    def unlikeness(self, embeddings: npt.NDArray[np.float32], texts: Sequence[str] = ()) -> Floats:
+        """Return (n,) float64, 0 (typical) to 1 (stranger than all items it was checked on)."""
+        return self.look(embeddings, texts).unlikeness
 
-    def needs_human(self, prob: Scores, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    def unlike(self, embeddings: npt.NDArray[np.float32], texts: Sequence[str] = ()) -> npt.NDArray[np.bool_]:
+        """Return (n,) bool: stranger than 99 % of the items it was checked on, which the model had not learnt from."""
+        return self.look(embeddings, texts).unlike
+
+    def needs_human(
+        self, prob: Scores, embeddings: npt.NDArray[np.float32], texts: Sequence[str] = ()
+    ) -> npt.NDArray[np.bool_]:
         """Return (n,) bool: True where a person should read the item: it is `unlike`, or the answer is `unsure`."""
-        return self.unlike(embeddings) | self.unsure(prob)
+        return self.unlike(embeddings, texts) | self.unsure(prob)
 
     def unsure(self, prob: Scores) -> npt.NDArray[np.bool_]:
         """Return (n,) bool: True where the answer itself calls for a person: the band does not let it stand alone.
@@ -207,8 +184,7 @@ class Trust:
         arrays = {f"calibrator.{name}": value for name, value in self.calibrator.arrays().items()}
         arrays["thresholds"] = self.thresholds
         if self.stranger is not None:
-            arrays["centroids"] = self.stranger.centroids.astype(np.float16)
-            arrays["reference"] = self.stranger.reference
+            arrays |= self.stranger.arrays()
         with replacing(folder / "trust.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
         write_json(folder / "trust.json", self.summary())
@@ -222,10 +198,7 @@ def load(folder: Path) -> Trust:
     try:
         with np.load(folder / "trust.npz", allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        stranger = None
-        if "centroids" in arrays:
-            centroids = arrays["centroids"].astype(np.float32)
-            stranger = Stranger(centroids, arrays["reference"], float(facts["stranger_limit"]))
+        stranger = stranger_from(arrays, facts["stranger_limit"])
         parts = {name.removeprefix("calibrator."): arrays[name] for name in arrays if name.startswith("calibrator.")}
         known = ("answer", "method", "cutoff", "coverage", "doubt_limit", "expects_label", "ece_before", "ece_after")
         return Trust(
@@ -356,45 +329,3 @@ def _cross_fitted(
             best = prob
         losses[method] = loss
     return losses, best
-
-
-def fit_stranger(train: Vectors, validation: Vectors, rng: np.random.Generator) -> Stranger | None:
-    """Fit the "unlike the training data" detector.
-
-    Args:
-        train: (m, d) row-normalised vectors of training items.
-        validation: (v, d) vectors of other items from the same model: vectors of two fits do not live in one space.
-        rng: Draws the first centres.
-
-    Returns:
-        The detector, or None when either side has no vectors.
-    """
-    if train is None or validation is None or not len(train) or not len(validation) or not train.shape[1]:
-        return None
-    stranger = Stranger(_centroids(train, rng), np.zeros(2), 0.0)
-    distance = stranger.distance(validation)
-    reference = np.quantile(distance, np.linspace(0, 1, 101))
-    return Stranger(stranger.centroids, reference, float(np.quantile(distance, _STRANGER_AT, method="higher")))
-
-
-def _centroids(vectors: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Return at most 64 row-normalised centres: spherical k-means (Dhillon & Modha 2001) on at most 20,000 items."""
-    vectors = vectors[np.linalg.norm(vectors, axis=1) > 0]  # items without a known word have no direction
-    if not len(vectors):
-        return np.zeros((1, vectors.shape[1]), dtype=np.float32)
-    if len(vectors) > _SAMPLE:
-        vectors = vectors[rng.choice(len(vectors), _SAMPLE, replace=False)]
-    number = max(1, min(_CENTROIDS, len(vectors) // 5))
-    centres = vectors[rng.choice(len(vectors), number, replace=False)].astype(np.float32)
-    for _ in range(20):
-        nearest = (vectors @ centres.T).argmax(axis=1)
-        sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, vectors)
-        norm = np.linalg.norm(sums, axis=1, keepdims=True)
-        moved = np.where(norm > 0, sums / np.maximum(norm, 1e-12), centres).astype(np.float32)
-        settled = np.allclose(moved, centres, atol=1e-4)
-        centres = moved
-        if settled:
-            break
-    # What is on disk is what is used: half precision, here and after loading.
-    return np.asarray(centres.astype(np.float16).astype(np.float32))
