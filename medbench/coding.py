@@ -315,7 +315,7 @@ def _add_model(
         found[score.label] = Proposal(code, score.probability, score.probability, decided, *facts)
     if gone:
         codes_gone = "1 code" if gone == 1 else f"{gone} codes"
-        remarks.append(f"Left out: {codes_gone} that the model decided for and no present code table has.")
+        remarks.append(f"Left out: {codes_gone} of the model that today's code tables no longer have.")
     if answer.unlike:
         measured = trust_figures.beside_unlike(loaded.card)
         remarks.append(f"This note is unlike those the model learnt from: lean on your own reading. {measured}".strip())

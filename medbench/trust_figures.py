@@ -108,8 +108,9 @@ def promise(band: Band | None, card: Mapping[str, Any]) -> str:
     found = card.get("promises", {})
     if band is None:
         wrong = found.get("alone", {}).get("wrong")
-        told = f", measured: {_words(wrong)} of {wrong['n']:,} wrong" if wrong else ""
-        return f"No limit of error is promised for answers that no person is asked about{told}."
+        if not wrong:
+            return "How often answers that no person checks are wrong was not measured."
+        return f"Answers that no person checks: {_words(wrong)} of {wrong['n']:,} wrong when measured; no limit is promised."
     held = found.get("band", {})
     if "error" not in held or held["accepted"] != band.accepted:
         return band.promise()

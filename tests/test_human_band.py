@@ -137,7 +137,7 @@ def test_models_from_before_the_band_still_answer(tmp_path: Path) -> None:
     old = trust.load(tmp_path)
     assert old.band is None and old.accepting(0.1) == old
     assert (old.unsure(prob) == (old.conformal_sets(prob).sum(axis=1) > 1)).all()
-    assert trust_figures.promise(None, {}) == "No limit of error is promised for answers that no person is asked about."
+    assert trust_figures.promise(None, {}) == "How often answers that no person checks are wrong was not measured."
     wrong = {"value": 0.067, "low": 0.052, "high": 0.086, "n": 835}
     told = trust_figures.promise(None, {"promises": {"alone": {"wrong": wrong}}})
     assert told.endswith("measured: 6.7% (5.2%–8.6%) of 835 wrong.")

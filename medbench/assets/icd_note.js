@@ -8,7 +8,8 @@ export default function (component) {
   const { data, parentElement, setTriggerValue, setStateValue } = component;
   const root = parentElement.querySelector(".mb-icd");
   const kept = memory.get(parentElement) || { note: null, label: null, replacing: null };
-  if (kept.note !== data.note) Object.assign(kept, { note: data.note, label: null, replacing: null });
+  const fresh = kept.note !== data.note;
+  if (fresh) Object.assign(kept, { note: data.note, label: null, replacing: null });
   memory.set(parentElement, kept);
 
   const act = (kind, label, to) => {
@@ -29,6 +30,10 @@ export default function (component) {
   };
   root.onkeydown = (event) => pressed(event, data, kept, act, draw, setTriggerValue, root);
   draw();
+  // Whoever has just asked for codes can decide by key at once; nobody who came from elsewhere is moved.
+  const asked = fresh && ["TEXTAREA", "BUTTON"].includes(document.activeElement && document.activeElement.tagName);
+  const first = root.querySelector(".mb-icd-card");
+  if (asked && first) first.focus();
 }
 
 function element(tag, name, text) {
@@ -80,6 +85,10 @@ function* pieces(data) {
 
 function drawCodes(place, data, kept, light, act, setStateValue, draw) {
   const scrolled = place.scrollTop;
+  // Asked of the shadow root: the document itself only knows that the focus is somewhere inside.
+  const focused = place.getRootNode().activeElement;
+  const held = place.contains(focused) ? focused.closest(".mb-icd-card") : null;
+  const label = held && (kept.label || held.dataset.label);
   place.replaceChildren();
   if (!data.codes.length) place.append(element("p", "mb-quiet", data.nothing));
   for (const code of data.codes) place.append(card(code, data, kept, light, act, setStateValue, draw));
@@ -88,8 +97,8 @@ function drawCodes(place, data, kept, light, act, setStateValue, draw) {
     for (const one of data.apart) place.append(apartCard(one, kept, light, act));
   }
   place.scrollTop = scrolled;
-  const active = place.querySelector(".mb-icd-card.mb-lit");
-  if (active && !kept.replacing && document.activeElement && place.contains(document.activeElement)) active.focus();
+  const again = label && place.querySelector(`.mb-icd-card[data-label="${CSS.escape(label)}"]`);
+  if (again && !kept.replacing) again.focus();
 }
 
 function card(code, data, kept, light, act, setStateValue, draw) {
