@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medbench import label_names, verdict
 from medbench import mapping as mapping_of
-from medbench import verdict
 from medbench.cleaning import Cleaner
 from medbench.duplicates import words_of
 from medbench.errors import MedbenchError
-from medbench.labelcells import LabelRules, pieces_of
+from medbench.labelcells import LabelRules
 from medbench.mapping import Row
 from medbench.marking import place_marks
 from medbench.readers import Account, Limits, Reader, Source, open_source
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Tell = Callable[[float, str], None]
 Naming = Callable[[str], str]
+_TOLD_EVERY = 2_000  # records
+_READ = 0.2  # share of the work that reading is
 _SAMPLE = 2_000
 _STRUCTURE = ("id", "title", "text", "labels", "labelled", "group", "cluster", "split", "source", "line")
 
@@ -176,9 +178,13 @@ def draft(
         raise MedbenchError("at least one file", "none", "Drop a file, for example a PubMed export.")
     gathered = _Gathered()
     for number, (path, name) in enumerate(files):
-        tell(0.35 * number / len(files), f"Reading {name}.")
+        tell(_READ * number / len(files), f"Reading {name}.")
         free = _free_name(name, gathered.account)
-        _gather(gathered, path, free, mapping, columns, limits, clean_label, rules)
+
+        def read(count: int, name: str = name, share: float = _READ * number / len(files)) -> None:
+            tell(share, f"Reading {name}: {count:,} records.")
+
+        _gather(gathered, path, free, mapping, columns, limits, clean_label, rules, read)
     if not gathered.rows:
         raise _nothing_usable(gathered)
     if merge:
@@ -200,11 +206,18 @@ def _drafted(
 ) -> Draft:
     import pandas as pd
 
-    tell(0.35, f"Cleaning {len(gathered.rows):,} rows.")
+    tell(_READ, f"Cleaning {len(gathered.rows):,} rows.")
     frame, cleaning, answer, labels = _framed(gathered, rules.answers if rules else ("one", "many"))
     gathered.notices += rules.remarks(labels) if rules and labels else []
-    gathered.notices += place_marks(frame, naming[0], lambda share, sentence: tell(0.35 + 0.1 * share, sentence))
-    tell(0.45, "Looking for duplicates, conflicts and leaks.")
+    checks = 0.35  # share at which the checks begin
+
+    def told(share: float, sentence: str) -> None:
+        nonlocal checks
+        checks = 0.9  # marked evidence of another language takes by far the longest
+        tell(_READ + (checks - _READ) * share, sentence)
+
+    gathered.notices += place_marks(frame, naming[0], told)
+    tell(checks, "Looking for duplicates, conflicts and leaks.")
     named = {label: gathered.names.get(label) or naming[1](label) for label in labels}
     judged = verdict.judge(
         frame,
@@ -212,7 +225,7 @@ def _drafted(
         labels,
         label_names=named,
         name_columns=gathered.name_columns,
-        say=lambda share, sentence: tell(0.45 + 0.55 * share, sentence),
+        say=lambda share, sentence: tell(checks + (1 - checks) * share, sentence),
     )
     frame["cluster"] = pd.Series(judged.clusters, dtype="object")
     tell(1.0, "Done.")
@@ -268,10 +281,15 @@ def _gather(
     limits: Limits | None,
     clean_label: Callable[[str], str],
     rules: LabelRules | None,
+    told: Callable[[int], None],
 ) -> None:
     reader, source = open_source(path, name, limits)
     account = Account()
-    records = list(account.watch(reader.read(source)))
+    records = []
+    for record in account.watch(reader.read(source)):
+        records.append(record)
+        if len(records) % _TOLD_EVERY == 0:
+            told(len(records))
     sample = records[:: max(1, len(records) // _SAMPLE)]
     given = mapping if isinstance(mapping, ColumnMap) else (mapping or {}).get(name)
     used = given or mapping_of.guess(reader.roles, sample, chosen)
@@ -279,7 +297,9 @@ def _gather(
     if usable:
         mapping_of.check(used, mapping_of.columns_of(records), name)
         clean_label = rules.cleaner(mapping_of.raw_labels(used, records)) if rules else clean_label
-        _learn_names(gathered, used, records, clean_label)
+        beside, names = label_names.learn(used, records, clean_label)
+        gathered.names.update(names)
+        gathered.name_columns.update(beside)
     before = len(gathered.rows)
     gathered.rows.extend(mapping_of.apply(used, records, clean_label, reader.roles))
     gathered.files.extend([name] * (len(gathered.rows) - before))
@@ -302,43 +322,6 @@ def _source_card(path: Path, name: str, reader: Reader, source: Source, account:
         "repaired": account.repaired,
         "refused": account.refused,
     }
-
-
-def _learn_names(
-    gathered: _Gathered, mapping: ColumnMap, records: Sequence[Record], clean_label: Callable[[str], str]
-) -> None:
-    """Learn code -> name from a parallel column ("label_names" beside "labels") when both always have equal lengths."""
-    if not mapping.labels or mapping.label_style == "columns":
-        return
-    beside = _names_column(mapping.labels[0], mapping_of.columns_of(records[:100]))
-    if beside is None:
-        return
-    found: dict[str, str] = {}
-    for record in records:
-        codes = pieces_of(mapping, record.first(mapping.labels[0]))
-        cell = record.first(beside).strip()
-        texts = [cell] if len(codes) == 1 else _as_many(cell, len(codes))
-        if len(texts) != len(codes):
-            continue
-        for code, text in zip(codes, texts, strict=True):
-            if found.setdefault(clean_label(code), text) != text:
-                return
-    gathered.names.update({code: text for code, text in found.items() if text})
-    gathered.name_columns.add(beside)
-
-
-def _names_column(labels: str, columns: Sequence[str]) -> str | None:
-    stem = labels.lower().removesuffix("s").removesuffix("_code")
-    wanted = {f"{stem}_names", f"{stem}_name", f"{stem}names", f"{stem}name", f"{stem}s_names"}
-    return next((column for column in columns if column.lower().replace(" ", "_") in wanted), None)
-
-
-def _as_many(cell: str, count: int) -> list[str]:
-    for separator in ("|", ";", ","):
-        parts = [part.strip() for part in cell.split(separator)]
-        if len(parts) == count:
-            return parts
-    return []
 
 
 def _framed(

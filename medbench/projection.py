@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -79,18 +80,21 @@ def project(
     from scipy.sparse import csr_matrix
 
     tell: Tell = say or (lambda share, sentence: None)
+    tell(0.0, "Pairing the sentences of the two languages.")
     left, right = _side(sources), _side(targets)
     pairs = _paired(left, right, None)
-    for done in (0.2, 0.5):
+    for done in (0.15, 0.4):
         tell(done, "Learning which words translate which, to carry the marked evidence over.")
         pairs = _paired(left, right, _lexicon(left, right, pairs))
+    tell(0.65, "Learning which words translate which, to carry the marked evidence over.")
     forth = _lexicon(left, right, pairs)
-    tell(0.8, "Carrying the marked evidence over to the translation.")
     back = _lexicon(right, left, [[(theirs, ours) for ours, theirs in each] for each in pairs])
-    certain = csr_matrix(forth.multiply(back.T)).sqrt()
-    score = _Likeness(left.words, right.words, certain)
-    common = _common(left)
-    return [_carried(left.texts[n], right.texts[n], pairs[n], marks[n], score, common) for n in range(len(left.texts))]
+    score = _Likeness(left.words, right.words, csr_matrix(forth.multiply(back.T)).sqrt())
+    common, found = _common(left), []
+    for n in range(len(left.texts)):
+        found.append(_carried(left.texts[n], right.texts[n], pairs[n], marks[n], score, common))
+        tell(0.85 + 0.15 * n / len(left.texts), f"Carrying marked evidence over: {n:,} of {len(left.texts):,} texts.")
+    return found
 
 
 def _side(texts: Sequence[str]) -> _Side:
@@ -130,10 +134,17 @@ def likeness(first: str, second: str) -> float:
     shorter = min(len(first), len(second))
     if shorter < 4:
         return 0.9 * (first == second)
-    begin = next((at for at in range(shorter) if first[at] != second[at]), shorter)
-    ours, theirs = ({word[at : at + 2] for at in range(len(word) - 1)} for word in (first, second))
+    ours, theirs = _letter_pairs(first), _letter_pairs(second)
     dice = 2 * len(ours & theirs) / (len(ours) + len(theirs))
-    return max(begin / shorter if begin >= 4 else 0.0, dice)
+    if first[:4] != second[:4]:
+        return dice
+    begin = next((at for at in range(4, shorter) if first[at] != second[at]), shorter)
+    return max(begin / shorter, dice)
+
+
+@cache
+def _letter_pairs(word: str) -> frozenset[str]:
+    return frozenset(word[at : at + 2] for at in range(len(word) - 1))
 
 
 Pairs = list[list[tuple[range, range]]]
@@ -184,21 +195,18 @@ def _walk(score: Floats) -> list[tuple[range, range]]:
     """Return the best monotone pairing of n with m sentences by dynamic programming over `_MOVES`."""
     n, m = score.shape
     apart = np.abs(np.arange(n)[:, None] / n - np.arange(m)[None] / m)
-    worth = (score - _OFF_DIAGONAL * apart).tolist()
+    worth = score - _OFF_DIAGONAL * apart
+    gains = [(down, over, _gains(worth, down, over, factor)) for down, over, factor in _MOVES]
     best = [[-np.inf] * (m + 1) for _ in range(n + 1)]
     best[0][0] = 0.0
     came: dict[Stretch, Stretch] = {}
     for i in range(n + 1):
         for j in range(m + 1):
-            for down, over, factor in _MOVES:
+            so_far = best[i][j]
+            for down, over, gain in gains:
                 a, b = i + down, j + over
-                if a > n or b > m:
-                    continue
-                gain = factor
-                if down and over:
-                    gain *= sum(worth[row][column] for row in range(i, a) for column in range(j, b))
-                if best[i][j] + gain > best[a][b]:
-                    best[a][b], came[a, b] = best[i][j] + gain, (down, over)
+                if a <= n and b <= m and so_far + gain[i][j] > best[a][b]:
+                    best[a][b], came[a, b] = so_far + gain[i][j], (down, over)
     found = []
     i, j = n, m
     while i or j:
@@ -207,6 +215,18 @@ def _walk(score: Floats) -> list[tuple[range, range]]:
         if down and over:
             found.append((range(i, i + down), range(j, j + over)))
     return found[::-1]
+
+
+def _gains(worth: Floats, down: int, over: int, factor: float) -> list[list[float]]:
+    """Return (n + 1, m + 1) what a move from each place adds: `factor` times the worth of the sentences it pairs."""
+    n, m = worth.shape
+    if not (down and over):
+        return [[factor] * (m + 1) for _ in range(n + 1)]
+    total = np.zeros((n + 1, m + 1))
+    for row in range(down):
+        for column in range(over):
+            total[: n - row, : m - column] += worth[row:, column:]
+    return (factor * total).tolist()  # type: ignore[no-any-return]
 
 
 def _lexicon(left: _Side, right: _Side, pairs: Pairs) -> csr_matrix:
@@ -254,21 +274,25 @@ def _kinship(left: list[str], right: list[str], word: Ints, other: Ints) -> Floa
     return kin
 
 
-@dataclass(frozen=True)
 class _Likeness:
-    left: list[str]
-    right: list[str]
-    certain: csr_matrix
+    """How well words translate each other: what was learnt, or what their shape says where that is more."""
+
+    def __init__(self, left: list[str], right: list[str], certain: csr_matrix) -> None:
+        self._left, self._right = left, right
+        self._ends, self._others, self._chances = certain.indptr, certain.indices, certain.data
+        self._known: dict[int, dict[int, float]] = {}
 
     def __call__(self, word: int, others: Sequence[int]) -> Floats:
         """Return how well each of the other language's words translates this one, 0-1."""
-        row = self.certain[[word]]
-        learnt = dict(zip(row.indices.tolist(), row.data.tolist(), strict=True))
-        values = []
-        for other in others:
-            alike = likeness(self.left[word], self.right[other])
-            values.append(max(learnt.get(other, 0.0), alike * alike if alike > _COGNATE else 0.0))
-        return np.array(values)
+        known = self._known.setdefault(word, {})
+        fresh = [other for other in others if other not in known]
+        if fresh:
+            place = slice(self._ends[word], self._ends[word + 1])
+            learnt = dict(zip(self._others[place].tolist(), self._chances[place].tolist(), strict=True))
+            for other in fresh:
+                alike = likeness(self._left[word], self._right[other])
+                known[other] = max(learnt.get(other, 0.0), alike * alike if alike > _COGNATE else 0.0)
+        return np.array([known[other] for other in others])
 
 
 def _common(side: _Side) -> frozenset[int]:
@@ -291,13 +315,14 @@ def _carried(
         for row in rows:
             where[row].extend(columns)
     found: list[Stretch | None] = []
+    entries = [
+        (word, row, at / len(sentence)) for row, sentence in enumerate(ours) for at, (word, _, _) in enumerate(sentence)
+    ]
+    begins, ends = ([word[side] for sentence in ours for word in sentence] for side in (1, 2))
     for mark in marks:
-        words = [
-            (word, row, at / len(sentence))
-            for row, sentence in enumerate(ours)
-            for at, (word, begin, end) in enumerate(sentence)
-            if any(begin < stop and end > start for start, stop in mark)
-        ]
+        # Words follow each other without overlap, so those that a stretch touches lie side by side.
+        touched = {at for start, stop in mark for at in range(bisect_right(ends, start), bisect_left(begins, stop))}
+        words = [entries[at] for at in sorted(touched)]
         telling = [entry for entry in words if entry[0] not in common] or words
         found.append(_landed([_best(*entry, where[entry[1]], theirs, score) for entry in telling], theirs))
     return found

@@ -110,7 +110,8 @@ def promise(band: Band | None, card: Mapping[str, Any]) -> str:
         wrong = found.get("alone", {}).get("wrong")
         if not wrong:
             return "How often answers that no person checks are wrong was not measured."
-        return f"Answers that no person checks: {_words(wrong)} of {wrong['n']:,} wrong when measured; no limit is promised."
+        told = f"{_words(wrong)} of {wrong['n']:,} wrong when measured"
+        return f"Answers that no person checks: {told}; no limit is promised."
     held = found.get("band", {})
     if "error" not in held or held["accepted"] != band.accepted:
         return band.promise()

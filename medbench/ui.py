@@ -26,6 +26,7 @@ log = logging.getLogger("medbench.ui")
 
 NOTICE = "Research use. Not a medical device."
 SEVERITY = {"stop": ("⛔", "serious"), "warn": ("⚠️", "to look at"), "info": ("ℹ️", "good to know")}
+_PACE_SECONDS, _PATIENCE = 20.0, 5.0
 STYLE = """<style>
 .block-container {max-width: 80rem; padding: 3.2rem 2.5rem 4rem;}
 h1 {font-size: 2.1rem !important;} h2 {font-size: 1.55rem !important;} h3 {font-size: 1.2rem !important;}
@@ -199,14 +200,22 @@ def with_interval(entry: Mapping[str, Any] | None) -> str:
 
 
 def teller(bar: DeltaGenerator) -> Callable[[float, str], None]:
-    """Return what moves a progress bar, at most five times a second."""
-    moved = 0.0
+    """Return what moves a progress bar, at most five times a second; work of over five seconds is told what is left."""
+    began = moved = time.monotonic()
+    seen = [(began, 0.0)]  # when which share was done, for the pace of late: stages differ
 
     def tell(share: float, sentence: str) -> None:
         nonlocal moved
-        if time.monotonic() - moved > 0.2:
-            moved = time.monotonic()
-            bar.progress(min(max(share, 0.0), 1.0), sentence)
+        now, share = time.monotonic(), min(max(share, 0.0), 1.0)
+        if share > seen[-1][1]:
+            seen.append((now, share))
+        while len(seen) > 2 and now - seen[1][0] > _PACE_SECONDS:
+            del seen[0]
+        if now - moved > 0.2:
+            moved = now
+            (then, before), late = seen[0], now - began > _PATIENCE and 0 < share < 1
+            left = f" About {duration((1 - share) * (now - then) / (share - before))} left." * (share > before)
+            bar.progress(share, sentence + (left if late else ""))
 
     return tell
 

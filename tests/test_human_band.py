@@ -140,5 +140,5 @@ def test_models_from_before_the_band_still_answer(tmp_path: Path) -> None:
     assert trust_figures.promise(None, {}) == "How often answers that no person checks are wrong was not measured."
     wrong = {"value": 0.067, "low": 0.052, "high": 0.086, "n": 835}
     told = trust_figures.promise(None, {"promises": {"alone": {"wrong": wrong}}})
-    assert told.endswith("measured: 6.7% (5.2%–8.6%) of 835 wrong.")
+    assert told.endswith("6.7% (5.2%–8.6%) of 835 wrong when measured; no limit is promised.")
     assert replace(fitted, band=None).band is None

@@ -41,7 +41,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2b", ("mimic_feed", "mimic_schema", "mimic_splits")),
     ("2c", ("codes_store", "codes_titles", "metrics", "binary_figures")),
     ("2c", ("assertions",)),
-    ("2c", ("verdict", "picture_sources", "lesion_photo", "trust_figures")),
+    ("2c", ("verdict", "label_names", "picture_sources", "lesion_photo", "trust_figures")),
     ("2c", ("mimic_checks", "mimic_verdict", "record_files")),
     ("2d", ("lesion_overlay", "lesion_figures", "lesion_points", "group_answers", "codes_search", "mimic")),
     ("2d", ("drafting", "picture_layouts", "verdict_pictures")),
