@@ -205,7 +205,9 @@ class Facts:
         options = self.card.get("options", {})
         base, before = options.get("base"), options.get("start_from")
         if before:
-            return f"From the weights of the model {before} (network {base})."
+            several = [str(before), *options.get("average_with", ())]
+            which = f"the models {', '.join(several)}, averaged" if len(several) > 1 else f"the model {before}"
+            return f"From the weights of {which} (network {base})."
         if base and options.get("weights") == "random":
             return f"From random weights (network {base})."
         return f"From the weights of {base}." if base else ""

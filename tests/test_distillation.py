@@ -107,7 +107,41 @@ def test_a_training_begins_where_another_ended(drawn: Examples, place: Workspace
     assert again.notes() == begun.notes()
 
 
+def test_weights_are_judged_again_or_averaged_without_learning(drawn: Examples, place: Workspace) -> None:
+    same = student(drawn, place, start_from="teacher", epochs=0, keep="fp32")
+    teacher = FAMILY.load(place.models / "teacher", Device())
+    assert same.scores(drawn.items[:5]) == pytest.approx(teacher.scores(drawn.items[:5]), abs=1e-5)
+    assert same.notes() == ("It is the weights of Teacher (teacher).",)
+    other = student(drawn, place, start_from="teacher", epochs=2, keep="fp32", average_epochs=0)
+    (place.models / "other").mkdir()
+    other.save(place.models / "other")
+    write_json(
+        place.models / "other" / "model.json",
+        {**read_json(place.models / "teacher" / "model.json"), "id": "other", "name": "Other", "run": "other"},
+    )
+    mean = student(drawn, place, start_from="teacher", average_with=["other", "teacher"], epochs=0, keep="fp32")
+    for name, values in mean._network.state_dict().items():
+        if values.is_floating_point():
+            both = (same._network.state_dict()[name] + other._network.state_dict()[name]) / 2
+            assert values.numpy() == pytest.approx(both.numpy(), abs=1e-6), name
+    assert mean.notes() == ("It is the mean of the weights of Teacher (teacher), Other (other).",)
+    shutil.rmtree(place.models / "other")
+
+
 REFUSED = [
+    (
+        {"epochs": 0},
+        "Expected the network to start from to judge, because no epochs are asked for, found none. "
+        "Name it in start_from.",
+    ),
+    (
+        {"average_with": ["teacher"]},
+        "Expected the network to start from to average others with, found none. Name it in start_from.",
+    ),
+    (
+        {"start_from": "teacher", "average_with": ["nobody"]},
+        "Expected the id of a model as the network to start from, found 'nobody'. Models of this dataset: ",
+    ),
     ({"teacher": "nobody"}, "Expected the id of a model as the teacher, found 'nobody'. Models of this dataset: "),
     (
         {"teacher": "stranger"},
@@ -143,7 +177,7 @@ SIZE = (
 
 @pytest.mark.parametrize(("options", "sentence"), REFUSED, ids=[str(options) for options, _ in REFUSED])
 def test_a_model_that_does_not_fit_is_refused(
-    drawn: Examples, place: Workspace, options: dict[str, str], sentence: str
+    drawn: Examples, place: Workspace, options: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(MedbenchError) as caught:
         student(drawn, place, **options)

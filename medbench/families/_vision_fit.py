@@ -13,6 +13,7 @@ import numpy as np
 from medbench.errors import MedbenchError, Stopped
 from medbench.families import Fitting
 from medbench.families import _vision_former as former
+from medbench.families._earlier import Earlier
 from medbench.families._imbalance import make_criterion, smoothed
 from medbench.families._networks import probabilities
 from medbench.families._training import Training, train
@@ -41,14 +42,35 @@ def fit_network(examples: Examples, validation: Examples, options: VisionOptions
     import torch
 
     torch.manual_seed(int(fitting.rng.integers(2**31 - 1)))
-    teacher, start = (look(options, fitting.around, examples) for look in (former.teacher_of, former.start_of))
+    teacher = former.teacher_of(options, fitting.around, examples)
+    starts = former.starts_of(options, fitting.around, examples)
     shape = former.shape_of(options, len(examples.labels))
     network = picture_network(shape, _base(options), _criterion(options, examples))
-    if start is not None:
-        former.fill(network, start)
+    if starts:
+        former.fill(network, starts)
     read_size = _read_size(network, options)
     if fitting.device.name == "cpu":
         network = network.to(memory_format=torch.channels_last)
+    if options.epochs:
+        looked = _trained(network, shape, examples, validation, options, fitting, teacher, read_size)
+    else:
+        network, looked = network.to(fitting.device.name), _read(validation, read_size, None, fitting)
+    kept = _kept(network, options.keep, options.metadata, looked, validation.items)
+    card = _card(examples, options, shape, read_size) | {"notes": former.notes_of(options, teacher, starts)}
+    return _filled(card, kept, fitting.device.name), card, kept
+
+
+def _trained(
+    network: Any,
+    shape: Shape,
+    examples: Examples,
+    validation: Examples,
+    options: VisionOptions,
+    fitting: Fitting,
+    teacher: Earlier | None,
+    read_size: int,
+) -> Pixels:
+    """Fine-tune the network in place, and return the validation pictures as they are read."""
     _say_first_batch(examples, fitting)
     folder = fitting.checkpoints
     files = [folder.parent / f"pixels-{part}.npy" if folder else None for part in ("train", "validation")]
@@ -62,9 +84,7 @@ def fit_network(examples: Examples, validation: Examples, options: VisionOptions
         for file in files:
             if file is not None:
                 file.unlink(missing_ok=True)
-    kept = _kept(network, options.keep, options.metadata, looked, validation.items)
-    card = _card(examples, options, shape, read_size) | {"notes": former.notes_of(options, teacher, start)}
-    return _filled(card, kept, fitting.device.name), card, kept
+    return looked
 
 
 def _card(examples: Examples, options: VisionOptions, shape: Shape, read_size: int) -> dict[str, Any]:

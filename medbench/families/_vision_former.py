@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,11 +57,22 @@ def teacher_of(options: VisionOptions, around: Surroundings, like: Examples) -> 
     return found
 
 
-def start_of(options: VisionOptions, around: Surroundings, like: Examples) -> Earlier | None:
-    """Return the card of the network to start from, None when the options name none. Raises like `teacher_of`."""
+def starts_of(options: VisionOptions, around: Surroundings, like: Examples) -> list[Earlier]:
+    """Return the cards of the networks whose mean weights are started from, none when the options name none.
+
+    Raises:
+        MedbenchError: As for `teacher_of`, one is no picture network or has other parts, or none is the first.
+    """
     if not options.start_from:
-        return None
-    found = find(around, options.start_from, START, like)
+        if options.average_with or not options.epochs:
+            what = "to average others with" if options.average_with else "to judge, because no epochs are asked for"
+            raise MedbenchError(f"{START} {what}", "none", "Name it in start_from.")
+        return []
+    return [_start(name, options, around, like) for name in dict.fromkeys([options.start_from, *options.average_with])]
+
+
+def _start(name: str, options: VisionOptions, around: Surroundings, like: Examples) -> Earlier:
+    found = find(around, name, START, like)
     check_unseen(found, START)
     if found.family != "vision":
         raise MedbenchError(
@@ -130,8 +142,11 @@ def distilled(criterion: Criterion, weight: float, temperature: float, answer: A
     return loss
 
 
-def fill(network: Any, start: Earlier) -> None:
-    """Put the weights that an earlier run left into a network of the same parts, in place.
+def fill(network: Any, starts: Sequence[Earlier]) -> None:
+    """Put the mean of the weights that earlier runs left into a network of the same parts, in place.
+
+    The mean of networks that began at the same weights lies in the same valley, and is often better than each of them
+    (Wortsman et al. 2022, "Model soups").
 
     Raises:
         MedbenchError: They belong to another size of picture, or the files are missing or damaged.
@@ -139,15 +154,21 @@ def fill(network: Any, start: Earlier) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    with undamaged(start.folder, "model", SafetensorError):
-        kept = unpacked(load_file(start.folder / WEIGHTS))
-    try:
-        network.load_state_dict(kept)
-    except RuntimeError as error:  # positions of a transformer's patches belong to one size
-        raise _misfit(start, [f"size {_shape_there(start).get('size')!r}"]) from error
+    mean: dict[str, torch.Tensor] = {}
+    for start in starts:
+        with undamaged(start.folder, "model", SafetensorError):
+            kept = unpacked(load_file(start.folder / WEIGHTS))
+        try:
+            network.load_state_dict(kept)
+        except RuntimeError as error:  # positions of a transformer's patches belong to one size
+            raise _misfit(start, [f"size {_shape_there(start).get('size')!r}"]) from error
+        for name, values in kept.items():
+            mean[name] = mean.get(name, 0) + values.double() / len(starts)
+    # What is counted, not learnt (batches seen), is cut to whole numbers as it is copied.
+    network.load_state_dict(mean)
 
 
-def notes_of(options: VisionOptions, teacher: Earlier | None, start: Earlier | None) -> list[str]:
+def notes_of(options: VisionOptions, teacher: Earlier | None, starts: Sequence[Earlier]) -> list[str]:
     """Return what the card says of the models that were built on, one sentence each."""
     told = []
     if teacher is not None:
@@ -155,6 +176,8 @@ def notes_of(options: VisionOptions, teacher: Earlier | None, start: Earlier | N
             f"It learnt from the scores of {teacher.name} ({teacher.id}) as well as from the labels: their share of "
             f"the loss was {options.teacher_weight:g}, softened by a temperature of {options.temperature:g}."
         )
-    if start is not None:
-        told.append(f"Its training began with the weights of {start.name} ({start.id}).")
+    if starts:
+        named = ", ".join(f"{start.name} ({start.id})" for start in starts)
+        mean = "the mean of the weights" if len(starts) > 1 else "the weights"
+        told.append(f"Its training began with {mean} of {named}." if options.epochs else f"It is {mean} of {named}.")
     return told

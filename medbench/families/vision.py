@@ -49,6 +49,13 @@ class VisionOptions(TrainingOptions):
         "to start from instead; empty for none.",
         json_schema_extra={"models": "vision"},
     )
+    average_with: list[str] = Field(
+        default_factory=list,
+        max_length=20,
+        description="More such networks, by their ids, whose weights are averaged with those to start from (a model "
+        "soup); with no epochs the mean is judged as it is.",
+        json_schema_extra={"models": "vision", "expert": True},
+    )
     teacher: str = Field(
         "",
         description="A trained model of this dataset, or an ensemble, by its id, whose scores are learnt from beside "
@@ -74,7 +81,13 @@ class VisionOptions(TrainingOptions):
         "on for convolutional networks.",
         json_schema_extra=EXPERT,
     )
-    epochs: float = Field(12, gt=0, le=1000, description="How often the training pictures are gone through, in epochs.")
+    epochs: float = Field(
+        12,
+        ge=0,
+        le=1000,
+        description="How often the training pictures are gone through, in epochs; 0 judges the weights to start from "
+        "once more, with these options.",
+    )
     batch: int = Field(32, ge=1, le=1024, description="Pictures that go through the network at once, a count.")
     schedule: Literal["linear", "cosine", "cosine_with_restarts", "constant"] = Field(
         "cosine",
@@ -153,8 +166,10 @@ class VisionModel(Model):
         self._lock = threading.Lock()
         self._seen: tuple[tuple[str, ...], npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
 
-    def _read(self, items: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return (n, views, L) logits and (n, d) vectors; those of the last call are remembered."""
+    def _read(
+        self, items: Sequence[str], views: int | None = None
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return (n, views, L) logits and (n, d) vectors; those of the last call with all views are remembered."""
         from medbench.families._vision_pictures import facts_of, read_squares
 
         key = tuple(items)
@@ -165,13 +180,15 @@ class VisionModel(Model):
         for at in range(0, len(items), 256):
             part = items[at : at + 256]
             pixels = read_squares(part, self._engine.size)
-            found = self._engine.run(pixels, facts_of(part) if self._card["metadata"] else None, self._card["views"])
+            facts = facts_of(part) if self._card["metadata"] else None
+            found = self._engine.run(pixels, facts, views or int(self._card["views"]))
             logits.append(found[0])
             vectors.append(found[1])
         if not logits:
             return np.zeros((0, 1, len(self.labels)), np.float32), np.zeros((0, 1), np.float32)
         both = np.concatenate(logits), np.concatenate(vectors)
-        self._seen = (key, *both)
+        if views is None:
+            self._seen = (key, *both)
         return both
 
     def scores(self, items: Sequence[str]) -> Scores:
@@ -207,8 +224,8 @@ class VisionModel(Model):
         return self._scores(self._engine.run(whole, facts)[0])
 
     def embed(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return (n, d) float32 vectors of length 1: what lies under the head."""
-        _, vectors = self._read(items)
+        """Return (n, d) float32 vectors of length 1: what lies under the head. One view is enough for them."""
+        _, vectors = self._read(items, views=1)
         unit: npt.NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return unit.astype(np.float32)
 
@@ -218,7 +235,7 @@ class VisionModel(Model):
 
         from medbench.families._networks import probabilities
 
-        _, vectors = self._read(items)
+        _, vectors = self._read(items, views=1)
         norm, drop, line = self._network.head
         with torch.inference_mode(), self._lock:
             inputs = norm(torch.from_numpy(vectors).to(self._device))
@@ -354,11 +371,11 @@ class Vision(Family[VisionOptions]):
         return cost.estimate(train, options, device)
 
     def estimate_among(self, train: Examples, options: VisionOptions, device: Device, around: Surroundings) -> Estimate:
-        """Say also what stands against the teacher and the network to start from."""
-        from medbench.families._vision_former import start_of, teacher_of
+        """Say also what stands against the teacher and the networks to start from."""
+        from medbench.families._vision_former import starts_of, teacher_of
 
         problems = []
-        for look in (teacher_of, start_of):
+        for look in (teacher_of, starts_of):
             try:
                 look(options, around, train)
             except MedbenchError as error:
