@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Heat = npt.NDArray[np.float32]
 MAPS = ("grad-cam", "grad-cam++", "layer-cam", "eigen-cam")
 ROLLOUT = "attention-rollout"
+Seen = list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
+"""The last map (C, h, w) and the gradient on it, once known."""
 
 
 def methods_of(network: Any) -> tuple[str, ...]:
@@ -24,7 +26,9 @@ def methods_of(network: Any) -> tuple[str, ...]:
     return (*MAPS, ROLLOUT) if _layers_of(network.base) else MAPS
 
 
-def heat_of(network: Any, pixels: torch.Tensor, facts: torch.Tensor | None, column: int, method: str) -> Heat:
+def heat_of(
+    network: Any, pixels: torch.Tensor, facts: torch.Tensor | None, column: int, method: str, seen: Seen | None = None
+) -> Heat:
     """Return (h, w) float32 in [0, 1], stretched over the picture: where the evidence for a label lies.
 
     Args:
@@ -34,6 +38,7 @@ def heat_of(network: Any, pixels: torch.Tensor, facts: torch.Tensor | None, colu
         column: The label's column.
         method: One of `methods_of`: Grad-CAM (Selvaraju 2017), Grad-CAM++ (Chattopadhay 2018), Layer-CAM (Jiang 2021),
             Eigen-CAM (Muhammad 2020; the same for every label), attention rollout (Abnar & Zuidema 2020; likewise).
+        seen: What another method has already found for this picture and label, filled here when it is empty.
 
     Raises:
         MedbenchError: The method does not fit this network.
@@ -43,8 +48,10 @@ def heat_of(network: Any, pixels: torch.Tensor, facts: torch.Tensor | None, colu
         raise MedbenchError(f"one of the methods {', '.join(fitting)}", repr(method), "Choose one of these.")
     if method == ROLLOUT:
         return _rollout(network, pixels, facts)
-    maps, gradient = _map_and_gradient(network, pixels, facts, column)
-    return _scaled(_weighed(maps, gradient, method))
+    seen = [] if seen is None else seen
+    if not seen:
+        seen.append(_map_and_gradient(network, pixels, facts, column))
+    return _scaled(_weighed(*seen[0], method))
 
 
 def _map_and_gradient(

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from medbench.families import _vision_cost as cost
 from medbench.families._training_options import EXPERT, BestBy, TrainingOptions
 from medbench.records import AnswerKind, Device, Examples, Explanation, ItemKind, Scores
 from medbench.workspace import write_json
+
+if TYPE_CHECKING:
+    from medbench.families._vision_heat import Seen
 
 LITE0 = "tf_efficientnet_lite0"
 SUGGESTIONS = {
@@ -164,6 +167,7 @@ class VisionModel(Model):
         self._network, self._card, self._kept, self._device = network, card, kept, device
         self._engine = Engine(network, int(card["read_size"]), device)
         self._lock = threading.Lock()
+        self._mapped: tuple[tuple[str, str], Seen] | None = None
         self._seen: tuple[tuple[str, ...], npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
 
     def _read(
@@ -270,7 +274,9 @@ class VisionModel(Model):
         pixels = as_tensor(read_squares([item], self._engine.size)).to(self._device)
         facts = torch.from_numpy(facts_of([item])).to(self._device) if self._card["metadata"] else None
         with self._lock:
-            heat = heat_of(self._network, pixels, facts, self.labels.index(label), method)
+            if self._mapped is None or self._mapped[0] != (item, label):
+                self._mapped = (item, label), []
+            heat = heat_of(self._network, pixels, facts, self.labels.index(label), method, self._mapped[1])
         return Explanation(label, method, heat=heat)
 
     def reasons(self, item: str, label: str) -> Explanation:
