@@ -22,7 +22,7 @@ from medbench.cli_lesion import lesion_lines
 from medbench.cli_report import report
 from medbench.cli_review import review_app
 from medbench.cli_runs import Cluster, Column, Json, follow, give, interval, note, picked, runs_app, told
-from medbench.cli_trust import strangers
+from medbench.cli_trust import strangers, trust
 from medbench.cli_vocabulary import vocabulary
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
@@ -53,6 +53,7 @@ app.add_typer(review_app, name="review")
 app.command()(cli_predict.predict)
 app.command()(report)
 app.command()(strangers)
+app.command()(trust)
 app.command("test-export")(cli_predict.test_export)
 for act in (
     cli_aliases.promote,

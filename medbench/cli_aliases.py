@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medbench.cli_runs import Json, give, note, told
+from medbench.cli_runs import Json, Who, Why, by, give, moment, note, told, who_does_it
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -18,15 +16,6 @@ if TYPE_CHECKING:
 Model = Annotated[str, typer.Argument(help="Model id; see: medbench models.")]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job; see: medbench aliases.")]
 JobOption = Annotated[str, typer.Option("--job", help="The job; task and dataset of the model when empty.")]
-Why = Annotated[str, typer.Option(help="Your reason, kept with the change.")]
-Who = Annotated[str, typer.Option(help="Who does it; your name on this machine when empty.")]
-
-
-def _who(given: str) -> str:
-    try:
-        return given or getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return ""
 
 
 def promote(
@@ -54,7 +43,7 @@ def promote(
     with told(as_json):
         tell = None if as_json else _asking
         changed, check = promoting.promote(
-            Workspace.here(), model, job, who=_who(who), why=why, anyway=anyway, tell=tell
+            Workspace.here(), model, job, who=who_does_it(who), why=why, anyway=anyway, tell=tell
         )
     give(
         {**changed.as_json(), "check": {"verdict": check.verdict, **check.figures()}},
@@ -76,7 +65,7 @@ def rollback(job: JobName, why: Why = "", who: Who = "", as_json: Json = False) 
     """
     from medbench import appointing
 
-    _change(lambda here: appointing.roll_back(here, job, who=_who(who), why=why), as_json)
+    _change(lambda here: appointing.roll_back(here, job, who=who_does_it(who), why=why), as_json)
 
 
 def challenge(
@@ -99,14 +88,14 @@ def challenge(
     """
     from medbench import appointing
 
-    _change(lambda here: appointing.challenge(here, model, job, share=share, who=_who(who), why=why), as_json)
+    _change(lambda here: appointing.challenge(here, model, job, share=share, who=who_does_it(who), why=why), as_json)
 
 
 def withdraw(job: JobName, why: Why = "", who: Who = "", as_json: Json = False) -> None:
     """End the trial of a job's challenger. Example: medbench withdraw literature-ohsumed."""
     from medbench import appointing
 
-    _change(lambda here: appointing.withdraw(here, job, who=_who(who), why=why), as_json)
+    _change(lambda here: appointing.withdraw(here, job, who=who_does_it(who), why=why), as_json)
 
 
 def _change(act: Callable[[Workspace], Job], as_json: bool) -> None:
@@ -127,7 +116,7 @@ def aliases(as_json: Json = False) -> None:
     lines: list[str] = []
     for job in found:
         lines.append(_words(job))
-        lines += [f"  {_moment(move.at)}  {move.act} {move.model}{_by(move)}" for move in job.moves]
+        lines += [f"  {moment(move.at)}  {move.act} {move.model}{by(move)}" for move in job.moves]
         lines += [f"  {sentence}" for one in [fared[job.name]] if one for sentence in one.sentences()]
     rows: list[dict[str, Any]] = [
         {**job.as_json(), "contest": one.as_json() if (one := fared[job.name]) else None} for job in found
@@ -141,11 +130,3 @@ def _words(job: Job) -> str:
         return words
     how = f"{job.challenger.share:.0%} of what is asked" if job.challenger.mode == "share" else "in the shadow"
     return f"{words}, challenger {job.challenger.model} ({how})"
-
-
-def _by(move: Any) -> str:
-    return "".join([f" by {move.who}" if move.who else "", f": {move.why}" if move.why else ""])
-
-
-def _moment(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

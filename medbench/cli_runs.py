@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import getpass
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,8 @@ Cluster = Annotated[
     str, typer.Option(metavar="ADDRESS", help="Work on this Ray cluster; local starts one on this machine.")
 ]
 Column = Annotated[str | None, typer.Option(metavar="COL", help="Column (or tag) of the file that plays this part.")]
+Why = Annotated[str, typer.Option(help="Your reason, kept with the change.")]
+Who = Annotated[str, typer.Option(help="Who does it; your name on this machine when empty.")]
 
 
 def picked(**roles: str | None) -> dict[str, str]:
@@ -200,3 +204,21 @@ def interval(metric: Any) -> str:
     """Return a `Metric` as "0.6870  (0.6700 to 0.7000)"."""
     low, high = metric.low, metric.high
     return f"{metric.value:.4f}" + (f"  ({low:.4f} to {high:.4f})" if low is not None else "")
+
+
+def who_does_it(given: str) -> str:
+    """Return the name that was given, or that of whoever is logged in."""
+    try:
+        return given or getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return ""
+
+
+def by(move: Any) -> str:
+    """Return who made a change and why, to stand behind it."""
+    return "".join([f" by {move.who}" if move.who else "", f": {move.why}" if move.why else ""])
+
+
+def moment(at: float) -> str:
+    """Return a moment in Unix seconds as local date and time."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

@@ -12,7 +12,7 @@ from medbench.errors import MedbenchError
 from medbench.workspace import Workspace, checked_id, read_json, write_json
 
 # What points back at training rows stays behind: neighbours by position, judged rows by position.
-LEFT_BEHIND = ("neighbours.npz", "judged.npz", shipped_lesions.FILE, "model.json")
+LEFT_BEHIND = ("accepted.json", "neighbours.npz", "judged.npz", shipped_lesions.FILE, "model.json")
 LARGEST = 10_000_000
 PROGRAM_FORMATS = ("safetensors", "onnx", "openvino-int8")
 LANGUAGE_FORMATS = ("adapter", "merged", "gguf", "gguf-q8_0", "gguf-f32")

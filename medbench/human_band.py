@@ -13,6 +13,7 @@ The promise holds for new items that come from where the calibration items came 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -29,6 +30,12 @@ ACCEPTED: Final[dict[AnswerKind, float]] = {"one": 0.05, "many": 0.2}
 WORTH: Final = 0.5
 """Share of answers with many labels that should stand alone when a larger error than the usual has to be accepted."""
 CONFIDENCE: Final = 0.95
+SHARES: Final = tuple(part / 10 for part in range(1, 11))
+"""Shares of answers without a person that are offered after training, fixed before any label is seen."""
+HIGHEST: Final = 0.5
+"""No larger error is offered, nor taken for the sake of `WORTH`."""
+BOUNDS: Final = tuple(part / 1000 for part in range(1, round(1000 * HIGHEST) + 1))
+"""The errors that a bound is rounded up to."""
 STARTS: Final = (1, 3)
 """The tests begin at these multiples of the accepted error."""
 NEVER: Final = 2.0
@@ -96,6 +103,8 @@ class Band:
         share: Share of the calibration items below the limit, 0-1.
         error: Their mean error, 0-1; 0 when there are none.
         least: The least error, in whole percent, that could be promised of any share; None when there is none.
+        among: How many shares were offered together when it was chosen; the promises of all of them hold together with
+            that confidence.
     """
 
     answer: AnswerKind
@@ -107,6 +116,7 @@ class Band:
     share: float = 0.0
     error: float = 0.0
     least: float | None = None
+    among: int = 1
 
     def alone(self, expectation: Floats) -> npt.NDArray[np.bool_]:
         """Return (n,) bool: which answers no person has to read, by their expected errors."""
@@ -120,32 +130,82 @@ class Band:
         """
         if not 0 < accepted < 1:
             raise MedbenchError("an accepted error above 0 and below 1", str(accepted), "Use for example 0.05.")
-        best = self._best(accepted) or Step(0.0, 0, 0.0)
-        return replace(self, accepted=accepted, limit=best.limit, share=best.n / self.n, error=best.error)
+        return self._with(accepted, self._best(accepted, 1 - self.confidence))
 
-    def _best(self, accepted: float) -> Step | None:
-        """Return the highest limit that the tests reach."""
-        allowed = (1 - self.confidence) / len(STARTS)
+    def offered(self) -> tuple[Band, ...]:
+        """Return bands of which one may be chosen after seeing all: for each of `SHARES`, what its error is bounded by.
+
+        Whoever picks the most convenient of several promises picks the one that luck made most convenient. Here shares
+        are fixed, not errors: which limit lets a share stand alone is known before any label is, so that one test, read
+        at every error, gives an upper confidence bound; and each share takes its part of the allowed chance of a wrong
+        promise (Bonferroni), so that all bounds hold together. Shares whose bound lies above `HIGHEST` are left out.
+        """
+        found = (self._share(share) for share in SHARES)
+        steps = list(dict.fromkeys(step for step in found if step is not None))
+        each = ((step, self._bound(step, (1 - self.confidence) / len(steps))) for step in steps)
+        return tuple(replace(self._with(bound, step), among=len(steps)) for step, bound in each if bound is not None)
+
+    def chosen(self, accepted: float) -> Band:
+        """Return the band for an error accepted after seeing what is offered: the largest share bounded by it.
+
+        Raises:
+            MedbenchError: No share that is offered is bounded by it.
+        """
+        offered = self.offered()
+        fitting = [band for band in offered if band.accepted <= accepted]
+        if not fitting or not accepted < 1:
+            least = min((band.accepted for band in offered), default=None)
+            found = f"{accepted:g}, on {self.n:,} items that a limit can be tested on"
+            todo = "Train on more rows." if least is None else f"Accept at least {least:.1%}."
+            raise MedbenchError("an accepted error that can be promised", found, todo)
+        best = max(fitting, key=lambda band: band.share)
+        return replace(best, accepted=accepted)
+
+    def _share(self, share: float) -> Step | None:
+        """Return the first step that lets so many stand alone; it depends on expected errors, not on labels."""
+        return next((step for step in self.steps if step.n >= share * self.n), None)
+
+    def _bound(self, step: Step, chances: float) -> float | None:
+        """Return the error, from `BOUNDS`, that a step's error lies above with such a chance at most; None if none."""
+        kept = p_values(np.array([step.n]), np.array([step.error]), np.array(BOUNDS), self.answer) <= chances
+        return BOUNDS[int(kept.argmax())] if kept.any() else None
+
+    def _with(self, accepted: float, step: Step | None) -> Band:
+        best = step or Step(0.0, 0, 0.0)
+        share = best.n / self.n
+        return replace(self, accepted=accepted, limit=best.limit, share=share, error=best.error, among=1)
+
+    def _best(self, accepted: float, chances: float) -> Step | None:
+        """Return the highest limit that the tests reach when together they may be wrong with such a chance."""
+        allowed = chances / len(STARTS)
+        kept = self._p_values(accepted) <= allowed
         best: Step | None = None
         for start in STARTS:
-            for step in (one for one in self.steps if one.limit >= start * accepted):
-                if chance(step, accepted, self.answer) > allowed:
+            for step, passes in zip(self.steps, kept, strict=True):
+                if step.limit < start * accepted:
+                    continue
+                if not passes:
                     break
                 best = step if best is None or step.limit > best.limit else best
         return best
 
+    def _p_values(self, accepted: float) -> Floats:
+        n, error = np.array([step.n for step in self.steps]), np.array([step.error for step in self.steps])
+        return p_values(n, error, np.array(accepted), self.answer)
+
     def with_least(self) -> Band:
         """Return the band with the least error that could be promised.
 
-        Whole percents are tried downwards until one cannot be promised: again fixed-sequence testing, so that all
-        above the last hold together, and one of them may be chosen after seeing what it lets stand alone. Percents
-        above every expected error have no limit to be tried at, which is known before any label is.
+        Whole percents are tried downwards until one cannot be promised of any share: again fixed-sequence testing, so
+        that it is safe to say that all above the last could be. How much each would let stand alone is another
+        question (`offered`). Percents above every expected error have no limit to be tried at, which is known before
+        any label is.
         """
         found, highest = None, max((step.limit for step in self.steps), default=0.0)
         for part in range(99, 0, -1):
             if STARTS[0] * part / 100 > highest:
                 continue
-            if not self._best(part / 100):
+            if not self._best(part / 100, 1 - self.confidence):
                 break
             found = part / 100
         return replace(self, least=found)
@@ -154,13 +214,18 @@ class Band:
         """Return the band for whoever names no error: what is usually accepted, where that can be promised.
 
         Where it cannot, everything goes to a person. Only with many labels, where a share of labels wrong or missing
-        has no usual size, the least error is taken that lets at least `WORTH` of the answers stand alone, if any does.
+        has no usual size, a share is fixed instead, `WORTH` of the answers, and its error bounded: the limit is known
+        before any label is, so that one test read at every percent gives an upper confidence bound. The two ways share
+        the allowed chance of a wrong promise.
         """
-        wanted = ACCEPTED[self.answer]
-        if self.answer == "one" or self.least is None or (wanted >= self.least and self._best(wanted)):
+        wanted, chances = ACCEPTED[self.answer], 1 - self.confidence
+        if self.answer == "one":
             return self.at(wanted)
-        more = (self.at(part / 100) for part in range(round(100 * max(self.least, wanted)), 100))
-        return next((band for band in more if band.share >= WORTH), self.at(wanted))
+        if best := self._best(wanted, chances / 2):
+            return self._with(wanted, best)
+        half = self._share(WORTH)
+        bound = None if half is None else self._bound(half, chances / 2)
+        return self._with(wanted, None) if bound is None else self._with(math.ceil(100 * bound - 1e-9) / 100, half)
 
     def numbers(self) -> dict[str, Any]:
         """Return it JSON-ready."""
@@ -168,14 +233,21 @@ class Band:
 
     def promise(self) -> str:
         """Return what is promised, one short sentence."""
-        what = WHAT[self.answer].format(f"{self.accepted:.0%}" if self.accepted >= 0.01 else f"{self.accepted:.1%}")
+        what = WHAT[self.answer].format(percent(self.accepted))
         if not self.limit:
-            more = "" if self.least is None else f"; the least that could be: {self.least:.0%}"
+            more = "" if self.least is None or self.among > 1 else f"; the least that could be: {self.least:.0%}"
             return f"Every answer goes to a person: {what} could not be guaranteed on {self.n:,} items{more}."
-        return f"Of answers that no person is asked about, {what} ({self.confidence:.0%} confidence)."
+        joint = f", for all {self.among} shares that were offered together" if self.among > 1 else ""
+        return f"Of answers that no person is asked about, {what} ({self.confidence:.0%} confidence{joint})."
 
 
-WHAT: Final[dict[AnswerKind, str]] = {"one": "at most {} wrong", "many": "at most {} of labels wrong or missing"}
+def percent(share: float) -> str:
+    """Return a share in whole percent where it is one, else with one decimal: "5%", "3.4%"."""
+    return f"{share:.0%}" if abs(100 * share - round(100 * share)) < 1e-6 else f"{share:.1%}"
+
+
+FAULT: Final[dict[AnswerKind, str]] = {"one": "wrong", "many": "of labels wrong or missing"}
+WHAT: Final[dict[AnswerKind, str]] = {answer: f"at most {{}} {fault}" for answer, fault in FAULT.items()}
 
 
 def band_from(facts: Mapping[str, Any]) -> Band:
@@ -214,13 +286,25 @@ def _one_per_group(n: int, groups: Sequence[str]) -> npt.NDArray[np.int64]:
 
 def chance(step: Step, accepted: float, answer: AnswerKind) -> float:
     """Return the p-value of "the error is above what is accepted": how likely so few errors would be if it were."""
-    from scipy.stats import binom
+    return float(p_values(np.array([step.n]), np.array([step.error]), np.array([accepted]), answer)[0])
+
+
+def p_values(n: npt.NDArray[np.int64], error: Floats, accepted: Floats, answer: AnswerKind) -> Floats:
+    """Return the p-values of "the error is above what is accepted", element by element.
+
+    Args:
+        n: Items.
+        error: Their mean error, 0-1.
+        accepted: What is accepted, 0-1.
+        answer: "one": exact binomial; "many": the Hoeffding-Bentkus bound.
+    """
+    from scipy.special import bdtr
 
     if answer == "one":
-        return float(binom.cdf(round(step.n * step.error), step.n, accepted))
-    if step.error >= accepted:
-        return 1.0
-    found = max(step.error, 1e-12)
-    apart = found * np.log(found / accepted) + (1 - found) * np.log((1 - found) / (1 - accepted))
-    bentkus = np.e * binom.cdf(np.ceil(step.n * step.error - 1e-9), step.n, accepted)
-    return float(min(np.exp(-step.n * apart), bentkus, 1.0))
+        return np.asarray(bdtr(np.rint(n * error), n, accepted), dtype=np.float64)
+    found = np.maximum(error, 1e-12)
+    with np.errstate(divide="ignore", invalid="ignore"):  # an error of 1 is above whatever is accepted
+        apart = found * np.log(found / accepted) + (1 - found) * np.log((1 - found) / (1 - accepted))
+    bentkus = np.e * bdtr(np.ceil(n * error - 1e-9), n, accepted)
+    bound = np.minimum(np.minimum(np.exp(-n * apart), bentkus), 1.0)
+    return np.asarray(np.where(error >= accepted, 1.0, bound), dtype=np.float64)

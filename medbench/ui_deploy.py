@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import aliases, appointing, contest, predicting, promoting, ui
+from medbench import aliases, appointing, contest, predicting, promoting, ui, ui_accepted
 from medbench.aliases import CROWN, Job
 from medbench.errors import MedbenchError
 from medbench.promoting import Check
@@ -159,6 +159,7 @@ def _draw_job(workspace: Workspace, job: Job, key: str) -> None:
             st.markdown(f"- {ui.plain(sentence)}")
     with st.container(horizontal=True):
         _draw_acts(workspace, job, key)
+    ui_accepted.draw_folded(workspace, job.champion, key)
     with st.expander(f"History: {ui.count_of(len(job.moves), 'change')}", key=f"{key}_history"):
         _draw_moves(workspace, job, key)
 

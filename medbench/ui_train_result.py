@@ -10,6 +10,7 @@ from medbench import (
     energy,
     trust_figures,
     ui,
+    ui_accepted,
     ui_class_words,
     ui_code_figures,
     ui_deploy,
@@ -62,6 +63,7 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
     if told := trust_figures.sentences(card.get("promises", {}), card["answer"]):
         with st.expander("How far its answers can be relied on", key="train_promises"):
             st.markdown("\n".join(f"- {ui.plain(sentence)}" for sentence in told))
+    ui_accepted.draw_folded(workspace, model_id, "train")
     for note in card.get("notes", []):
         st.caption(f"ℹ️ {ui.plain(note)}")
     with st.container(horizontal=True, vertical_alignment="center"):

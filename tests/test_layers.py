@@ -71,7 +71,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("4d", ("lesion_reading", "picture_batches", "comparing_judged")),
     ("4e", ("lesion_uploads", "lesion_history", "comparing_errors", "comparing_figures", "comparing_areas")),
     ("4e", ("comparing_records",)),
-    ("5a", ("report_errors", "report_curves", "holding_out")),
+    ("5a", ("report_errors", "report_curves", "holding_out", "accepted_error")),
     ("5a", ("batch_jobs", "comparing", "review", "tuning", "reports", "exporting", "cluster", "judging", "api_guard")),
     ("5b", ("carding", "cross_validation", "promoting", "run_report", "comparing_sheet")),
     ("5b", ("lesion_report", "coding_exports", "api_icd", "api_lesion", "api_page")),
@@ -86,7 +86,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("6a3", ("ui_batch_evidence",)),
     # What a page's parts share stands under the parts.
     ("6b", ("cli_*", "ui_train", "ui_classify", "ui_mapping", "ui_verdict", "ui_plots", "ui_lesion", "ui_pictures")),
-    ("6b", ("ui_icd", "ui_compare", "ui_hierarchy", "ui_entities")),
+    ("6b", ("ui_icd", "ui_compare", "ui_hierarchy", "ui_entities", "ui_accepted")),
     ("6c", ("cli", "ui_datasets_images", "ui_icd_note", "ui_lesion_heat", "ui_lesion_history", "ui_lesion_judged")),
     ("6c", ("ui_datasets_mimic", "ui_train_models", "ui_train_search", "ui_train_folds", "ui_code_figures")),
     ("6c", ("ui_deploy", "ui_compare_records")),
