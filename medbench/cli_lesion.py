@@ -84,7 +84,7 @@ def _write(out: Path, picture: Any, told: Any, sentences: list[str]) -> None:
         return
     title = f"{picture.name}: {told.method} for {told.loaded.name_of(told.label)}, by {told.loaded.card['name']}"
     lines = [title, *(line for sentence in sentences for line in textwrap.wrap(sentence, 120)), NOTICE]
-    sheet = lesion_overlay.sheet(open_picture(picture.path, picture.name), told.heat, OPACITY, lines)
+    sheet = lesion_overlay.sheet(open_picture(picture.path, picture.name), [told.heat], OPACITY, lines)
     out.write_bytes(lesion_overlay.png_bytes(sheet))
 
 

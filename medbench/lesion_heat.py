@@ -146,11 +146,22 @@ def judge_heat(loaded: Loaded, item: str, label: str, heat: Heat, method: str = 
 
 def _agreement(loaded: Loaded, item: str, label: str, heat: Heat, method: str) -> dict[str, float]:
     """Return other method -> share of the map's hottest fifth that lies in the other's hottest fifth."""
-    mine, found = _hottest(heat), {}
+    found = {}
     for other in picture_model(loaded).methods():
         if other != method and (theirs := heat_of(show_heat(loaded, item, label, other))).max() > 0:
-            found[other] = float((mine & _hottest(theirs)).sum() / mine.sum())
+            found[other] = shared(heat, theirs)
     return found
+
+
+def shared(first: Heat, second: Heat) -> float:
+    """Return the share of a map's hottest fifth that lies in another's hottest fifth, 0-1; by chance a fifth."""
+    mine = _hottest(first)
+    return float((mine & _hottest(second)).sum() / mine.sum())
+
+
+def shared_sentence(share: float) -> str:
+    """Return that in one plain sentence about the maps of two models."""
+    return f"Of the hottest fifth of each map {share:.0%} lies in the other's (chance: {_HOTTEST:.0%})."
 
 
 def _hottest(heat: Heat) -> npt.NDArray[np.bool_]:

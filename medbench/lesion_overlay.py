@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,13 +89,13 @@ def css_gradient() -> str:
 
 
 def sheet(
-    picture: Image.Image, heat: npt.NDArray[Any], opacity: float, lines: list[str], side: int = 640
+    picture: Image.Image, heats: Sequence[npt.NDArray[Any]], opacity: float, lines: list[str], side: int = 640
 ) -> Image.Image:
-    """Return what is exported: the untouched picture, the overlay, the colour bar and lines of text under them.
+    """Return what is exported: the untouched picture, the overlays, the colour bar and lines of text under them.
 
     Args:
         picture: RGB.
-        heat: (h, w) in [0, 1].
+        heats: One or more (h, w) in [0, 1], from left to right.
         opacity: 0-1.
         lines: What is written under the pictures, one line each.
         side: Longest side of each picture, pixels.
@@ -106,11 +107,13 @@ def sheet(
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     plain = picture.resize(size, Pillow.Resampling.LANCZOS)
     gap, row, font = 20, 26, ImageFont.load_default(17)
-    out = Pillow.new("RGB", (2 * size[0] + 3 * gap, size[1] + 4 * gap + 30 + row * len(lines)), "white")
+    step = size[0] + gap
+    out = Pillow.new("RGB", (gap + step * (1 + len(heats)), size[1] + 4 * gap + 30 + row * len(lines)), "white")
     out.paste(plain, (gap, gap))
-    out.paste(overlaid(plain, heat, opacity), (size[0] + 2 * gap, gap))
+    for number, heat in enumerate(heats, start=1):
+        out.paste(overlaid(plain, heat, opacity), (gap + number * step, gap))
     pen, y = ImageDraw.Draw(out), size[1] + 2 * gap
-    left = size[0] + 2 * gap
+    left = gap + step
     out.paste(colour_bar(size[0], 12), (left, y))
     pen.text((left, y + 15), "no heat", fill="black", font=font)
     pen.text((left + size[0], y + 15), "most heat", fill="black", font=font, anchor="ra")

@@ -80,26 +80,53 @@ def draw_picture(
     if not opacity:
         place.image(shown, width="stretch", output_format="PNG")
         return
-    seen, outlined = _asked(models, picture, readings, key)
+    maps, outlined = _asked(models, picture, readings, key)
     mask = lesion_photo.outline(shown) if outlined else None
-    place.image(lesion_overlay.overlaid(shown, seen.heat, opacity / 100, mask), width="stretch", output_format="PNG")
+    for seen in maps:
+        drawn = lesion_overlay.overlaid(shown, seen.heat, opacity / 100, mask)
+        place.image(drawn, _whose(seen) if len(maps) > 1 else None, width="stretch", output_format="PNG")
     st.html(
         f'<div style="height: .7rem; border-radius: .2rem; background: {lesion_overlay.css_gradient()}"></div>'
         '<div class="mb-fact" style="display: flex; justify-content: space-between">'
         "<span>little for it</span><span>most for it</span></div>"
     )
-    st.markdown(ui.plain(seen.trust.sentence))
-    _draw_check(workspace, seen)
-    told = [line for sentence in seen.sentences for line in _folded(sentence)]
-    lines = [f"{picture.name}: {seen.words()}, by {seen.loaded.card['name']}", *told, ui.NOTICE]
+    apart = _apart(maps)
+    for sentence in apart:
+        st.markdown(ui.plain(sentence))
+    for seen in maps:
+        if len(maps) > 1:
+            st.caption(ui.plain(_whose(seen)))
+        st.markdown(ui.plain(seen.trust.sentence))
+        _draw_check(workspace, seen)
     ui.download(
         "Picture with heat map (PNG)",
-        lambda: lesion_overlay.png_bytes(lesion_overlay.sheet(shown, seen.heat, opacity / 100, lines)),
+        lambda: lesion_overlay.png_bytes(
+            lesion_overlay.sheet(shown, [seen.heat for seen in maps], opacity / 100, _lines(picture, maps, apart))
+        ),
         "lesion-heat.png",
         f"{key}_png",
         "image/png",
-        help="The untouched picture and the heat map side by side.",
+        help="The untouched picture and what is shown above, side by side.",
     )
+
+
+def _lines(picture: Picture, maps: Sequence[Seen], apart: Sequence[str]) -> list[str]:
+    """Return what is written under the exported pictures."""
+    told = list(apart)
+    for seen in maps:
+        told += [f"{picture.name}: {seen.words()}, by {_whose(seen)}", *seen.sentences]
+    return [line for sentence in (*told, ui.NOTICE) for line in _folded(sentence)]
+
+
+def _whose(seen: Seen) -> str:
+    return str(seen.loaded.card["name"])
+
+
+def _apart(maps: Sequence[Seen]) -> list[str]:
+    """Say how far two models look at the same place; nothing for one, or where a map is empty."""
+    if len(maps) < 2 or not all(seen.heat.max() > 0 for seen in maps):
+        return []
+    return [lesion_heat.shared_sentence(lesion_heat.shared(maps[0].heat, maps[1].heat))]
 
 
 def _draw_check(workspace: Workspace, seen: Seen) -> None:
@@ -124,41 +151,47 @@ def open_shown(picture: Picture) -> Image.Image:
 
 def _asked(
     models: Sequence[Loaded], picture: Picture, readings: Sequence[LesionReading], key: str
-) -> tuple[Seen, bool]:
-    """Draw the choices; returns the map of what is chosen, and whether the outline is wanted."""
-    at = 0
+) -> tuple[list[Seen], bool]:
+    """Draw the choices; returns the maps of what is chosen, and whether the outline is wanted."""
+    chosen = list(range(len(models)))
     if len(models) > 1:
-        at = st.segmented_control(
+        names = [str(loaded.card["name"]) for loaded in models]
+        which = st.segmented_control(
             "Whose",
-            range(len(models)),
-            default=0,
+            range(-1, len(models)),
+            default=-1,
             required=True,
-            format_func=lambda one: str(models[one].card["name"]),
+            format_func=lambda one: names[one] if one >= 0 else "Both",
             key=f"{key}_whose",
         )
-    loaded, reading = models[at], readings[at]
+        chosen = chosen if which < 0 else [which]
+    asked = [models[at] for at in chosen]
+    # Both can only be asked for what both know: the first one's order stands.
+    labels = [score.label for score in readings[chosen[0]].prediction.labels]
+    labels = [label for label in labels if all(label in loaded.labels for loaded in asked)]
+    methods = [lesion_heat.picture_model(loaded).methods() for loaded in asked]
+    if not labels:
+        raise MedbenchError("two models with a label in common", "none", "Look at one of them alone.")
     left, right = st.columns(2)
-    labels = [score.label for score in reading.prediction.labels]
+    names_of = "_".join(loaded.id for loaded in asked)
     label = left.selectbox(
         "What speaks for",
         labels,
-        format_func=loaded.name_of,
-        key=f"{key}_label_{loaded.id}",
+        format_func=asked[0].name_of,
+        key=f"{key}_label_{names_of}",
         help="Any class of the model; the decided one stands first.",
     )
-    methods = lesion_heat.picture_model(loaded).methods()
     method = right.selectbox(
         "Method",
-        methods,
+        [name for name in methods[0] if all(name in others for others in methods)],
         format_func=lambda name: f"{lesion_heat.TITLES.get(name, name)}{_FOR_ALL.get(name, '')}",
-        key=f"{key}_method_{loaded.id}",
+        key=f"{key}_method_{names_of}",
         help="Those that fit this network. How far they agree is said below; where they do not, trust none of them.",
     )
     outlined = st.checkbox(
         "Outline of the lesion", key=f"{key}_outline", help="An estimate from colours; the heat inside it is counted."
     )
-    heat, trust = look(loaded, picture, label, method)
-    return Seen(loaded, label, method, heat, trust), outlined
+    return [Seen(loaded, label, method, *look(loaded, picture, label, method)) for loaded in asked], outlined
 
 
 def look(loaded: Loaded, picture: Picture, label: str, method: str = "") -> tuple[Heat, HeatTrust]:

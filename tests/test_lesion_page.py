@@ -163,6 +163,13 @@ def test_two_models_stand_side_by_side(full: Workspace, model: str, photo: bytes
     shown = words_on(page)
     assert shown.count("Malignant, all classes together:") == 2
     assert "The twin" in shown
+    next(box for box in page.slider if box.label == "Show where the model looked").set_value(40).run()
+    assert not page.exception
+    assert "100% lies in the other's" in words_on(page), "the twin looks where the model looks"
+    whose = next(box for box in page.get("button_group") if box.label == "Whose")
+    whose.set_value(1).run()
+    assert not page.exception
+    assert "lies in the other's" not in words_on(page)
 
 
 def test_without_training_pictures_a_sentence_stands_there(full: Workspace, model: str, photo: bytes) -> None:

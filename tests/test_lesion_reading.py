@@ -235,6 +235,6 @@ def test_the_overlay(photo: Path) -> None:
     outlined = lesion_overlay.overlaid(picture, heat, 0.0, outline(picture))
     assert (np.asarray(outlined) == 255).all(axis=-1).sum() > 100
     assert picture.tobytes() == before
-    sheet = lesion_overlay.sheet(picture, heat, 0.5, ["Melanoma 0.50", "Research use."])
+    sheet = lesion_overlay.sheet(picture, [heat], 0.5, ["Melanoma 0.50", "Research use."])
     assert sheet.width > 2 * 640
     assert lesion_overlay.png_bytes(sheet).startswith(b"\x89PNG")
