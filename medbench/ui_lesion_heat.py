@@ -85,11 +85,7 @@ def draw_picture(
     for seen in maps:
         drawn = lesion_overlay.overlaid(shown, seen.heat, opacity / 100, mask)
         place.image(drawn, _whose(seen) if len(maps) > 1 else None, width="stretch", output_format="PNG")
-    st.html(
-        f'<div style="height: .7rem; border-radius: .2rem; background: {lesion_overlay.css_gradient()}"></div>'
-        '<div class="mb-fact" style="display: flex; justify-content: space-between">'
-        "<span>little for it</span><span>most for it</span></div>"
-    )
+    _draw_bar()
     apart = _apart(maps)
     for sentence in apart:
         st.markdown(ui.plain(sentence))
@@ -107,6 +103,14 @@ def draw_picture(
         f"{key}_png",
         "image/png",
         help="The untouched picture and what is shown above, side by side.",
+    )
+
+
+def _draw_bar() -> None:
+    st.html(
+        f'<div style="height: .7rem; border-radius: .2rem; background: {lesion_overlay.css_gradient()}"></div>'
+        '<div class="mb-fact" style="display: flex; justify-content: space-between">'
+        "<span>little for it</span><span>most for it</span></div>"
     )
 
 
