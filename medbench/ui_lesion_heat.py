@@ -87,8 +87,7 @@ def draw_picture(
         place.image(drawn, _whose(seen) if len(maps) > 1 else None, width="stretch", output_format="PNG")
     _draw_bar()
     apart = _apart(maps)
-    for sentence in apart:
-        st.markdown(ui.plain(sentence))
+    st.markdown(ui.plain(" ".join(apart)))
     for seen in maps:
         if len(maps) > 1:
             st.caption(ui.plain(_whose(seen)))
