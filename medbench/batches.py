@@ -40,7 +40,7 @@ CHUNK = 1000
 SAMPLE = 200
 SHOWN_SCORES = 5
 PLAIN = ("tables", "json_list", "jsonl")  # formats that records of any other format can go out in
-_ARRAYS = tuple(each.name for each in fields(Answers) if each.name not in ("loaded", "ids"))
+_ARRAYS = tuple(each.name for each in fields(Answers) if each.name not in ("loaded", "ids", "strange"))
 Tell = Callable[[int, "int | None"], None]
 Answering = Callable[[Iterator[list[Item]]], Iterator[Answers]]
 

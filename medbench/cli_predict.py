@@ -260,7 +260,7 @@ def _label_lines(answer: Prediction) -> list[str]:
     lines += [] if chosen else ["No label is probable enough. The likeliest:"]
     lines += [] if chosen else [f"{s.label}  {s.probability:.2f}  {s.name}" for s in answer.labels[:3]]
     lines += [f"{answer.cut:.0%} of the text was beyond what the model reads."] if answer.cut else []
-    lines += ["The text is unlike what the model learnt from."] if answer.unlike else []
+    lines += [f"The text is unlike what the model learnt from. {answer.strange}".strip()] if answer.unlike else []
     lines += ["A person should read this text."] if answer.needs_human else []
     lines += [answer.promise] if answer.promise else []
     return lines

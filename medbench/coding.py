@@ -318,7 +318,8 @@ def _add_model(
         remarks.append(f"Left out: {codes_gone} of the model that today's code tables no longer have.")
     if answer.unlike:
         measured = trust_figures.beside_unlike(loaded.card)
-        remarks.append(f"This note is unlike those the model learnt from: lean on your own reading. {measured}".strip())
+        unlike = "This note is unlike those the model learnt from: lean on your own reading."
+        remarks.append(" ".join(filter(None, [unlike, answer.strange, measured])))
     if answer.cut:
         remarks.append(f"The model did not read the last {answer.cut:.0%} of the note.")
     if answer.promise:

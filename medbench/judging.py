@@ -17,7 +17,7 @@ from medbench.families import Family, FamilyOptions, Fitting, Model, check_relea
 from medbench.group_answers import GroupAnswers
 from medbench.hierarchy import Hierarchy
 from medbench.records import SPLITS, Examples, Metric, Scores, SplitName, Truth
-from medbench.strangeness import RATE, Stranger, fit_stranger, with_manner
+from medbench.strangeness import PLACE, RATE, Stranger, fit_stranger, with_manner
 from medbench.trust import Trust
 
 Look = Callable[[Model, Sequence[str], Truth, str], None]
@@ -327,8 +327,8 @@ def _strangers(placed: Placed, scale: Stranger | None, known: Examples, fitting:
 
 
 def _distances(train: npt.NDArray[np.float32], held: npt.NDArray[np.float32], fitting: Fitting) -> Stranger | None:
-    """Return how far held-out items lie. Of texts half as many are beyond the limit: their manner tells the rest."""
-    return fit_stranger(train, held, fitting.rng, RATE / 2 if fitting.around.item == "text" else RATE)
+    """Return how far held-out items lie. Of texts fewer may be beyond the limit: their manner tells more."""
+    return fit_stranger(train, held, fitting.rng, PLACE * RATE if fitting.around.item == "text" else RATE)
 
 
 def _vectors(model: Model, examples: Examples, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

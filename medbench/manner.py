@@ -18,7 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,11 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _TOKEN = re.compile(r"\d+|[^\W\d_]+|[^\w\s]|_")
+_END = re.compile(r"[.!?](?=\s|$)")
+_OF = "in 100 words and marks"
+FACTS = ("words in a sentence", "letters in a word", f"numbers {_OF}", f"marks {_OF}", f"of their frequent words {_OF}")
+"""What is told of a text beside those it is unlike, in the order of `Manner.usual`."""
+_NAMED = 3
 _WORDS, _ENDINGS, _LETTERS = 200, 100, 2  # so many frequent words, and endings of so many letters
 _START, _OTHER, _NUMBER = 0, 1, 2  # symbols that every table has
 _SMOOTHING = 20.0  # a symbol seen less often than this says little about the next
@@ -50,6 +55,7 @@ class Manner:
             texts, and the variance of one symbol's share in it.
         reference: (101,) float64, percentiles of how unusual such texts are.
         limit: Above it a text is called unlike the training data.
+        usual: (5, 2) float64: between which values of each of `FACTS` 95 % of the training texts lie.
     """
 
     words: tuple[str, ...]
@@ -58,6 +64,7 @@ class Manner:
     scale: Floats
     reference: Floats
     limit: float
+    usual: Floats
     _table: npt.NDArray[np.float32] = field(init=False, repr=False, compare=False)
     _symbol: _Symbols = field(init=False, repr=False, compare=False)
 
@@ -74,6 +81,26 @@ class Manner:
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
 
+    def differs(self, text: str) -> str:
+        """Return in words what sets a text apart: facts beyond those of the training texts, and runs they seldom have.
+
+        Of the runs of two symbols with a word in them those that lower s the most are named, all places together.
+        """
+        tokens = _tokens(text)
+        symbols = self._symbol.numbers(tokens)
+        odd = [
+            f"{_number(value)} {name} (theirs: {_number(low)} to {_number(high)})"
+            for name, value, (low, high) in zip(FACTS, _facts(text, tokens, self.words), self.usual, strict=True)
+            if not low <= value <= high
+        ]
+        lost: dict[str, float] = {}
+        for run, value in zip(pairwise(tokens), self._table[symbols[1:-1], symbols[2:]].tolist(), strict=True):
+            if any(one.isalpha() for one in run):
+                lost[" ".join(run)] = lost.get(" ".join(run), 0.0) + value - float(self.scale[0])
+        worst = [run for run in sorted(lost, key=lost.__getitem__)[:_NAMED] if lost[run] < 0]
+        odd += [f"runs they seldom have: {', '.join(f'“{run}”' for run in worst)}"] if worst else []
+        return "; ".join(odd)
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what `manner_from` needs; nothing that would have to be pickled."""
         return {
@@ -83,6 +110,7 @@ class Manner:
             "scale": self.scale,
             "reference": self.reference,
             "limit": np.array(self.limit),
+            "usual": self.usual,
         }
 
 
@@ -92,7 +120,8 @@ def manner_from(arrays: Mapping[str, npt.NDArray[Any]]) -> Manner:
     size = _NUMBER + 1 + len(words) + len(endings)
     if arrays["counts"].shape != (size, size):
         raise ValueError(f"a table of {arrays['counts'].shape} for {size} symbols")
-    return Manner(words, endings, arrays["counts"], arrays["scale"], arrays["reference"], float(arrays["limit"]))
+    figures = (arrays["scale"], arrays["reference"], float(arrays["limit"]), arrays["usual"])
+    return Manner(words, endings, arrays["counts"], *figures)
 
 
 def fit(texts: Sequence[str], rate: float, groups: Sequence[str] = ()) -> Manner | None:
@@ -126,7 +155,23 @@ def fit(texts: Sequence[str], rate: float, groups: Sequence[str] = ()) -> Manner
     held = _shortfall(mean, length, scale)
     reference = np.quantile(held, np.linspace(0, 1, 101))
     limit = float(np.quantile(held, 1 - rate, method="higher"))
-    return Manner(words, endings, counts.astype(np.uint32), scale, reference, limit)
+    facts = [_facts(texts[row], one, words) for row, one in zip(rows.tolist(), tokens, strict=True)]
+    usual = np.quantile(facts, [0.025, 0.975], axis=0).T
+    return Manner(words, endings, counts.astype(np.uint32), scale, reference, limit, usual)
+
+
+def _facts(text: str, tokens: Sequence[str], frequent: Sequence[str]) -> tuple[float, ...]:
+    """Return the numbers that `FACTS` names."""
+    words = [len(token) for token in tokens if token.isalpha()]
+    numbers, known = sum(token.isdigit() for token in tokens), set(frequent)
+    common = sum(token in known for token in tokens if token.isalpha())
+    marks = len(tokens) - len(words) - numbers
+    shares = [100 * count / max(len(tokens), 1) for count in (numbers, marks, common)]
+    return len(words) / max(len(_END.findall(text)), 1), sum(words) / max(len(words), 1), *shares
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0") if value < 10 else f"{value:.0f}"
 
 
 def _tokens(text: str) -> list[str]:

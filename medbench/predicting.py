@@ -6,7 +6,7 @@ import hashlib
 import threading
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,8 @@ SLICE = 2_000
 """Items that are answered at once, of many."""
 
 KEPT_LOADED = 3
+TOLD = 32
+"""Of so many texts at once it is told in words why they are unlike the training data; more are only flagged."""
 # Hashes of 44 photographs at two sizes differ by at most 4 of 64 bits; those of other lesions hardly ever by so few.
 SAME_PICTURE_BITS = 4
 EMPTY = "There is no text to classify."
@@ -96,6 +98,7 @@ class Answers:
         doubt: (n,) 0-1.
         needs_human: (n,) bool.
         unanswered: (n,) bool, the model had no answer; None for answers kept before there was such a thing.
+        strange: By position, in words, why a text is unlike the training data; of at most `TOLD` items at once.
     """
 
     loaded: Loaded
@@ -110,6 +113,7 @@ class Answers:
     doubt: npt.NDArray[np.float32]
     needs_human: npt.NDArray[np.bool_]
     unanswered: npt.NDArray[np.bool_] | None = None
+    strange: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -152,6 +156,7 @@ class Answers:
             cut=round(float(self.cut[row]), 4),
             groups=loaded.groups.of_one(probabilities, self.decided[row]) if loaded.groups else (),
             promise=loaded.promise,
+            strange=self.strange.get(row, ""),
         )
 
 
@@ -247,7 +252,18 @@ def answer(loaded: Loaded, items: Sequence[Item]) -> Answers:
         confidence.doubt(probabilities).astype(np.float32),
         sight.unlike | confidence.unsure(probabilities) | ~there,
         unanswered,
+        _strange(loaded, texts, vectors, sight.unlike & ~empty),
     )
+
+
+def _strange(
+    loaded: Loaded, texts: Sequence[str], vectors: npt.NDArray[np.float32], unlike: npt.NDArray[np.bool_]
+) -> dict[int, str]:
+    """Return why texts are unlike the training data, by position; nothing for pictures, or of many texts."""
+    stranger = loaded.trust.stranger
+    if stranger is None or stranger.manner is None or len(texts) > TOLD:
+        return {}
+    return {row: stranger.why(vectors[[row]], texts[row]) for row in np.flatnonzero(unlike).tolist()}
 
 
 def tables(

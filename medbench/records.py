@@ -246,6 +246,7 @@ class Prediction:
         doubt: 0 (sure) to 1 (a coin toss): how near the closest decision is to its threshold.
         unlike: True when the item is unlike the training data.
         unlikeness: Where it falls among training-like items, 0 (typical) to 1 (stranger than all of them).
+        strange: In words, why a text is called unlike the training data; "" where it is not, or nothing is known.
         cut: Share of the text the model could not read, 0-1.
         problem: One sentence when there was nothing to classify (an empty text), else None.
         groups: The groups of the model's label tree, decided ones first; empty without a tree. A group has no
@@ -266,6 +267,7 @@ class Prediction:
     problem: str | None = None
     groups: tuple[LabelScore, ...] = ()
     promise: str = ""
+    strange: str = ""
 
     @property
     def chosen(self) -> tuple[str, ...]:

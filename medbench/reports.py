@@ -356,6 +356,8 @@ def _sentences(answer: Prediction, card: Mapping[str, Any]) -> Iterator[str]:
     if answer.unlike:
         than = "all" if answer.unlikeness >= 0.995 else f"{answer.unlikeness:.0%}"
         yield f"Unlike the training data (stranger than {than} of the items it was checked on): do not rely on this."
+        if answer.strange:
+            yield answer.strange
     if measured := trust_figures.beside_unlike(card):
         yield measured
     if answer.cut > 0:

@@ -16,6 +16,8 @@ Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32] | None
 RATE: Final = 0.01
 """Share of items like the training items that may be called unlike them."""
+PLACE, MANNER = 0.2, 0.8
+"""What of the rate is given to where a text lies and to how it is written; the second notices more."""
 _CENTROIDS = 64
 _NEAREST = 5
 _SAMPLE = 20_000
@@ -51,18 +53,33 @@ class Stranger:
             embeddings: (n, d) vectors of the items.
             texts: The n items, where they are texts; else nothing is said of their manner.
         """
-        seen = [(self.distance(embeddings), self.reference, self.limit)] if len(self.centroids) else []
-        if self.manner is not None and len(texts):
-            seen.append((self.manner.unusual(texts), self.manner.reference, self.manner.limit))
-        if not seen:
-            return Sight(np.zeros(len(embeddings)), np.zeros(len(embeddings)), np.zeros(len(embeddings), dtype=bool))
-        unlike = np.any([found > limit for found, _, limit in seen], axis=0)
-        scaled = [_scaled(*one) for one in seen]
-        beyond = np.min([1 - _percentile(found, reference) for found, reference, _ in seen], axis=0)
-        unlikeness = 1 - np.minimum(len(seen) * beyond, 1)
-        if len(seen) > 1:
-            unlikeness = np.where(unlike, np.maximum(unlikeness, 1 - RATE), np.minimum(unlikeness, 1 - RATE))
-        return Sight(np.max(scaled, axis=0), unlikeness, unlike)
+        place = _sight(self.distance(embeddings), self.reference, self.limit) if len(self.centroids) else None
+        if self.manner is None or not len(texts):
+            nothing = np.zeros(len(embeddings))
+            return place or Sight(nothing, nothing, nothing > 0)
+        written = _sight(self.manner.unusual(texts), self.manner.reference, self.manner.limit)
+        if place is None:
+            return written
+        unlike = place.unlike | written.unlike
+        beyond = np.minimum((1 - place.unlikeness) / PLACE, (1 - written.unlikeness) / MANNER)
+        unlikeness = 1 - np.minimum(beyond, 1)
+        unlikeness = np.where(unlike, np.maximum(unlikeness, 1 - RATE), np.minimum(unlikeness, 1 - RATE))
+        return Sight(np.maximum(place.strangeness, written.strangeness), unlikeness, unlike)
+
+    def why(self, embeddings: npt.NDArray[np.float32], text: str) -> str:
+        """Return in words why one text is called unlike the training data; "" where it is not.
+
+        Args:
+            embeddings: (1, d) its vector.
+            text: The text.
+        """
+        told = []
+        if self.manner is not None and self.manner.unusual([text])[0] > self.manner.limit:
+            differs = self.manner.differs(text)
+            told.append("It is written otherwise than the training texts" + (f": {differs}." if differs else "."))
+        if len(self.centroids) and self.distance(embeddings)[0] > self.limit:
+            told.append("It is about something else than the training texts.")
+        return " ".join(told)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what `stranger_from` needs beside the limit."""
@@ -78,8 +95,8 @@ class Stranger:
 class Sight:
     """What is strange about n items.
 
-    Two things may be strange: where an item lies and how it is written. Each limit is passed by half of `RATE`, so that
-    both together keep to it (Bonferroni).
+    Two things may be strange: where an item lies and how it is written. Their limits are passed by the shares `PLACE`
+    and `MANNER` of `RATE`, so that both together keep to it (weighted Bonferroni).
 
     Attributes:
         strangeness: (n,) float64, the larger of the two, each from its median over training-like items (0) to its
@@ -93,13 +110,10 @@ class Sight:
     unlike: npt.NDArray[np.bool_]
 
 
-def _scaled(found: Floats, reference: Floats, limit: float) -> Floats:
+def _sight(found: Floats, reference: Floats, limit: float) -> Sight:
     middle = float(np.median(reference))
-    return np.asarray((found - middle) / max(limit - middle, 1e-9))
-
-
-def _percentile(found: Floats, reference: Floats) -> Floats:
-    return np.interp(found, reference, np.linspace(0, 1, len(reference)))
+    share = np.interp(found, reference, np.linspace(0, 1, len(reference)))
+    return Sight(np.asarray((found - middle) / max(limit - middle, 1e-9)), share, found > limit)
 
 
 def stranger_from(arrays: Mapping[str, npt.NDArray[Any]], limit: float | None) -> Stranger | None:
@@ -137,14 +151,14 @@ def fit_stranger(train: Vectors, validation: Vectors, rng: np.random.Generator, 
 
 
 def with_manner(place: Stranger | None, texts: Sequence[str], groups: Sequence[str] = ()) -> Stranger | None:
-    """Return the detector of texts: where they lie, whose limit half of `RATE` passes, and how they are written.
+    """Return the detector of texts: where they lie and how they are written.
 
     Args:
-        place: Where they lie; None where a model has no vectors.
+        place: Where they lie, its limit passed by `PLACE` of `RATE`; None where a model has no vectors.
         texts: What the model learnt from.
         groups: One key for each text: those of one group are not independent.
     """
-    found = manner.fit(texts, RATE / 2, groups)
+    found = manner.fit(texts, RATE if place is None else MANNER * RATE, groups)
     return place if found is None else replace(place or NOWHERE, manner=found)
 
 

@@ -178,7 +178,8 @@ def _flags(loaded: Loaded, item: Item, answer: Prediction) -> None:
         told.append(f"👤 **A person should read this:** {why}.")
     if answer.unlike:
         told.append(
-            f"🧭 **Unlike the training data:** stranger than {answer.unlikeness:.0%} of the texts it was checked on."
+            f"🧭 **Unlike the training data:** stranger than {answer.unlikeness:.0%} of the texts it was checked on. "
+            + ui.plain(answer.strange)
         )
     if answer.cut > 0:
         told.append(f"✂️ **Cut:** the model does not read the last {ui.share(answer.cut)} of the words.")

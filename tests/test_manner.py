@@ -10,7 +10,7 @@ import pytest
 from medbench import manner, trust
 from medbench.errors import MedbenchError
 from medbench.manner import Manner, manner_from
-from medbench.strangeness import NOWHERE, RATE, fit_stranger, stranger_from, with_manner
+from medbench.strangeness import NOWHERE, PLACE, RATE, fit_stranger, stranger_from, with_manner
 
 LETTERS = "abcdefghijklmnoprstuvw"
 ENDINGS = ("itis", "oma", "osis", "emia", "pathy")
@@ -105,7 +105,7 @@ def test_it_is_kept_beside_the_place_and_a_model_from_before_it_answers_as_befor
     before = fit_stranger(vectors[:600], vectors[600:], rng)
     truth = rng.random((300, 2)) < 0.5
     fitted = trust.fit_trust(truth * 0.8 + 0.1, truth, "many", None, None, rng)
-    place = fit_stranger(vectors[:600], vectors[600:], rng, RATE / 2)
+    place = fit_stranger(vectors[:600], vectors[600:], rng, PLACE * RATE)
     both = trust.replace(fitted, stranger=with_manner(place, texts(0, 300)))
     both.save(tmp_path)
     assert (tmp_path / "trust.npz").stat().st_size < 60_000
@@ -117,7 +117,8 @@ def test_it_is_kept_beside_the_place_and_a_model_from_before_it_answers_as_befor
     for name in ("unlike", "unlikeness"):
         assert (getattr(loaded, name)(at, notes) == getattr(both, name)(at, notes)).all()
     sight = loaded.look(at, [*own[:150], *notes[:150]])
-    assert (sight.unlike == (sight.strangeness > 1)).all() and (sight.unlike == (sight.unlikeness >= 0.99)).all()
+    assert (sight.unlike == (sight.strangeness > 1)).all()
+    assert (sight.unlikeness[sight.unlike] >= 0.99).all() and (sight.unlikeness[~sight.unlike] <= 0.99).all()
     trust.replace(fitted, stranger=before).save(tmp_path)
     old = trust.load(tmp_path)
     assert (old.unlike(at, notes) == old.unlike(at)).all() and old.unlike(at).mean() < 0.02
@@ -146,3 +147,15 @@ def test_a_damaged_table_is_told_in_one_sentence(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "trust.npz", **arrays)
     with pytest.raises(MedbenchError, match="an undamaged trust"):
         trust.load(tmp_path)
+
+
+def test_what_sets_a_text_apart_is_told_in_words(learnt: Manner) -> None:
+    told = learnt.differs(NOTE[3].format("stents", "lenses") * 3)
+    assert "words in a sentence (theirs: " in told and "“will see”" not in told
+    assert "runs they seldom have: " in told
+    assert "words in a sentence" not in learnt.differs(texts(16, 1)[0])
+    assert learnt.differs("") != "" and learnt.differs("?") != ""
+    detector = with_manner(None, texts(0, 300))
+    nowhere = np.zeros((1, 0), dtype=np.float32)
+    assert detector is not None and detector.why(nowhere, texts(17, 1)[0]) == ""
+    assert detector.why(nowhere, texts(18, 1, NOTE)[0]).startswith("It is written otherwise than the training texts: ")
