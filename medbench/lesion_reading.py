@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from medbench import heat_check, lesion_photo, predicting, trust_figures
 from medbench.errors import MedbenchError
+from medbench.fact_shares import FactShares, share_facts
 from medbench.heat_check import HeatCheck
 from medbench.lesion_heat import HeatTrust, heat_of, judge_heat, picture_model, show_heat
 from medbench.lesion_photo import Looked
@@ -60,6 +61,7 @@ class LesionReading:
         similar: The most similar training pictures, one of each lesion.
         similar_note: Why there are none or their pictures cannot be shown, in one sentence, or "".
         seen: True when the model learnt from this very picture.
+        facts: What age, sex and site added; None where the model reads none, none was told, or nobody asked.
     """
 
     prediction: Prediction
@@ -70,6 +72,7 @@ class LesionReading:
     similar: tuple[Similar, ...] = ()
     similar_note: str = ""
     seen: bool = False
+    facts: FactShares | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the prediction's record with what is known of a picture added; JSON-ready."""
@@ -91,6 +94,7 @@ class LesionReading:
             ],
             "similar_note": self.similar_note,
             "seen_in_training": self.seen,
+            "facts": self.facts.as_json() if self.facts else None,
         }
 
 
@@ -114,7 +118,8 @@ def read_picture(
     reading = read_pictures(loaded, [picture])[0]
     similar, note = similar_pictures(workspace, loaded, Item(picture.name, "", picture.item))
     seen = bool(predicting.seen_in_training(loaded, [Item(picture.name, "", picture.item)])[0])
-    return replace(reading, similar=tuple(similar), similar_note=note, seen=seen)
+    facts = share_facts(loaded, picture.item)
+    return replace(reading, similar=tuple(similar), similar_note=note, seen=seen, facts=facts)
 
 
 def read_pictures(loaded: Loaded, pictures: Sequence[Picture]) -> list[LesionReading]:
@@ -185,6 +190,9 @@ def to_know(loaded: Loaded, reading: LesionReading) -> list[str]:
     if answer.chosen and not likely.chosen:
         name = loaded.name_of(answer.chosen[0])
         told.append(f"It decides for {name}, not for the most probable class: rarer classes are given more weight.")
+    if reading.facts is not None:
+        asked = answer.chosen[0] if answer.chosen else likely.label
+        told.append(reading.facts.sentence(asked, loaded.name_of(asked)))
     if answer.conformal and answer.coverage is not None:
         names = ", ".join(loaded.name_of(label) for label in answer.conformal)
         words = trust_figures.set_words(loaded.card, answer.coverage, "pictures", "diagnosis")

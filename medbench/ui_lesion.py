@@ -103,11 +103,6 @@ def draw_origin(loaded: Loaded) -> None:
     )
 
 
-def reads_facts(loaded: Loaded) -> bool:
-    """Return whether a model reads age, sex and site."""
-    return bool(loaded.card.get("options", {}).get("metadata"))
-
-
 def ask_facts(known: Mapping[str, str], key: str) -> dict[str, str]:
     """Draw the boxes for age, sex and site, filled with what is known; returns what stands in them."""
     years = st.number_input(

@@ -9,6 +9,7 @@ from dataclasses import replace
 import streamlit as st
 
 from medbench import lesion_heat, ui, ui_lesion, ui_lesion_heat, ui_lesion_history
+from medbench.fact_shares import reads_facts
 from medbench.job_answers import Turn
 from medbench.lesion_reading import LesionReading, Picture
 from medbench.predicting import Loaded
@@ -27,7 +28,7 @@ def draw_one(workspace: Workspace, models: Sequence[Loaded], turn: Turn, picture
     key = f"lesion_{picture.path.stem[:12]}"
     places = st.columns([1.5, 1] if len(models) == 1 else [1.3, 1, 1], gap="medium")
     answers = [place.container() for place in places[1:]]
-    if any(ui_lesion.reads_facts(loaded) for loaded in models):
+    if any(reads_facts(loaded) for loaded in models):
         with places[1].popover("About the patient", help="Age, sex and site; the model reads them, too."):
             picture = replace(picture, facts=ui_lesion.ask_facts(picture.facts, key))
     readings = [ui_lesion.read(workspace, loaded, picture) for loaded in models]

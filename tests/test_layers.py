@@ -59,7 +59,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("4a", ("served", "lesion_judged")),
     ("4a2", ("partial_folders",)),
     ("4b", ("review_simulation", "review_readers")),
-    ("4b", ("batches", "evaluating", "lesion_heat", "coding", "coding_history", "gathering")),
+    ("4b", ("batches", "evaluating", "lesion_heat", "fact_shares", "coding", "coding_history", "gathering")),
     ("4b", ("strangers", "shipped_lesions")),
     ("4b", ("explaining",)),
     ("4c", ("record_evidence", "review_trials")),

@@ -124,6 +124,8 @@ def test_what_is_known_of_the_patient_counts(full: Workspace, model: str, photo:
     page.number_input[0].set_value(90).run()
     assert not page.exception
     assert words_on(page) != before
+    assert "What is known of the patient, for" in words_on(page)
+    assert "age 90" in words_on(page)
 
 
 def test_a_damaged_picture_is_one_sentence(full: Workspace, model: str, photo: bytes) -> None:
