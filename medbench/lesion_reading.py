@@ -118,8 +118,8 @@ def read_picture(
     reading = read_pictures(loaded, [picture])[0]
     similar, note = similar_pictures(workspace, loaded, Item(picture.name, "", picture.item))
     seen = bool(predicting.seen_in_training(loaded, [Item(picture.name, "", picture.item)])[0])
-    facts = share_facts(loaded, picture.item)
-    return replace(reading, similar=tuple(similar), similar_note=note, seen=seen, facts=facts)
+    shares = share_facts(loaded, picture.item)
+    return replace(reading, similar=tuple(similar), similar_note=note, seen=seen, facts=shares)
 
 
 def read_pictures(loaded: Loaded, pictures: Sequence[Picture]) -> list[LesionReading]:
