@@ -303,7 +303,9 @@ def _json_parts(batch: Batch) -> Iterator[str]:
         "refused": counts.refused,
         "entries": [dict(zip(("line", "what", "reason"), entry, strict=True)) for entry in counts.entries],
     }
-    yield f'{{"model": {json.dumps(batch.loaded.id)}, "account": {json.dumps(account)}, "predictions": ['
+    stands = json.dumps(batch.stands(), ensure_ascii=False)
+    yield f'{{"model": {json.dumps(batch.loaded.id)}, "account": {json.dumps(account)}, "stands": {stands}, '
+    yield '"predictions": ['
     for number, (_, prediction) in enumerate(batch.predictions()):
         yield (",\n" if number else "\n") + json.dumps(prediction.as_json(), ensure_ascii=False)
     yield "]}\n"

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from medbench import mapping as columns
-from medbench import predicting
+from medbench import predicting, trust_figures
 from medbench.errors import MedbenchError
 from medbench.partial_folders import CHUNKS, KEPT
 from medbench.predicting import Answers, Loaded
@@ -119,6 +119,13 @@ class Batch:
         """Return the full answer for the record at this position among the usable records."""
         return self._chunk(position // CHUNK).prediction(position % CHUNK)
 
+    def stands(self) -> list[str]:
+        """Return what stands behind the answers so far, one sentence each; none before the first."""
+        chunks = [self._chunk(number) for number in range(self._finished())]
+        n = sum(map(len, chunks))
+        alone = n - sum(int(answers.needs_human.sum()) for answers in chunks)
+        return trust_figures.beside_a_file(self.loaded.trust.band, self.loaded.card, alone, n) if n else []
+
     def problems(self, number: int) -> list[str]:
         """Return why records of one chunk have no answer, one sentence each; "" for those that have one."""
         answers = self._chunk(number)
@@ -208,7 +215,11 @@ class Batch:
             "medbench_scores": scores,
             "medbench_model": self.loaded.id,
             "medbench_flags": "; ".join(flags),
+            "medbench_promise": self._stands(answers, row) if corrected is None else "settled by a reader",
         }
+
+    def _stands(self, answers: Answers, row: int) -> str:
+        return self.loaded.row_words(not answers.needs_human[row], bool(answers.unlike[row]))
 
     def items(self, account: Account | None = None) -> Iterator[Item]:
         """Yield the usable records of the file in its order."""

@@ -52,8 +52,8 @@ def promote(
     )
 
 
-def _asking(share: float) -> None:
-    note(f"{share:.0%} of the hold-out answered")
+def _asking(answered: int, asked: int) -> None:
+    note(f"{answered:,} of {asked:,} answers to the hold-out")
 
 
 def rollback(job: JobName, why: Why = "", who: Who = "", as_json: Json = False) -> None:

@@ -105,7 +105,8 @@ def _of_file(
             raise MedbenchError("a file of texts for a cluster", f"pictures in {file.name!r}", "Leave --cluster out.")
         return _pictured(model, file, out, as_json)
     facts = _labelled(model, file, out, chosen, as_json, cluster)
-    return facts, f"{facts['answered']:,} records labelled, {facts['refused']:,} refused: {out}"
+    words = f"{facts['answered']:,} records labelled, {facts['refused']:,} refused: {out}"
+    return facts, "\n".join([words, *facts["stands"]])
 
 
 def _pictured(model: str, file: Path, out: Path, as_json: bool) -> tuple[dict[str, Any], str]:
@@ -115,11 +116,11 @@ def _pictured(model: str, file: Path, out: Path, as_json: bool) -> tuple[dict[st
     tell = None if as_json else _pictures
     given = picture_batches.predict_pictures(Workspace.here(), model, file, out, tell, _unseen)
     facts = {"out": str(out), "model": model, "answered": given.answered, "refused": given.refused}
-    facts["resumed_from"] = given.resumed
+    facts |= {"resumed_from": given.resumed, "stands": list(given.stands)}
     words = f"{given.answered:,} pictures answered, {len(given.refused):,} refused: {out}"
     why = [f"{name}: {reason}" for name, reason in given.refused[:REFUSED_SHOWN]]
     why += ["… and more; the column “problem” says it of each."] * (len(given.refused) > REFUSED_SHOWN)
-    return facts, "\n".join([words, *why])
+    return facts, "\n".join([words, *why, *given.stands])
 
 
 def _labelled(model: str, file: Path, out: Path, chosen: dict[str, str], as_json: bool, cluster: str) -> dict[str, Any]:
@@ -148,6 +149,7 @@ def _labelled(model: str, file: Path, out: Path, chosen: dict[str, str], as_json
             "answered": batch.done,
             "refused": batch.account.refused,
             "resumed_from": batch.resumed * batches.CHUNK,
+            "stands": batch.stands(),
         }
 
 

@@ -22,7 +22,7 @@ from medbench.workspace import Workspace
 FEWEST, MOST = 30, 2_000
 """Items that a comparison needs, and those a model is asked for at most."""
 _PART = 64
-Tell = Callable[[float], None]
+Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def answers(workspace: Workspace, ids: Sequence[str], dataset_id: str, tell: Tel
         workspace: Where models and datasets lie.
         ids: The models; their labels are the same, in any order.
         dataset_id: The dataset. Of a test split with more than `MOST` items so many are drawn, always the same.
-        tell: Told the share done, 0-1.
+        tell: Told (items answered, items to answer) over the models that are asked.
 
     Raises:
         MedbenchError: The dataset is gone or has no test split, or fewer than `FEWEST` items are left that no model
@@ -81,7 +81,7 @@ def answers(workspace: Workspace, ids: Sequence[str], dataset_id: str, tell: Tel
     new, asked = [items[int(row)] for row in fresh], 0
     for name, own in kept.items():
         if own is None:
-            told = None if tell is None else partial(_tell, tell, asked / len(loaded), 1 / len(loaded))
+            told = None if tell is None else partial(_tell, tell, asked * len(new), len(new), len(loaded) * len(new))
             probabilities, decided = predicting.tables(loaded[name], new, _PART, told)
             asked += 1
         else:
@@ -93,8 +93,8 @@ def answers(workspace: Workspace, ids: Sequence[str], dataset_id: str, tell: Tel
     return HoldOut(tuple(found), _groups(examples, fresh), dataset.name, int(seen.sum()))
 
 
-def _tell(tell: Tell, begun: float, share: float, done: float) -> None:
-    tell(begun + share * done)
+def _tell(tell: Tell, before: int, own: int, whole: int, share: float) -> None:
+    tell(before + round(share * own), whole)
 
 
 def _kept(workspace: Workspace, model_id: str, dataset_id: str, positions: Ints) -> Answered | None:

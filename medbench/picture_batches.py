@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from medbench import aliases, job_answers, predicting, shadowing
+from medbench import aliases, job_answers, predicting, shadowing, trust_figures
 from medbench.datasets import picture_items
 from medbench.drafting_images import draft_images
 from medbench.errors import MedbenchError
@@ -41,11 +41,19 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """How many pictures were answered, the name and reason of each that was not, and how many an earlier call had."""
+    """How pictures were answered.
+
+    Attributes:
+        answered: How many were.
+        refused: The name and reason of each that was not.
+        resumed: How many an earlier call had answered.
+        stands: What stands behind the answers, one sentence each.
+    """
 
     answered: int
     refused: tuple[tuple[str, str], ...]
     resumed: int = 0
+    stands: tuple[str, ...] = ()
 
 
 def is_pictures(workspace: Workspace, model_id: str, path: Path) -> bool:
@@ -101,7 +109,10 @@ def predict_pictures(
             unseen(turn.alias)
         asked.answer_unseen()
     refused = tuple((str(row["image"]), str(row["problem"])) for row in rows if row["problem"])
-    return Answered(len(rows) - len(refused), refused, resumed)
+    alone = sum(not row["needs_human"] for row in rows)
+    loaded, n = asked.loaded, len(rows) - len(refused)
+    stands = trust_figures.beside_a_file(loaded.trust.band, loaded.card, alone, n) if n else ()
+    return Answered(n, refused, resumed, tuple(stands))
 
 
 def _leave_out(sources: Sources, ours: tuple[Path, ...]) -> None:
@@ -249,6 +260,7 @@ def _flat(loaded: Loaded, given: Prediction) -> dict[str, Any]:
         "set_coverage": given.coverage if given.coverage is not None else "",
         "needs_human": given.needs_human,
         "unlike_training": given.unlike,
+        "promise": loaded.row_words(not given.needs_human, given.unlike),
         "model": given.model,
         "problem": given.problem or "",
     }

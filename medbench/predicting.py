@@ -73,6 +73,10 @@ class Loaded:
         """What is promised, and what was measured, of answers that no person is asked about."""
         return trust_figures.promise(self.trust.band, self.card)
 
+    def row_words(self, alone: bool, unlike: bool) -> str:
+        """Return what stands behind one row of a table of answers, in a few words."""
+        return trust_figures.beside_a_row(self.trust.band, self.card, alone, unlike)
+
     def seen(self) -> dict[str, int]:
         """Return how many items with each label the model learnt from; empty for models that did not keep it."""
         path = self.folder / "known.npz"

@@ -22,7 +22,7 @@ from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
 
 SEED = 7
-Tell = Callable[[float], None]
+Tell = Callable[[int, int], None]
 Verdict = Literal["first", "better", "even", "lower", "worse", "unknown"]
 
 
@@ -77,7 +77,7 @@ def check(workspace: Workspace, model_id: str, name: str = "", tell: Tell | None
         workspace: Where models, datasets and jobs lie.
         model_id: The candidate.
         name: The job; task and dataset of the model when empty. It need not exist yet.
-        tell: Told the share done, 0-1, when models have to be asked.
+        tell: Told (items answered, items to answer) over the models that have to be asked.
 
     Raises:
         MedbenchError: No such model, other labels than the job's, or it is the champion already.

@@ -340,7 +340,7 @@ class RunSpec(BaseModel):
         lt=1,
         description="The error accepted among answers that no person is asked about, 0-1: the share of wrong answers, "
         "or of labels wrong or missing where an item has many. Empty: .05, with many labels .20 or, where "
-        "that cannot be promised, the least that lets half of the answers stand alone.",
+        "that cannot be promised, what the error of half of the answers is bounded by.",
     )
 
 

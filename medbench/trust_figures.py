@@ -22,6 +22,8 @@ from medbench.trust import Trust
 
 MOST_LABELS = 500
 """With more labels nothing is measured: no set of labels is shown then."""
+_ENOUGH = 30  # items of a file from which that is said
+_FEWER = 0.05  # so much smaller, beyond chance, is the part of a file that stands alone when a sentence says so
 _LOW_SHOWN = 4  # labels that sets fell short of, named beside a set
 
 
@@ -120,6 +122,45 @@ def promise(band: Band | None, card: Mapping[str, Any]) -> str:
     return f"{band.promise()} Measured on {held['share']['n']:,} test items: {each}."
 
 
+def beside_a_row(band: Band | None, card: Mapping[str, Any], alone: bool, unlike: bool) -> str:
+    """Return what stands behind one row of a table of answers, a few words: what is promised of rows that stand alone.
+
+    Args:
+        band: The model's band; None for models from before it.
+        card: Its card, with how well it notices foreign items, if that was measured.
+        alone: No person is asked about this row.
+        unlike: It is unlike the training data.
+    """
+    if not alone:
+        noticed = noticed_words(card) if unlike else ""
+        return "for a person" + (
+            f"; unlike the training data, which is noticed with an AUROC of {noticed}" if noticed else ""
+        )
+    if band is None:
+        return "stands alone; no limit of error is promised of such rows"
+    joint = f", with all {band.among} shares offered" if band.among > 1 else ""
+    what = human_band.WHAT[band.answer].format(human_band.percent(band.accepted))
+    return f"stands alone; of all such rows {what} ({band.confidence:.0%} confidence{joint})"
+
+
+def beside_a_file(band: Band | None, card: Mapping[str, Any], alone: int, n: int) -> list[str]:
+    """Return what stands behind the answers to a file of n items, one sentence each.
+
+    Args:
+        band: The model's band; None for models from before it.
+        card: Its card.
+        alone: Items that no person is asked about.
+        n: Items answered, at least one.
+    """
+    told = [f"{alone:,} of {n:,} answers ({alone / n:.0%}) stand alone, the others go to a person."]
+    if band is not None and n >= _ENOUGH and wilson(alone, n)[1] < band.share - _FEWER:
+        told[0] += (
+            f" That is fewer than the {band.share:.0%} of the items that the limit was tested on: this file may be of "
+            "another kind, and then the promise does not cover it."
+        )
+    return [*told, *filter(None, [promise(band, card), beside_unlike(card)])]
+
+
 def sentences(promises: Mapping[str, Any], answer: AnswerKind) -> list[str]:
     """Say in words what `measured` found; nothing for a model that was judged without it."""
     told = []
@@ -185,13 +226,18 @@ def beside_unlike(card: Mapping[str, Any]) -> str:
 
     The full list stands on the model's card.
     """
+    words = noticed_words(card)
+    return f"How well that is noticed, measured (AUROC; 0.5 is chance, 1 is always): {words}." if words else ""
+
+
+def noticed_words(card: Mapping[str, Any]) -> str:
+    """Return the worst and the best case of noticing foreign items, "0.61 (letters) to 0.98 (a manual)"; "" if none."""
     foreign = card.get("promises", {}).get("strangers", {}).get("foreign", ())
     if not foreign:
         return ""
     order = sorted(foreign, key=lambda one: float(one["auroc"]["value"]))
     ends = [order[0], order[-1]] if len(order) > 1 else order
-    words = " to ".join(f"{one['auroc']['value']:.2f} ({one['what']})" for one in ends)
-    return f"How well that is noticed, measured (AUROC; 0.5 is chance, 1 is always): {words}."
+    return " to ".join(f"{one['auroc']['value']:.2f} ({one['what']})" for one in ends)
 
 
 def set_words(card: Mapping[str, Any], coverage: float, what: str = "items", held: str = "true label") -> str:

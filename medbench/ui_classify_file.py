@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from medbench import batch_jobs, datasets, ui, ui_batch_evidence, ui_entities
+from medbench import batch_jobs, datasets, trust_figures, ui, ui_batch_evidence, ui_entities
 from medbench.batch_jobs import Job
 from medbench.datasets import Preview
 from medbench.errors import MedbenchError
@@ -229,6 +229,9 @@ def _summary(job: Job, frame: pd.DataFrame, corrected: int) -> None:
             "Corrected": f"{corrected:,}",
         }
     )
+    loaded, alone = job.batch.loaded, int((~frame["needs_human"]).sum())
+    stands = trust_figures.beside_a_file(loaded.trust.band, loaded.card, alone, len(frame))
+    st.caption("  \n".join(f"👤 {ui.plain(sentence)}" for sentence in stands))
     told = [f"Line {line}: {status}, {reason}" for line, status, reason in job.batch.account.entries]
     if told:
         with st.expander(f"Records mended or refused ({len(told):,})", key="classify_account"):

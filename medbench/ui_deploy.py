@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from medbench.promoting import Check
 from medbench.workspace import Workspace
 
 _FEW = 5
+_KEPT_CHECKS = 32
 _ACTS = {
     "promote": "promoted",
     "roll back": "brought back",
@@ -105,7 +107,8 @@ def draw_promotion(workspace: Workspace, cards: Mapping[str, Mapping[str, Any]],
             disabled=found.warns and not anyway,
             help="From now on it answers for the job. You can roll back at any time.",
         ):
-            promoting.promote(workspace, model, found.job, who=who, why=why, anyway=bool(anyway))
+            with _asking() as tell:
+                promoting.promote(workspace, model, found.job, who=who, why=why, anyway=bool(anyway), tell=tell)
             st.session_state[_shown_key(key)] = found.job  # drawn further below: it may be set here
             st.rerun()
 
@@ -113,15 +116,31 @@ def draw_promotion(workspace: Workspace, cards: Mapping[str, Mapping[str, Any]],
 def _check(workspace: Workspace, model: str, name: str) -> Check:
     path = aliases.path_of(workspace)
     stamp = path.stat().st_mtime_ns if path.exists() else 0
-    with st.spinner(
-        "Comparing both on the same test items; a model that has not answered them is asked…", show_time=True
-    ):
-        return _checked(str(workspace.models), model, name, stamp, workspace)
+    kept, key = _checks(), (str(workspace.models), model, name, stamp)
+    if key not in kept:
+        with _asking() as tell:
+            found = promoting.check(workspace, model, name, tell)
+        while len(kept) >= _KEPT_CHECKS:
+            kept.pop(next(iter(kept)))
+        kept[key] = found
+    return kept[key]
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def _checked(folder: str, model: str, name: str, stamp: int, _workspace: Workspace) -> Check:
-    return promoting.check(_workspace, model, name)
+@contextmanager
+def _asking() -> Iterator[promoting.Tell]:
+    """Yield what moves a bar by the test items that models have answered, of all that they are asked."""
+    bar = st.progress(0.0, "Comparing both on the same test items…")
+    draw = ui.teller(bar)
+    try:
+        yield lambda done, asked: draw(done / asked, f"{done:,} of {asked:,} answers to items that neither had seen…")
+    finally:
+        bar.empty()
+
+
+@st.cache_resource
+def _checks() -> dict[tuple[str, str, str, int], Check]:
+    """Return the checks made so far; kept here and not by Streamlit, which replays what is drawn while it computes."""
+    return {}
 
 
 def _draw_check(workspace: Workspace, found: Check) -> None:

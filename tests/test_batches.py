@@ -94,6 +94,10 @@ def test_corrections_and_empty_texts_are_told_in_the_file(trained: tuple[Workspa
     assert "corrected by a reader" in rows[0]["medbench_flags"]
     assert not rows[0]["title"].startswith("=")
     assert "empty" in rows[1]["medbench_flags"]
+    assert [row["medbench_promise"] for row in rows] == ["settled by a reader", "for a person"]
+    assert batch.stands()[0].endswith("stand alone, the others go to a person.")
+    plain = list(csv.DictReader(batch.write(tmp_path / "plain.csv").open(encoding="utf-8-sig")))
+    assert plain[0]["medbench_promise"] == batch.loaded.row_words(not batch.prediction(0).needs_human, False)
 
 
 def test_the_command_line_gives_the_library_s_answer(

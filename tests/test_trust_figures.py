@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from medbench import trust, trust_figures
+from medbench import human_band, trust, trust_figures
 
 GROUPS = tuple(str(at // 10) for at in range(3000))
 
@@ -68,3 +68,22 @@ def test_nothing_is_said_where_nothing_can_be_measured():
     fitted = trust.fit_trust(*drawn(300, 3, rng), "one", None, None, rng)
     assert trust_figures.measured(fitted, np.zeros((0, 3), np.float32), np.zeros((0, 3), bool), ("a", "b", "c")) == {}
     assert trust_figures.sentences({}, "one") == []
+
+
+def test_what_stands_behind_a_file_and_its_rows() -> None:
+    band = human_band.fit(np.linspace(0, 0.6, 500), np.zeros(500), "one")
+    strange = {"what": "Spanish texts", "auroc": {"value": 0.98, "low": 0.97, "high": 0.99}}
+    near = {"what": "letters", "auroc": {"value": 0.61, "low": 0.5, "high": 0.7}}
+    card = {"promises": {"strangers": {"foreign": [strange, near]}}}
+    few = trust_figures.beside_a_file(band, card, 5, 100)
+    assert few[0].startswith("5 of 100 answers (5%) stand alone, the others go to a person. That is fewer than the ")
+    assert few[1].startswith("Of answers that no person is asked about, at most 5% wrong (95% confidence).")
+    assert few[2].endswith("0.61 (letters) to 0.98 (Spanish texts).")
+    assert "another kind" not in trust_figures.beside_a_file(band, card, round(100 * band.share), 100)[0]
+    assert "another kind" not in trust_figures.beside_a_file(band, card, 0, 1)[0]  # one item proves nothing
+    row = trust_figures.beside_a_row(band, card, True, False)
+    assert row == "stands alone; of all such rows at most 5% wrong (95% confidence)"
+    assert trust_figures.beside_a_row(band, card, False, False) == "for a person"
+    unlike = trust_figures.beside_a_row(band, card, False, True)
+    assert unlike.endswith("noticed with an AUROC of 0.61 (letters) to 0.98 (Spanish texts)")
+    assert "no limit of error" in trust_figures.beside_a_row(None, {}, True, False)

@@ -33,7 +33,14 @@ __all__ = [
 ]
 
 # What callers may add to a record on its way out. Labels are ";"-separated, scores are "label=0.93;other=0.41".
-ADDITIONS = ("medbench_labels", "medbench_groups", "medbench_scores", "medbench_model", "medbench_flags")
+ADDITIONS = (
+    "medbench_labels",
+    "medbench_groups",
+    "medbench_scores",
+    "medbench_model",
+    "medbench_flags",
+    "medbench_promise",
+)
 ENTRIES_KEPT = 10_000
 
 
