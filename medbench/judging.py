@@ -146,11 +146,11 @@ def judge(
     check_relearning(family, keep_learning)
     validation = parts["validation"]
     known, held, held_scores, model, scale, placed = _fitted(family, options, parts["train"], validation, fitting)
-    confidence, groups = _trusted(held_scores, held, fitting.rng, balanced, tree)
+    confidence, groups = trusted(held_scores, held, fitting.rng, balanced, tree)
     judged, raw, which, words = _what_to_judge(family, model, parts, held, held_scores, fitting.say)
     probabilities = confidence.calibrate(raw)
     decided = confidence.decide(probabilities)
-    measured = _measured(judged, probabilities, decided, fitting.rng, tree)
+    measured = measure(judged, probabilities, decided, fitting.rng, tree)
     look(model, judged.items, decided, which)
     foreign = elsewhere(model, _strangers(placed, scale, known, fitting) if which == "test" else None, judged.items)
     evidence = None if which == "out-of-fold" else evidence_figures(model, judged, decided, fitting.say)
@@ -158,7 +158,7 @@ def judge(
     notes = [] if which == "test" else [_NO_TEST]
     if keep_learning and which == "test" and not fitting.say.stopping:
         known, known_splits, notes = known.with_more(parts["test"]), (*known_splits, "test"), [_KEPT_LEARNING]
-        model, placed = _fitted_again(family, options, known, validation, fitting)
+        model, placed = _fitted_again(family, options, known, validation, replace(fitting, start=None))
     confidence = replace(confidence, stranger=_strangers(placed, scale, known, fitting))
     per_label = _label_rows(judged, probabilities, decided, confidence)
     outcome = Outcome(which, probabilities, judged.truth, decided, _reliability(judged, raw), judged.groups)
@@ -167,7 +167,7 @@ def judge(
     return Judged(model, confidence, measured, per_label, words, outcome, known, known_splits, *found)
 
 
-def _trusted(
+def trusted(
     scores: Scores, held: Examples, rng: np.random.Generator, balanced: bool, tree: Hierarchy | None
 ) -> tuple[Trust, GroupAnswers | None]:
     """Fit what answers carry on held-out scores: for the labels, and for the groups of their tree."""
@@ -201,7 +201,7 @@ def answers(
     """
     train, validation, test = parts["train"], parts["validation"], parts["test"]
     _, held, held_scores, model, _, _ = _fitted(family, options, train, validation, fitting, kept=False)
-    confidence, _ = _trusted(held_scores, held, fitting.rng, balanced, tree)
+    confidence, _ = trusted(held_scores, held, fitting.rng, balanced, tree)
     raw = model.scores(test.items)
     probabilities = confidence.calibrate(raw)
     return Outcome(
@@ -212,33 +212,6 @@ def answers(
 def _reliability(judged: Examples, raw: Scores) -> npt.NDArray[np.float64]:
     bins = metrics.reliability_curve(judged.truth, raw, judged.answer)
     return np.array([[row["claimed"], row["true"], row["n"]] for row in bins]).reshape(-1, 3)
-
-
-def before_tuning(
-    family: Family[Any],
-    options: FamilyOptions,
-    parts: dict[str, Examples],
-    fitting: Fitting,
-    *,
-    balanced: bool = False,
-    tree: Hierarchy | None = None,
-) -> dict[str, Metric]:
-    """Judge what a family starts from on the very rows that the tuned model is judged on; empty when it cannot answer.
-
-    Calibration and thresholds come from the validation split, as for the tuned model. It has draws of its own, so that
-    the tuned model does not depend on whether this was asked.
-    """
-    held = parts["validation"]
-    rng = np.random.default_rng(0)
-    start = family.untuned(parts["train"], options, replace(fitting, rng=rng)) if len(held) else None
-    if start is None:
-        return {}
-    fitting.say("stage", name="baselines", sentence="Scoring the base before it is tuned.")
-    judged = parts["test"] if len(parts["test"]) else held
-    scores = start.scores(held.items)
-    confidence, _ = _trusted(scores, held, rng, balanced, tree)
-    found = confidence.calibrate(scores if judged is held else start.scores(judged.items))
-    return _measured(judged, found, confidence.decide(found), rng, tree)
 
 
 def _label_rows(judged: Examples, probabilities: Scores, decided: Truth, confidence: Trust) -> list[dict[str, Any]]:
@@ -385,12 +358,13 @@ def majority(
     probabilities = np.tile(shares.astype(np.float32), (len(judged), 1))
     decided = np.zeros(judged.truth.shape, dtype=bool)
     decided[:, int(shares.argmax())] = True
-    return _measured(judged, probabilities, decided, rng, tree)
+    return measure(judged, probabilities, decided, rng, tree)
 
 
-def _measured(
+def measure(
     judged: Examples, prob: Scores, decided: Truth, rng: np.random.Generator, tree: Hierarchy | None
 ) -> dict[str, Metric]:
+    """Return every metric of calibrated answers, with intervals by group."""
     groups = judged.groups or None
     return metrics.evaluate(judged.truth, prob, decided, answer=judged.answer, groups=groups, rng=rng, tree=tree)
 

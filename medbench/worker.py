@@ -22,6 +22,7 @@ from medbench.records import SPLITS, Device, Examples, Metric, RunSpec
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from medbench.before_tuning import Before
     from medbench.datasets import Dataset
     from medbench.families import Family, FamilyOptions
     from medbench.judging import Judged
@@ -84,7 +85,7 @@ def _train(
 ) -> None:
     import numpy as np
 
-    from medbench import carding, class_words, cross_validation, datasets, foreign, judging, tuning
+    from medbench import before_tuning, carding, class_words, cross_validation, datasets, foreign, judging, tuning
     from medbench.families import Fitting, Surroundings
     from medbench.tasks import get_task
 
@@ -104,12 +105,12 @@ def _train(
     options = searched.options if searched else options
     keep = family.cheap if spec.keep_learning is None else spec.keep_learning
     ways: dict[str, Any] = {"balanced": headline == "balanced_accuracy", "tree": dataset.hierarchy}
-    before = judging.before_tuning(family, options, parts, fitting, **ways)
+    before = before_tuning.judged(family, options, parts, fitting, **ways)
     crossed = cross_validation.for_run(spec, family, options, dataset, fitting, folder, **ways)
     look, elsewhere = class_words.Look(say, dataset.item), foreign.Look(say, dataset.item)
     asked: dict[str, Any] = {"keep_learning": keep, "look": look, "elsewhere": elsewhere, **ways}
-    judged = _accepting(judging.judge(family, options, parts, fitting=fitting, **asked), spec.accept_error)
-    baselines = {**_majority(judged.outcome.split, parts, dataset, spec.seed), **baselines, **_before(before)}
+    judged = _completed(judging.judge(family, options, parts, fitting=before.on(fitting), **asked), spec, before)
+    baselines = {**_majority(judged.outcome.split, parts, dataset, spec.seed), **baselines, **_before(before.metrics)}
     say("stage", name="save", sentence="Writing the model and its card.")
     cost = meter.spent()
     card = carding.card(folder.name, spec, options, dataset, judged, baselines, cost, device.name)
@@ -124,9 +125,10 @@ def _train(
     _tell_the_end(say, folder.name, judged, cost["seconds"])
 
 
-def _accepting(judged: Judged, error: float | None) -> Judged:
-    """Return it with the error that the user accepts among answers that no person reads; the usual one when None."""
-    return judged if error is None else replace(judged, trust=judged.trust.accepting(error))
+def _completed(judged: Judged, spec: RunSpec, before: Before) -> Judged:
+    """Return it with the error that the user accepts among answers that no person reads, and what was tuned from."""
+    trusted = judged.trust if spec.accept_error is None else judged.trust.accepting(spec.accept_error)
+    return replace(judged, trust=trusted, notes=[*judged.notes, *before.notes])
 
 
 def _check_answer(dataset: Dataset, family: Family[Any]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tiny_causal import save_tiny_lm
 from tiny_encoders import WORDS
 
-from medbench import judging, metrics, trust
+from medbench import before_tuning, metrics, trust
 from medbench.errors import MedbenchError
 from medbench.events import Say
 from medbench.families import Fitting, get_family
@@ -89,7 +89,7 @@ def test_the_base_before_tuning_is_judged_on_the_same_rows(
     parts = {"train": planted(20), "validation": planted(30, seed=2), "test": planted(30, seed=3)}
     options = FAMILY.parse({**LEARN, "base": str(bases["llama"])})
     fitting = Fitting(np.random.default_rng(5), Device(), Say())
-    before = judging.before_tuning(FAMILY, options, parts, fitting)
+    before = before_tuning.judged(FAMILY, options, parts, fitting).metrics
     held, test = parts["validation"], parts["test"]
     rng = np.random.default_rng(0)
     confidence = trust.fit_trust(run[0].scores(held.items), held.truth, "many", None, None, rng)
@@ -98,7 +98,7 @@ def test_the_base_before_tuning_is_judged_on_the_same_rows(
     assert before["macro_f1"].value < after["macro_f1"].value
     assert fitting.rng.integers(10**6) == np.random.default_rng(5).integers(10**6)  # a fit draws as if not asked
     linear = get_family("linear")
-    assert judging.before_tuning(linear, linear.parse({}), parts, fitting) == {}
+    assert before_tuning.judged(linear, linear.parse({}), parts, fitting) == before_tuning.Before()
 
 
 def test_a_run_says_its_loss_and_memory_and_leaves_the_best_and_the_last(run: tuple[CausalModel, Say, Path]) -> None:

@@ -73,7 +73,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("4e", ("comparing_records",)),
     ("5a", ("report_errors", "report_curves", "holding_out", "accepted_error")),
     ("5a", ("batch_jobs", "comparing", "review", "tuning", "reports", "exporting", "cluster", "judging", "api_guard")),
-    ("5b", ("carding", "cross_validation", "promoting", "run_report", "comparing_sheet")),
+    ("5b", ("before_tuning", "carding", "cross_validation", "promoting", "run_report", "comparing_sheet")),
     ("5b", ("lesion_report", "coding_exports", "api_icd", "api_lesion", "api_page")),
     ("5b", ("review_exports",)),
     ("5b", ("explaining_jobs", "api_questions")),

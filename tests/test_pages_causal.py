@@ -56,7 +56,8 @@ def test_a_run_keeps_what_the_base_could_before(tuned: tuple[Workspace, str, lis
     before, after = card["baselines"]["before tuning"], card["metrics"]
     assert after["macro_f1"]["value"] > 0.9 > before["macro_f1"]["value"]
     assert after["micro_f1"]["n"] == before["micro_f1"]["n"]
-    told = [event for event in said if event["kind"] == "progress"]
+    assert "“Before tuning” is the unchanged base, asked in the same words." in card["notes"]
+    told = [event for event in said if event["kind"] == "progress" and "loss" in event]
     assert told and all(event["memory"] > 10**8 for event in told)
     losses = [event["loss"] for event in said if event["kind"] == "metric"]
     assert losses[-1] < losses[0]

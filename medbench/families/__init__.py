@@ -99,6 +99,10 @@ class Model(ABC):
         """
         return self.scores(items)
 
+    def handed_on(self) -> Any:
+        """Return what a fit can go on from instead of making it again, for what `Family.untuned` returned."""
+        return None
+
     def notes(self) -> tuple[str, ...]:
         """Return what the model's card must say of how it came about, one sentence each."""
         return ()
@@ -133,6 +137,7 @@ class Fitting:
         checkpoints: Folder for checkpoints; None when none may be kept (cross-fitting).
         resume: True to go on from the newest checkpoint in `checkpoints`.
         around: Other models, and the dataset the examples come from.
+        start: What the model before tuning handed on for the same rows and options; None for nothing.
     """
 
     rng: np.random.Generator
@@ -141,6 +146,7 @@ class Fitting:
     checkpoints: Path | None = None
     resume: bool = False
     around: Surroundings = Surroundings()
+    start: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +215,11 @@ class Family(ABC, Generic[OptionsT]):
         return self.estimate(train, options, device)
 
     def untuned(self, train: Examples, options: OptionsT, fitting: Fitting) -> Model | None:
-        """Return what the fit starts from, when that can already answer: a card shows it beside the tuned model."""
+        """Return what the fit starts from, when that can already answer: a card shows it beside the tuned model.
+
+        Where the base has no answers of its own, an output layer is fitted on what it computes of some training items;
+        `Model.notes` says so. It must cost little beside the fit. Raises Stopped when the user stopped it.
+        """
         return None
 
     def remedy(self, error: BaseException, options: OptionsT) -> tuple[str, dict[str, Any]] | None:

@@ -64,7 +64,9 @@ def untuned(examples: Examples, options: CausalOptions, fitting: Fitting) -> Fit
     folder = obtain(base)
     prompts = prompts_for(folder, examples, options)
     lm = load_lm(folder, fitting.device, options.quantize, options.precision)
-    return lm.requires_grad_(False), prompts, _card(base, folder, examples, options, prompts), None
+    note = "“Before tuning” is the unchanged base, asked in the same words."
+    card = {**_card(base, folder, examples, options, prompts), "notes": [note]}
+    return lm.requires_grad_(False), prompts, card, None
 
 
 def prompts_for(folder: Path, examples: Examples, options: CausalOptions) -> Prompts:

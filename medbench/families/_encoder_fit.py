@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
@@ -19,7 +18,9 @@ from medbench.families import Fitting
 from medbench.families import _adapters as adapters
 from medbench.families import _networks as networks
 from medbench.families._bases import MINILM, obtain, weights_sha256
+from medbench.families._encoder_cost import START_TEXTS
 from medbench.families._imbalance import make_criterion
+from medbench.families._probing import fit_line, some_rows
 from medbench.families._text_batches import Chunks, TextReader, load_reader, padded_chunks
 from medbench.families._training import Training, resumable, train
 from medbench.records import Examples, Truth
@@ -38,8 +39,29 @@ Fitted = tuple[Any, TextReader, dict[str, Any], Any]
 """Network in evaluation mode, reader, card, and the unmerged adapter (tensors, configuration) or None."""
 
 
+def start_encoder(examples: Examples, options: EncoderOptions, fitting: Fitting) -> Fitted:
+    """Return the unchanged base with a head fitted on its vectors; see `Encoder.untuned`.
+
+    A fit with a head start goes on from that head, so all texts are read for it and none is read twice. Without one
+    they are read for this alone, and some must do.
+    """
+    import torch
+
+    torch.manual_seed(int(fitting.rng.integers(2**31 - 1)))
+    folder, n = obtain(options.base), len(examples)
+    unchanged = options.model_copy(update={"tuning": "frozen"})
+    network, reader = _build(folder, examples, unchanged)
+    rows = np.arange(n) if options.head_start else some_rows(examples.truth, START_TEXTS, fitting.rng)
+    ids = reader.chunks([examples.items[row] for row in rows], options.chunks)
+    _start_head(network.to(fitting.device.name), ids, examples.truth[rows], reader.pad_id, options, fitting)
+    told = f"all {n:,}" if len(rows) == n else f"{len(rows):,} of {n:,}"
+    note = f"“Before tuning” is the unchanged base with an output layer fitted on {told} training texts."
+    card = {**_card(folder, examples, unchanged, reader), "notes": [note]}
+    return network.eval().requires_grad_(False), reader, card, None
+
+
 def fit_encoder(examples: Examples, validation: Examples, options: EncoderOptions, fitting: Fitting) -> Fitted:
-    """Fine-tune an encoder; see `Encoder.fit`."""
+    """Fine-tune an encoder, from the head of `start_encoder` where there is one; see `Encoder.fit`."""
     import torch
 
     if int(os.environ.get("RANK", "0")) > 0:
@@ -54,13 +76,21 @@ def fit_encoder(examples: Examples, validation: Examples, options: EncoderOption
     device = fitting.device.name
     job = _job(network, reader, ids, examples, validation, options)
     if options.head_start and resumable(fitting, job.identity) is None:
-        _start_head(network.to(device), ids, examples.truth, reader.pad_id, options, fitting)
+        if fitting.start is None:
+            _start_head(network.to(device), ids, examples.truth, reader.pad_id, options, fitting)
+        else:
+            network.head.load_state_dict(fitting.start)
     train(job, options, fitting)
     adapter = None
     if options.tuning == "lora":
         adapter = adapters.taken_out(network.backbone, "FEATURE_EXTRACTION")
         network.backbone = network.backbone.merge_and_unload()
-    card = {
+    card = _card(folder, examples, options, reader)
+    return network.to(device).eval().requires_grad_(False), reader, card, adapter
+
+
+def _card(folder: Path, examples: Examples, options: EncoderOptions, reader: TextReader) -> dict[str, Any]:
+    return {
         "version": 1,
         "labels": list(examples.labels),
         "answer": examples.answer,
@@ -74,7 +104,6 @@ def fit_encoder(examples: Examples, validation: Examples, options: EncoderOption
         "pad_id": reader.pad_id,
         "tokens_per_batch": options.tokens_per_batch,
     }
-    return network.to(device).eval().requires_grad_(False), reader, card, adapter
 
 
 def _build(folder: Path, examples: Examples, options: EncoderOptions) -> tuple[Any, TextReader]:
@@ -180,33 +209,7 @@ def _start_head(
             raise Stopped
         texts, device = ids[at : at + _SLICE], fitting.device.name
         parts.append(networks.read_texts(network.pooled, width, texts, pad_id, device, options.tokens_per_batch))
-    _fit_head(network, np.concatenate(parts), truth)
-
-
-def _fit_head(network: Any, vectors: npt.NDArray[np.float32], truth: Truth, decay: float = 3e-3) -> None:
-    """Minimise the network's own loss over its head by L-BFGS on standardised vectors; `decay` pulls weights to 0."""
-    import torch
-
-    head = network.head
-    device = head.weight.device
-    inputs = torch.from_numpy(vectors).to(device)
-    target = torch.from_numpy(truth.astype(np.float32)).to(device)
-    mean, spread = inputs.mean(0), inputs.std(0, unbiased=False).clamp(min=1e-3)
-    inputs = (inputs - mean) / spread
-    weight = torch.zeros_like(head.weight, requires_grad=True)
-    bias = torch.zeros_like(head.bias, requires_grad=True)
-    solver: Any = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        solver.zero_grad()
-        value = network.criterion(inputs @ weight.T + bias, target) + decay * weight.square().sum() / len(weight)
-        value.backward()
-        return value  # type: ignore[no-any-return]
-
-    solver.step(loss)
-    with torch.no_grad():
-        head.weight.copy_(weight / spread)
-        head.bias.copy_(bias - (weight / spread) @ mean)
+    fit_line(network.head, network.criterion, np.concatenate(parts), truth)
 
 
 def load_encoder(folder: Path, device: str) -> Fitted:

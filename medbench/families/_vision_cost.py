@@ -25,6 +25,8 @@ _KNOWN = {
 _UNKNOWN = (25.0, 4.0)
 # Seconds of a step of EfficientNet-Lite0 per picture of 128 x 128 on two cores, and how much of it reading takes.
 _SECONDS, _READ_SHARE, _DECODE = 1.1 / 32, 0.3, 0.002
+START_PICTURES = 2000
+"""Pictures at most that the base before tuning learns an output layer from: more would cost without telling more."""
 _KEPT_BYTES = 95_000_000 / 224**2
 
 
@@ -49,6 +51,11 @@ def estimate(train: Examples, options: VisionOptions, device: Device) -> Estimat
     seconds = len(train) * (options.epochs * step * (1 + looks) + 1.4 * _DECODE) + 30
     if options.max_minutes is not None:
         seconds = min(seconds, options.max_minutes * 60 + 60)
+    if options.epochs and (options.weights == "imagenet" or options.start_from):
+        # The network before tuning learns from some pictures and answers validation and test, nearly half as many.
+        read = (min(len(train), START_PICTURES), 0.45 * len(train))
+        once = step * (read_size_of(options) / options.size) ** 2 * _READ_SHARE
+        seconds += once * (read[0] + options.views * read[1]) + _DECODE * sum(read)
     kept = _KEPT_BYTES * (work / 0.4) ** 0.5 * options.size**2 * options.batch
     cached = 3 * (round(options.size * 1.25) ** 2) * len(train)
     return Estimate(

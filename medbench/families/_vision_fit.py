@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from medbench.errors import MedbenchError, Stopped
 from medbench.families import Fitting
@@ -16,9 +17,10 @@ from medbench.families import _vision_former as former
 from medbench.families._earlier import Earlier
 from medbench.families._imbalance import make_criterion, smoothed
 from medbench.families._networks import probabilities
+from medbench.families._probing import fit_line, some_rows
 from medbench.families._training import Training, train
 from medbench.families._vision_bias import PICTURES, packed_network
-from medbench.families._vision_cost import CARD, read_size_of
+from medbench.families._vision_cost import CARD, START_PICTURES, read_size_of
 from medbench.families._vision_networks import Criterion, Shape, picture_network, timm_base
 from medbench.families._vision_pictures import Pixels, as_tensor, changing, facts_of, read_squares
 from medbench.families._vision_weights import WEIGHTS, Format, imagenet_base, packaged, sha256_of, unpacked
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 # Base and head rates of AdamW by tuning EfficientNet-Lite0; transformers want smaller steps.
 RATES, _TRANSFORMER_RATES = (1e-3, 2e-3), (1e-4, 1e-3)
 _SHOWN = 8
+_AT_ONCE = 64
 Fitted = tuple[Any, dict[str, Any], dict[str, Any]]
 """Network in evaluation mode, card, tensors as they are kept."""
 
@@ -85,6 +88,59 @@ def _trained(
             if file is not None:
                 file.unlink(missing_ok=True)
     return looked
+
+
+def start_network(examples: Examples, options: VisionOptions, fitting: Fitting) -> Fitted | None:
+    """Return what the fit starts from: former networks, or the unchanged base with a head fitted on some pictures.
+
+    None for random weights, which know nothing, and where nothing is trained.
+    """
+    import torch
+
+    nothing = options.weights == "random" and not options.start_from
+    if nothing or not options.epochs or not len(examples):
+        return None
+    torch.manual_seed(int(fitting.rng.integers(2**31 - 1)))
+    starts, n = former.starts_of(options, fitting.around, examples), len(examples)
+    shape = former.shape_of(options, len(examples.labels))
+    network = picture_network(shape, _base(options), make_criterion(options, examples.truth, examples.answer))
+    read_size = _read_size(network, options)
+    note = "“Before tuning” is the network that the training started from, as it is."
+    if starts:
+        former.fill(network, starts)
+        network.to(fitting.device.name).eval()
+    else:
+        rows = some_rows(examples.truth, START_PICTURES, fitting.rng)
+        some = [examples.items[row] for row in rows]
+        vectors = _vectors(network.to(fitting.device.name).eval(), some, read_size, options.metadata, fitting)
+        fit_line(network.head[-1], network.criterion, vectors, examples.truth[rows])
+        told = f"all {n:,}" if len(rows) == n else f"{len(rows):,} of {n:,}"
+        note = f"“Before tuning” is the unchanged base with an output layer fitted on {told} training pictures."
+    card = _card(examples, options, shape, read_size) | {"notes": [note]}
+    return network.requires_grad_(False), card, {}
+
+
+def _vectors(
+    network: Any, items: Sequence[str], size: int, metadata: bool, fitting: Fitting
+) -> npt.NDArray[np.float32]:
+    """Return (n, d) what lies under the head of a network, a few pictures at a time.
+
+    Raises:
+        Stopped: The user stopped it.
+    """
+    import torch
+
+    parts, total = [], len(items)
+    for at in range(0, total, _AT_ONCE):
+        if fitting.say.stopping:
+            raise Stopped
+        sentence = f"The base before tuning reads {total:,} training pictures."
+        fitting.say("progress", step=at, steps=total, sentence=sentence)
+        part, device = items[at : at + _AT_ONCE], fitting.device.name
+        facts = torch.from_numpy(facts_of(part)).to(device) if metadata else None
+        with torch.inference_mode():
+            parts.append(network.pooled(as_tensor(read_squares(part, size)).to(device), facts).float().cpu().numpy())
+    return np.concatenate(parts)
 
 
 def _card(examples: Examples, options: VisionOptions, shape: Shape, read_size: int) -> dict[str, Any]:

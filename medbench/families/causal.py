@@ -170,6 +170,10 @@ class CausalModel(Model):
             scores /= np.maximum(scores.sum(axis=1, keepdims=True), 1e-30)
         return scores.astype(np.float32)
 
+    def notes(self) -> tuple[str, ...]:
+        """Return how it came about, where that is no tuning."""
+        return tuple(self.card.get("notes", ()))
+
     def reasons(self, item: str, label: str) -> Explanation:
         """Weigh the sentences of `item` by leaving each out; only the label's own tokens are read for each."""
         return explain_sentences(partial(self.label_scores, label=label), item, label)

@@ -144,6 +144,14 @@ class EncoderModel(Model):
         found: npt.NDArray[np.float32] = self._score(self._read(texts))[:, self.labels.index(label)]
         return found
 
+    def handed_on(self) -> Any:
+        """Return the tensors of the output layer."""
+        return self._network.head.state_dict()
+
+    def notes(self) -> tuple[str, ...]:
+        """Return how it came about, where that is no fine-tuning."""
+        return tuple(self._card.get("notes", ()))
+
     def methods(self) -> tuple[str, ...]:
         """Return what the label picked, where it picks; then leaving out, and two looks inside the network."""
         first = "label-attention" if self._card["head"] == "label_attention" else "occlusion"
@@ -213,6 +221,19 @@ class Encoder(Family[EncoderOptions]):
 
         network, reader, card, adapter = fit_encoder(train, validation, options, fitting)
         return EncoderModel(network, reader, card, fitting.device.name, adapter)
+
+    def untuned(self, train: Examples, options: EncoderOptions, fitting: Fitting) -> EncoderModel | None:
+        """Return the unchanged base with a fitted head; None when nothing but the head would be tuned.
+
+        Raises:
+            MedbenchError: When the base cannot be had or read.
+            Stopped: When the user stopped it.
+        """
+        from medbench.families._encoder_fit import start_encoder
+
+        if options.tuning == "frozen" or not len(train):
+            return None
+        return EncoderModel(*start_encoder(train, options, fitting)[:3], fitting.device.name)
 
     def load(self, folder: Path, device: Device) -> EncoderModel:
         """Load a saved encoder, its adapter merged.

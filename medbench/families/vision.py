@@ -22,6 +22,7 @@ from medbench.workspace import write_json
 if TYPE_CHECKING:
     from medbench.families._vision_heat import Seen
 
+Floats = npt.NDArray[np.float32]
 LITE0 = "tf_efficientnet_lite0"
 SUGGESTIONS = {
     LITE0: "EfficientNet-Lite0, small and fast; its ImageNet weights are installed with medbench (3.4 M parameters)",
@@ -168,11 +169,9 @@ class VisionModel(Model):
         self._engine = Engine(network, int(card["read_size"]), device)
         self._lock = threading.Lock()
         self._mapped: tuple[tuple[str, str], Seen] | None = None
-        self._seen: tuple[tuple[str, ...], npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
+        self._seen: tuple[tuple[str, ...], Floats, Floats] | None = None
 
-    def _read(
-        self, items: Sequence[str], views: int | None = None
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def _read(self, items: Sequence[str], views: int | None = None) -> tuple[Floats, Floats]:
         """Return (n, views, L) logits and (n, d) vectors; those of the last call with all views are remembered."""
         from medbench.families._vision_pictures import facts_of, read_squares
 
@@ -197,10 +196,9 @@ class VisionModel(Model):
 
     def scores(self, items: Sequence[str]) -> Scores:
         """Return (n, n_labels) float32 scores in [0, 1], the mean over the views."""
-        logits, _ = self._read(items)
-        return self._scores(logits)
+        return self._scores(self._read(items)[0])
 
-    def _scores(self, logits: npt.NDArray[np.float32]) -> Scores:
+    def _scores(self, logits: Floats) -> Scores:
         from medbench.families._networks import probabilities
 
         n, views, width = logits.shape
@@ -208,7 +206,7 @@ class VisionModel(Model):
         mean: Scores = each.mean(axis=1).astype(np.float32)
         return mean
 
-    def scores_of(self, pixels: npt.NDArray[np.float32], item: str = "") -> Scores:
+    def scores_of(self, pixels: Floats, item: str = "") -> Scores:
         """Return (n, n_labels) scores of pictures already decoded, one view each.
 
         Args:
@@ -227,13 +225,13 @@ class VisionModel(Model):
         facts = np.repeat(facts_of([item]), len(whole), axis=0) if self._card["metadata"] else None
         return self._scores(self._engine.run(whole, facts)[0])
 
-    def embed(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
+    def embed(self, items: Sequence[str]) -> Floats:
         """Return (n, d) float32 vectors of length 1: what lies under the head. One view is enough for them."""
         _, vectors = self._read(items, views=1)
-        unit: npt.NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        unit: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return unit.astype(np.float32)
 
-    def spread(self, items: Sequence[str], draws: int = 20) -> npt.NDArray[np.float32]:
+    def spread(self, items: Sequence[str], draws: int = 20) -> Floats:
         """Return (n, n_labels) standard deviations of the scores over random dropout masks (Gal & Ghahramani 2016)."""
         import torch
 
@@ -249,7 +247,7 @@ class VisionModel(Model):
                 mask = torch.rand(inputs.shape, generator=rng, device=self._device) >= drop.p
                 logits = line(inputs * mask / (1 - drop.p)).float().cpu().numpy()
                 found.append(probabilities(logits, self.answer))
-        result: npt.NDArray[np.float32] = np.stack(found).std(axis=0).astype(np.float32)
+        result: Floats = np.stack(found).std(axis=0).astype(np.float32)
         return result
 
     def methods(self) -> tuple[str, ...]:
@@ -362,15 +360,20 @@ class Vision(Family[VisionOptions]):
         """
         from medbench.families._vision_fit import fit_network
 
-        network, card, kept = fit_network(train, validation, options, fitting)
-        return VisionModel(network, card, kept, fitting.device.name)
+        return VisionModel(*fit_network(train, validation, options, fitting), fitting.device.name)
+
+    def untuned(self, train: Examples, options: VisionOptions, fitting: Fitting) -> VisionModel | None:
+        """Return the unchanged base with a head fitted on some pictures, or what is started from; raises as `fit`."""
+        from medbench.families._vision_fit import start_network
+
+        found = start_network(train, options, fitting)
+        return None if found is None else VisionModel(*found, fitting.device.name)
 
     def load(self, folder: Path, device: Device) -> VisionModel:
         """Load a saved network. Raises MedbenchError when a file is missing or damaged."""
         from medbench.families._vision_fit import load_network
 
-        network, card, kept = load_network(folder, device.name)
-        return VisionModel(network, card, kept, device.name)
+        return VisionModel(*load_network(folder, device.name), device.name)
 
     def estimate(self, train: Examples, options: VisionOptions, device: Device) -> Estimate:
         """Say what a fit would cost; seconds rest on measured steps of EfficientNet-Lite0."""
