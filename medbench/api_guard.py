@@ -15,7 +15,7 @@ from medbench.errors import MedbenchError
 BODY_LIMIT = 16_000_000  # bytes of JSON; parsed on the event loop, so kept small
 FILE_LIMIT = 1_000_000_000  # bytes
 PICTURES_LIMIT = 200_000_000  # bytes
-_LIMITS = {"/predict/file": FILE_LIMIT, "/lesion/predict": PICTURES_LIMIT}
+_LIMITS = {"/predict/file": FILE_LIMIT, "/datasets": FILE_LIMIT, "/lesion/predict": PICTURES_LIMIT}
 _log = logging.getLogger("medbench.api")
 
 
@@ -95,7 +95,7 @@ def _fault(error: Exception) -> Response:
 def _refusal(headers: Headers, method: str, limit: int) -> Response | None:
     """Return why a request is refused by its headers alone, or None."""
     # A page of another site could make a visitor's browser send forms here; browsers name such requests.
-    if method == "POST" and headers.get("sec-fetch-site") == "cross-site":
+    if method in ("POST", "PUT", "DELETE") and headers.get("sec-fetch-site") == "cross-site":
         return problem(403, "a request from this server's own pages or a program", "one from another site", "Use curl.")
     length = headers.get("content-length", "")
     return TooLargeError(limit).answer() if length.isdecimal() and int(length) > limit else None

@@ -1,4 +1,4 @@
-"""The routes of jobs: photographs of lesions, codes for clinical notes, and models compared."""
+"""The routes of jobs: photographs of lesions, codes for clinical notes, models compared; datasets and their trees."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from functools import partial
 from typing import Annotated, Any
 
 import anyio
-from fastapi import FastAPI, File, Form, Query, UploadFile
+from fastapi import Depends, FastAPI, File, Form, Query, UploadFile
 from fastapi import Path as PathField
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from medbench import api_icd, api_lesion, coding, comparing_sheet, dictionaries, entities
+from medbench import api_data, api_icd, api_lesion, coding, comparing_sheet, dictionaries, entities
 from medbench.codes import Version
 from medbench.workspace import Workspace
 
@@ -44,6 +44,17 @@ class EntitiesIn(BaseModel):
     scispacy: str = Field(default="", description="An installed scispaCy model whose marks are added.")
 
 
+class TreeIn(BaseModel):
+    """A tree of a dataset's labels, in one of three ways."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(default="", description="The tree as CSV (child,parent), JSON, YAML or indented text.")
+    parents: dict[str, str] | None = Field(default=None, description="Label or group -> what stands right above it.")
+    ready: bool = Field(default=False, description="The job's own: ICD chapters and blocks, malignant and benign.")
+    leave_out: bool = Field(default=False, description="Leave out names that are no labels, instead of refusing them.")
+
+
 def add_jobs(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimiter) -> None:
     """Add the routes to the API; their work runs in `threads`."""
 
@@ -54,6 +65,8 @@ def add_jobs(app: FastAPI, workspace: Workspace, threads: anyio.CapacityLimiter)
     _add_codes(app, workspace, work)
     _add_comparison(app, workspace, work)
     _add_entities(app, workspace, work)
+    _add_datasets(app, workspace, work)
+    _add_trees(app, workspace, work)
 
 
 def as_response(value: Any) -> Response:
@@ -152,4 +165,72 @@ def _add_comparison(app: FastAPI, workspace: Workspace, work: Callable[..., Any]
     ) -> Response:
         """Who beats whom and by how much, with intervals and paired tests; models judged on other items are named."""
         answer: Response = await work(partial(comparing_sheet.compared, workspace, model, metric))
+        return answer
+
+
+_DATASET = PathField(description="Id or name of a dataset, as GET /datasets lists it.")
+
+
+def _add_datasets(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -> None:
+    @app.get("/datasets", summary="List the datasets", tags=["datasets"])
+    async def list_datasets() -> Response:
+        """Newest first: id, name, job, rows, labels, splits; ask for one of them to get its whole card."""
+        answer: Response = await work(partial(api_data.listed, workspace))
+        return answer
+
+    @app.get("/datasets/{dataset}", summary="Describe a dataset", tags=["datasets"])
+    async def describe(dataset: Annotated[str, _DATASET]) -> Response:
+        """Its card: labels with counts, splits, where it came from, what was found wrong, and whether it has a tree."""
+        answer: Response = await work(partial(api_data.described, workspace, dataset))
+        return answer
+
+    @app.post("/datasets", summary="Import files as a dataset", tags=["datasets"])
+    async def bring(
+        files: Annotated[list[UploadFile], File(description="Texts in any format, or pictures with their table.")],
+        columns: Annotated[dict[str, str], Depends(_columns)],
+        task: Annotated[str, Form(description="The job: literature, icd or lesion.")] = "literature",
+        name: Annotated[str, Form(max_length=200, description="Its name; the first file's when left out.")] = "",
+        shares: Annotated[str, Form(description="Train, validation and test shares, percent.")] = "70/15/15",
+        own_split: Annotated[bool, Form(description="Use the file's own splits.")] = False,
+        seed: Annotated[int, Form(ge=0, description="Seed of the split.")] = 0,
+        licence: Annotated[str, Form(max_length=2000, description="Licence or terms of the data.")] = "",
+    ) -> Response:
+        """The same reading, judging and splitting as on the Datasets page; the card comes back with its findings."""
+        sent = [(file.filename or "upload", file.file) for file in files]
+        about: dict[str, Any] = {"task": task, "name": name, "shares": shares, "own_split": own_split}
+        about |= {"seed": seed, "licence": licence, "chosen": columns}
+        answer: Response = await work(partial(api_data.brought, workspace, sent, **about))
+        return answer
+
+
+def _columns(
+    title: Annotated[str, Form(description="Column of the title; guessed when left out.")] = "",
+    text: Annotated[str, Form(description="Column of the text; guessed when left out.")] = "",
+    labels: Annotated[str, Form(description="Column of the labels; guessed when left out.")] = "",
+    id: Annotated[str, Form(description="Column of the item's id; guessed when left out.")] = "",
+    group: Annotated[str, Form(description="Column of what must stay together, e.g. the patient.")] = "",
+    split: Annotated[str, Form(description="Column with the file's own splits.")] = "",
+) -> dict[str, str]:
+    named = {"title": title, "text": text, "labels": labels, "id": id, "group": group, "split": split}
+    return {role: column for role, column in named.items() if column}
+
+
+def _add_trees(app: FastAPI, workspace: Workspace, work: Callable[..., Any]) -> None:
+    @app.get("/datasets/{dataset}/tree", summary="Read the tree of a dataset's labels", tags=["datasets"])
+    async def read_tree(dataset: Annotated[str, _DATASET]) -> Response:
+        """What stands above each label, and how large the tree is; an empty object without one."""
+        answer: Response = await work(partial(api_data.tree_of, workspace, dataset))
+        return answer
+
+    @app.put("/datasets/{dataset}/tree", summary="Set the tree of a dataset's labels", tags=["datasets"])
+    async def write_tree(dataset: Annotated[str, _DATASET], tree: TreeIn) -> Response:
+        """In place of an earlier one. Runs that start afterwards answer for its groups; models keep what they had."""
+        asked = (dataset, tree.text, tree.parents, tree.ready, tree.leave_out)
+        answer: Response = await work(partial(api_data.set_tree, workspace, *asked))
+        return answer
+
+    @app.delete("/datasets/{dataset}/tree", summary="Take the tree of a dataset's labels away", tags=["datasets"])
+    async def remove_tree(dataset: Annotated[str, _DATASET]) -> Response:
+        """Models that were trained with it keep theirs."""
+        answer: Response = await work(partial(api_data.remove_tree, workspace, dataset))
         return answer

@@ -7,7 +7,6 @@ code 2 and one sentence; `--json` on any command prints JSON for machines.
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -124,47 +123,21 @@ def import_files(
 
       medbench import HAM10000.zip HAM10000_metadata.csv --task lesion --name ham10000
     """
-    from medbench import datasets
+    from medbench import datasets, importing
     from medbench.splits import SplitPlan
-    from medbench.tasks import get_task
 
     with told(as_json):
-        job = get_task(task)
-        plan = SplitPlan("file" if own_split else "stratified", _shares(shares), seed, part_groups=split_by_image)
+        shared = importing.shares_of(shares)
+        plan = SplitPlan("file" if own_split else "stratified", shared, seed, part_groups=split_by_image)
         chosen = picked(title=title, abstract=abstract, text=text, labels=labels, id=id_, group=group, split=split)
-        workspace = Workspace.here()
-        workspace.datasets.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=workspace.datasets, prefix=".import-") as keep:
-            draft = _drafted(job, files, chosen, Path(keep), codes, as_json)
-            name = name or files[0].resolve().name.split(".")[0]
-            dataset_id = datasets.save(workspace, draft, name=name, plan=plan, licence=licence)
+        workspace, named = Workspace.here(), [(path, path.resolve().name) for path in files]
+        tell = None if as_json else lambda share, sentence: note(f"{share:4.0%}  {sentence}")
+        about: dict[str, Any] = {"task": task, "name": name, "licence": licence, "codes": codes, "tell": tell}
+        dataset_id, draft = importing.bring(workspace, named, chosen=chosen, plan=plan, **about)
         card = datasets.load(workspace, dataset_id).card
     if not as_json:
         _describe(draft, card)
     give(card, as_json, lambda: dataset_id)
-
-
-def _drafted(job: Any, files: list[Path], chosen: dict[str, str], keep: Path, choice: str, quiet: bool) -> Any:
-    from medbench.drafting import draft
-    from medbench.drafting_images import draft_images
-
-    named = [(path, path.resolve().name) for path in files]
-    say = None if quiet else lambda share, sentence: note(f"{share:4.0%}  {sentence}")
-    about: dict[str, Any] = {"task_name": job.name, "clean_label": job.clean_label, "label_name": job.label_name}
-    if job.item == "image":
-        return draft_images(named, **about, columns=chosen, say=say, keep=keep)
-    return draft(named, **about, rules=job.rules(choice), columns=chosen or None, say=say)
-
-
-def _shares(text: str) -> tuple[float, float, float]:
-    parts = text.replace("%", "").split("/")
-    try:
-        train, validation, test = (float(part) / 100 for part in parts)
-    except ValueError:
-        raise MedbenchError(
-            "three shares like 70/15/15", repr(text), "Write train/validation/test in percent."
-        ) from None
-    return train, validation, test
 
 
 def _describe(draft: Any, card: dict[str, Any]) -> None:
