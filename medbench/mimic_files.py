@@ -182,7 +182,7 @@ def _check_version(files: Mapping[str, Sequence[Path]], folder: Path, version: V
     here, there = (set(_NEEDED[one]["diagnoses_icd"]) <= set(columns) for one in (version, other))
     if there and not here:
         found = f"the columns of {TITLES[other]} in {files['diagnoses_icd'][0].name}"
-        raise MedbenchError(f"a {TITLES[version]} download", found, f"Choose the version {other}.")
+        raise MedbenchError(f"a {TITLES[version]} download", found, f"Choose {TITLES[other]}, the version {other}.")
 
 
 def _table(name: str, paths: Sequence[Path]) -> Table:

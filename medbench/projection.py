@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Stretch = tuple[int, int]
 Tell = Callable[[float, str], None]
+Tick = Callable[[float], None]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 _WORD = re.compile(r"[^\W_]+")
@@ -80,20 +81,23 @@ def project(
     from scipy.sparse import csr_matrix
 
     tell: Tell = say or (lambda share, sentence: None)
-    tell(0.0, "Pairing the sentences of the two languages.")
+    learning = "Learning which words translate which, to carry the marked evidence over."
+
+    def part(begin: float, end: float, sentence: str = learning) -> Tick:
+        return lambda share: tell(begin + (end - begin) * share, sentence)
+
     left, right = _side(sources), _side(targets)
-    pairs = _paired(left, right, None)
-    for done in (0.15, 0.4):
-        tell(done, "Learning which words translate which, to carry the marked evidence over.")
-        pairs = _paired(left, right, _lexicon(left, right, pairs))
-    tell(0.65, "Learning which words translate which, to carry the marked evidence over.")
-    forth = _lexicon(left, right, pairs)
-    back = _lexicon(right, left, [[(theirs, ours) for ours, theirs in each] for each in pairs])
+    pairs = _paired(left, right, None, part(0.0, 0.12, "Pairing the sentences of the two languages."))
+    for begin in (0.12, 0.38):
+        lexicon = _lexicon(left, right, pairs, part(begin, begin + 0.14))
+        pairs = _paired(left, right, lexicon, part(begin + 0.14, begin + 0.26))
+    forth = _lexicon(left, right, pairs, part(0.64, 0.78))
+    back = _lexicon(right, left, [[(theirs, ours) for ours, theirs in each] for each in pairs], part(0.78, 0.92))
     score = _Likeness(left.words, right.words, csr_matrix(forth.multiply(back.T)).sqrt())
     common, found = _common(left), []
     for n in range(len(left.texts)):
         found.append(_carried(left.texts[n], right.texts[n], pairs[n], marks[n], score, common))
-        tell(0.85 + 0.15 * n / len(left.texts), f"Carrying marked evidence over: {n:,} of {len(left.texts):,} texts.")
+        tell(0.92 + 0.08 * n / len(left.texts), f"Carrying marked evidence over: {n:,} of {len(left.texts):,} texts.")
     return found
 
 
@@ -150,7 +154,7 @@ def _letter_pairs(word: str) -> frozenset[str]:
 Pairs = list[list[tuple[range, range]]]
 
 
-def _paired(left: _Side, right: _Side, lexicon: csr_matrix | None) -> Pairs:
+def _paired(left: _Side, right: _Side, lexicon: csr_matrix | None, tick: Tick) -> Pairs:
     """Return for each text the paired runs of sentences."""
     from scipy.sparse import csr_matrix
 
@@ -163,6 +167,7 @@ def _paired(left: _Side, right: _Side, lexicon: csr_matrix | None) -> Pairs:
     by_key = [csr_matrix((np.ones(len(k)), (np.arange(len(k)), k)), shape=(len(k), len(keys))) for k in key]
     found: Pairs = []
     for ours, theirs in zip(left.texts, right.texts, strict=True):
+        tick(len(found) / len(left.texts))
         if not ours or not theirs:
             found.append([])
             continue
@@ -229,7 +234,7 @@ def _gains(worth: Floats, down: int, over: int, factor: float) -> list[list[floa
     return (factor * total).tolist()  # type: ignore[no-any-return]
 
 
-def _lexicon(left: _Side, right: _Side, pairs: Pairs) -> csr_matrix:
+def _lexicon(left: _Side, right: _Side, pairs: Pairs, tick: Tick) -> csr_matrix:
     """Return (left words, right words) probabilities that a word gives the other: IBM Model 1 with cognates ahead."""
     from scipy.sparse import csr_matrix
 
@@ -249,12 +254,15 @@ def _lexicon(left: _Side, right: _Side, pairs: Pairs) -> csr_matrix:
                 slot += len(got)
     if not ours:
         return csr_matrix((n_left, n_right))
+    tick(0.15)
     slot_of = np.concatenate(slots)
     pair, at = np.unique(np.concatenate(ours) * n_right + np.concatenate(theirs), return_inverse=True)
     word, other = pair // n_right, pair % n_right
+    tick(0.4)
     kin = _kinship(left.words, right.words, word, other)
     chance = np.where(word == n_left, 0.3, 1 + 20 * kin)
-    for _ in range(_ROUNDS):
+    for done in range(_ROUNDS):
+        tick(0.6 + 0.4 * done / _ROUNDS)
         weight = chance[at]
         weight /= np.bincount(slot_of, weights=weight)[slot_of]
         expected = np.bincount(at, weights=weight) + 2 * kin

@@ -83,17 +83,18 @@ def _form(workspace: Workspace) -> None:
         key="mimic_folder",
         placeholder="/data/physionet.org/files/mimiciii/1.4",
         help="On the computer that medbench runs on. For MIMIC-IV the folder that holds hosp.",
+        persist_state="session",
     ).strip()
     columns = st.columns([1, 1, 1])
     version = _one_of(columns[0], "Version", TITLES, "iii", "mimic_version", "Which download it is.")
     patients = columns[1].number_input(
-        "Patients",
+        "Patients (0: all)",
         0,
         None,
         0,
         100,
         key="mimic_patients",
-        help="Those with discharge notes first. 0 takes all patients.",
+        help="A part of them to try it out; those with discharge notes first.",
     )
     seed = columns[2].number_input(
         "Seed", 0, 2**31 - 1, 0, key="mimic_seed", help="Of the draw of patients and of the splits 80/10/10 by patient."
@@ -206,8 +207,9 @@ def _one_of(
 ) -> ChoiceT:
     """Draw a choice of one; `words` are what the user reads."""
     chosen: ChoiceT = place.segmented_control(
-        title, list(words), default=default, required=True, format_func=words.__getitem__, key=key, help=help or None
-    )
+        title, list(words), default=default, required=True, format_func=words.__getitem__, key=key, help=help or None,
+        persist_state="session",
+    )  # fmt: skip
     return chosen
 
 

@@ -49,7 +49,7 @@ def draw_account(
     entries += [{"file": name, "line": 0, "what": "left out", "why": reason} for name, reason in left_out.items()]
     if not entries:
         return
-    with st.expander(f"{ui.count_of(len(entries), 'record')} repaired or refused: where and why"):
+    with st.expander(f"Repaired, refused or left out: where and why ({len(entries):,})"):
         st.dataframe(entries[:ENTRIES_SHOWN], hide_index=True, key="account_entries")
         if len(entries) > ENTRIES_SHOWN:
             st.caption(f"The first {ENTRIES_SHOWN:,} of {len(entries):,}; the download has all.")

@@ -22,7 +22,7 @@ def draw_plan(workspace: Workspace) -> None:
     dataset = ui_train_plan.choose_dataset(workspace)
     if dataset is None:
         return
-    ui_train_plan.draw_baseline(workspace, dataset)
+    beat = st.container()  # filled last: on a large dataset it takes a while, and the form need not wait for it
     family = ui_train_plan.choose_family(dataset)
     options = ui_train_form.draw_options(family, ui_train_models.trained_on(workspace, dataset))
     tune = ui_train_search.draw_search(family)
@@ -33,6 +33,8 @@ def draw_plan(workspace: Workspace) -> None:
         task=dataset.task, family=family.name, dataset=dataset.id, options=options, **fields, **tune, **folds
     )
     ui_train_plan.draw_start(workspace, spec)
+    with beat:
+        ui_train_plan.draw_baseline(workspace, dataset)
 
 
 def draw_one(workspace: Workspace, run_id: str) -> None:

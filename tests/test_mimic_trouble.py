@@ -117,7 +117,7 @@ def test_a_wrong_folder_is_told_from_a_wrong_version_and_a_missing_table(workspa
         workspace, Order(tmp_path / "empty", "iii")
     )
     folder = mimic4(tmp_path / "four", 3)
-    assert refused(workspace, Order(folder, "iii")).endswith("Choose the version iv.")
+    assert refused(workspace, Order(folder, "iii")).endswith("Choose MIMIC-IV, the version iv.")
     (folder / "hosp" / "procedures_icd.csv.gz").unlink()
     assert "found no file for procedures_icd" in refused(workspace, Order(folder, "iv"))
 

@@ -122,7 +122,7 @@ def test_a_bad_zip_is_one_sentence(home: Workspace, tmp_path: Path, content: byt
 def test_bad_pictures_are_listed_with_their_reason(home: Workspace, tmp_path: Path) -> None:
     members = {f"{at}.jpg": encoded(blob(at)) for at in range(3)}
     app = press(drop(zipped(tmp_path / "p.zip", {**members, "note.jpg": b"hello"})), "pictures_check")
-    assert "1 record repaired or refused" in "\n".join([words_on(app), *(one.label for one in app.expander)])
+    assert "Repaired, refused or left out: where and why (1)" in [one.label for one in app.expander]
     assert "text file 'note.jpg'" in str(app.dataframe[0].value.to_dict())
     assert "The pictures can be classified, not trained on" in words_on(app)
 

@@ -74,7 +74,7 @@ def test_a_wrong_folder_is_told_on_the_page(home: Workspace, tmp_path: Path) -> 
     press(app, "mimic_build")
     finished(home)
     app = page()
-    assert "Choose the version iv" in app.error[0].value.replace("\\", "")
+    assert "Choose MIMIC-IV" in app.error[0].value.replace("\\", "")
     assert mimic.databases(home) == []
 
 
