@@ -28,7 +28,7 @@ from medbench.families import (
     check_relearning,
     get_family,
 )
-from medbench.records import AnswerKind, Device, Examples, Metric, RunSpec, Scores, SplitName, Truth
+from medbench.records import AnswerKind, Device, Examples, Metric, RunSpec, Scores, SplitName, Truth, TuneSpec
 from medbench.tasks import get_task
 from medbench.workspace import Workspace, read_json, write_json
 
@@ -89,6 +89,7 @@ def check(workspace: Workspace, spec: RunSpec) -> Preflight:
             around = Surroundings(workspace, dataset.id, dataset.item, headline)
             cost = family.estimate_among(train, options, device, around)
             cost = _with_folds(cost, family, options, train, spec.folds)
+            cost = _with_search(cost, spec.tune)
             problems += cost.problems
             notes += cost.notes
     problems += _room_problems(workspace, cost, device)
@@ -115,6 +116,15 @@ def _with_folds(
     note = f"Cross-validation in {k} folds, then the model itself: together about {k} times what one split takes."
     seconds = None if cost.seconds is None else cost.seconds * k
     return replace(cost, seconds=seconds, problems=(*cost.problems, *problems), notes=(*cost.notes, note))
+
+
+def _with_search(cost: Estimate, tune: TuneSpec | None) -> Estimate:
+    """Add to a run's cost the search of its options, which ends at the latest when its minutes are over."""
+    if tune is None:
+        return cost
+    seconds = None if cost.seconds is None else cost.seconds + 60 * tune.minutes
+    note = f"The search takes at most {tune.minutes:g} minutes of it, and the trial that is then at work."
+    return replace(cost, seconds=seconds, notes=(*cost.notes, note))
 
 
 def _kept(problems: list[str], call: Any, *arguments: Any) -> Any:

@@ -121,7 +121,8 @@ def _head(workspace: Workspace, run: Run, told: Told) -> None:
 def _progress(run: Run, told: Told) -> None:
     step = told.newest.get("progress", {})
     done, steps = step.get("step"), step.get("steps")
-    sentence = str(run.last.get("sentence") or run.last.get("reason") or (told.stages[-1][1] if told.stages else ""))
+    now = [words for at, words in told.stages if at >= told.began]  # not what was said before it was resumed
+    sentence = str(run.last.get("sentence") or run.last.get("reason") or (now[-1] if now else ""))
     if run.state == "queued":
         sentence = sentence or "Waiting for its worker to start."
     if done is not None and steps:
@@ -269,10 +270,10 @@ def _ending(workspace: Workspace, run: Run, told: Told) -> None:
     elif run.state == "cancelled":
         st.info(ui.plain(str(run.last.get("sentence", "Cancelled."))))
     if st.button(
-        "Resume from the newest checkpoint",
+        "Resume",
         key="train_resume",
         type="secondary" if run.last.get("remedy") else "primary",
-        help="Goes on where it stopped; starts again when it left no checkpoint.",
+        help="Goes on from its newest checkpoint or finished trials; begins again when it left none.",
     ):
         runs.resume(workspace, run.id)
         st.rerun()

@@ -211,7 +211,7 @@ def test_a_failed_run_shows_its_cause_the_line_and_the_remedy(full: tuple[Worksp
     assert [error.value for error in page.error] == [sentence.replace("(", "\\(")]
     assert page.code[0].value == "MemoryError: <b>"
     assert page.button(key="train_remedy").label == "Try again with batch 8, accumulation 2"
-    assert page.button(key="train_resume").label == "Resume from the newest checkpoint"
+    assert page.button(key="train_resume").label == "Resume"
 
 
 def test_a_lost_run_can_be_resumed(full: tuple[Workspace, str, Run]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from medbench import datasets, preflight
 from medbench.datasets import Dataset, SplitPlan
 from medbench.errors import MedbenchError
-from medbench.records import RunSpec
+from medbench.records import RunSpec, TuneSpec
 from medbench.tasks import get_task
 from medbench.workspace import Workspace
 
@@ -51,6 +51,14 @@ def test_a_good_run_may_start(workspace: Workspace, dataset: Dataset) -> None:
     assert found.ready
     assert found.problems == ()
     assert found.device == "cpu"
+
+
+def test_a_search_counts_into_the_time(workspace: Workspace, dataset: Dataset) -> None:
+    spec = RunSpec(task="literature", family="linear", dataset=dataset.id)
+    alone = preflight.check(workspace, spec)
+    searching = preflight.check(workspace, spec.model_copy(update={"tune": TuneSpec(minutes=10)}))
+    assert alone.seconds is not None and searching.seconds == alone.seconds + 600
+    assert any("at most 10 minutes" in note for note in searching.notes)
 
 
 def test_all_problems_are_told_at_once(workspace: Workspace, dataset: Dataset) -> None:
