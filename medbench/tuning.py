@@ -177,6 +177,7 @@ def search(
 
     Raises:
         MedbenchError: There is nothing to search, no validation split, or no trial succeeded.
+        Stopped: The user cancelled before a trial was finished.
     """
     import optuna
 
@@ -201,7 +202,7 @@ def search(
         _write(folder, trial)
         if trial.state == "complete" and trial.value is not None:
             best = max(trial.value, best if best is not None else trial.value)
-    return _found(study, past, family, fixed, fitting.around.headline)
+    return _found(study, past, family, fixed, fitting)
 
 
 def _study(space: Space, past: list[Trial], seed: int) -> Any:
@@ -286,12 +287,14 @@ def _value(model: Model, validation: Examples, headline: str, seed: int) -> floa
     return float(found[headline].value)
 
 
-def _found(study: Any, trials: list[Trial], family: Family[Any], fixed: Mapping[str, Any], headline: str) -> Found:
+def _found(study: Any, trials: list[Trial], family: Family[Any], fixed: Mapping[str, Any], fitting: Fitting) -> Found:
     whole = [trial for trial in trials if trial.state == "complete" and trial.value is not None]
+    if not whole and fitting.say.stopping:
+        raise Stopped  # cancelled before there was anything to keep is no failure
     if not whole:
         told = f"{len(trials)} trial{'s' * (len(trials) != 1)}, none of them finished"
         raise MedbenchError("a finished trial", told, "Give the search more minutes, or fix some options.")
-    found = Found(family.parse(dict(fixed)), trials, _importance(study, len(whole)), headline)
+    found = Found(family.parse(dict(fixed)), trials, _importance(study, len(whole)), fitting.around.headline)
     return replace(found, options=family.parse({**fixed, **found.best.options}))
 
 

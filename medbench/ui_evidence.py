@@ -121,8 +121,9 @@ def _marks(loaded: Loaded, item: Item, told: Explanation, key: str) -> None:
     row = Told(item, loaded.name_of(told.label), told)
     known = {name: value for name, value in row.measures().items() if name in _MEASURES and value is not None}
     if known:
-        ui.facts({_MEASURES[name][0].capitalize(): f"{value:+.2f}" for name, value in known.items()})
-        st.caption("  \n".join(f"{_MEASURES[name][0].capitalize()}: {_MEASURES[name][1]}" for name in known))
+        with st.expander("How far the marks can be trusted, in figures"):
+            ui.facts({_MEASURES[name][0].capitalize(): f"{value:+.2f}" for name, value in known.items()})
+            st.caption("  \n".join(f"{_MEASURES[name][0].capitalize()}: {_MEASURES[name][1]}" for name in known))
     downloads(lambda: [row], f"evidence-{item.id}", f"{key}_evidence", f"Why {row.name}: {loaded.card['name']}")
 
 
