@@ -92,7 +92,8 @@ def _lines(band: Band, changes: list[Change]) -> list[str]:
     """Word the band, what is offered and what was changed."""
     from medbench.human_band import FAULT, percent
 
-    lines = [f"{band.promise()} That are {band.share:.0%} of the {band.n:,} items it was tested on.", ""]
+    part = f" {band.share:.0%} of the {band.n:,} items it was tested on stand alone." if band.limit else ""
+    lines = [f"{band.promise()}{part}", ""]
     lines += [f"{'alone':>6}  at most {FAULT[band.answer]}  seen on these items"] if band.offered() else []
     lines += [f"{one.share:6.0%}  {percent(one.accepted):>7}  {one.error:7.1%}" for one in band.offered()]
     lines += [

@@ -138,12 +138,17 @@ class Band:
         Whoever picks the most convenient of several promises picks the one that luck made most convenient. Here shares
         are fixed, not errors: which limit lets a share stand alone is known before any label is, so that one test, read
         at every error, gives an upper confidence bound; and each share takes its part of the allowed chance of a wrong
-        promise (Bonferroni), so that all bounds hold together. Shares whose bound lies above `HIGHEST` are left out.
+        promise (Bonferroni), so that all bounds hold together. Left out are shares whose bound lies above
+        `HIGHEST`, or is no lower than that of a larger share.
         """
         found = (self._share(share) for share in SHARES)
         steps = list(dict.fromkeys(step for step in found if step is not None))
-        each = ((step, self._bound(step, (1 - self.confidence) / len(steps))) for step in steps)
-        return tuple(replace(self._with(bound, step), among=len(steps)) for step, bound in each if bound is not None)
+        allowed = (1 - self.confidence) / max(len(steps), 1)
+        bounds = ((step, self._bound(step, allowed)) for step in steps)
+        bands = [replace(self._with(bound, step), among=len(steps)) for step, bound in bounds if bound is not None]
+        return tuple(
+            one for at, one in enumerate(bands) if all(one.accepted < more.accepted for more in bands[at + 1 :])
+        )
 
     def chosen(self, accepted: float) -> Band:
         """Return the band for an error accepted after seeing what is offered: the largest share bounded by it.
@@ -155,7 +160,7 @@ class Band:
         fitting = [band for band in offered if band.accepted <= accepted]
         if not fitting or not accepted < 1:
             least = min((band.accepted for band in offered), default=None)
-            found = f"{accepted:g}, on {self.n:,} items that a limit can be tested on"
+            found = f"{100 * accepted:g}% on {self.n:,} items"
             todo = "Train on more rows." if least is None else f"Accept at least {least:.1%}."
             raise MedbenchError("an accepted error that can be promised", found, todo)
         best = max(fitting, key=lambda band: band.share)

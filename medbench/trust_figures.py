@@ -158,7 +158,9 @@ def beside_a_file(band: Band | None, card: Mapping[str, Any], alone: int, n: int
             f" That is fewer than the {band.share:.0%} of the items that the limit was tested on: this file may be of "
             "another kind, and then the promise does not cover it."
         )
-    return [*told, *filter(None, [promise(band, card), beside_unlike(card)])]
+    noticed = noticed_words(card)
+    words = f'How well "unlike the training data" is noticed, measured (AUROC; 0.5 is chance, 1 is always): {noticed}.'
+    return [*told, promise(band, card), *([words] if noticed else [])]
 
 
 def sentences(promises: Mapping[str, Any], answer: AnswerKind) -> list[str]:

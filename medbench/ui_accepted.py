@@ -72,7 +72,8 @@ def _draw_choice(workspace: Workspace, model_id: str, band: Band, key: str) -> N
     except MedbenchError as error:
         st.warning(ui.plain(str(error)))
         return
-    st.markdown(f"Then **{chosen.share:.0%}** of the answers stand alone instead of {band.share:.0%}.")
+    if chosen != band:
+        st.markdown(f"Then **{chosen.share:.0%}** of the answers stand alone instead of {band.share:.0%}.")
     first, second = st.columns([1, 3])
     who = first.text_input(
         "Your name", key=f"{key}_accepted_who", help="Kept with the change.", persist_state="session"

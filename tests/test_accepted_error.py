@@ -60,7 +60,9 @@ def test_an_error_accepted_afterwards_counts_from_then_on_and_can_be_taken_back(
 
 
 def test_what_cannot_be_promised_is_refused(place: Workspace, model: str) -> None:
-    with pytest.raises(MedbenchError, match=r"an accepted error that can be promised, found 0.0001.*Accept at least"):
+    with pytest.raises(
+        MedbenchError, match=r"an accepted error that can be promised, found 0.01% on .*Accept at least"
+    ):
         accepted_error.accept(place, model, 0.0001)
     old = twin(place, model, "old")
     facts = read_json(place.models / old / "trust.json")
