@@ -213,9 +213,10 @@ def teller(bar: DeltaGenerator) -> Callable[[float, str], None]:
             del seen[0]
         if now - moved > 0.2:
             moved = now
-            (then, before), late = seen[0], now - began > _PATIENCE and 0 < share < 1
-            left = f" About {duration((1 - share) * (now - then) / (share - before))} left." * (share > before)
-            bar.progress(share, sentence + (left if late else ""))
+            then, before = seen[0]
+            if now - began > _PATIENCE and before < share < 1:
+                sentence += f" About {duration((1 - share) * (now - then) / (share - before))} left."
+            bar.progress(share, sentence)
 
     return tell
 

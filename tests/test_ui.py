@@ -136,3 +136,22 @@ def test_a_grid_gets_plain_columns() -> None:
     )
     assert [str(dtype) for dtype in made.dtypes] == ["object", "object", "int64"]
     assert made.to_dict("list") == {"kind": ["a", ""], "labels": ["x; y", ""], "n": [1, 2]}
+
+
+def test_a_bar_tells_what_is_left_once_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(ui.time, "monotonic", lambda: now[0])
+    shown: list[tuple[float, str]] = []
+
+    class Bar:
+        def progress(self, share: float, sentence: str) -> None:
+            shown.append((share, sentence))
+
+    tell = ui.teller(Bar())  # type: ignore[arg-type]
+    for at, share in ((101.0, 0.0), (104.0, 0.2), (108.0, 0.4), (116.0, 0.4), (120.0, 1.0)):
+        now[0] = at
+        tell(share, "Reading.")
+    assert shown == [
+        (0.0, "Reading."), (0.2, "Reading."), (0.4, "Reading. About 12 s left."), (0.4, "Reading. About 24 s left."),
+        (1.0, "Reading."),
+    ]  # fmt: skip
