@@ -152,7 +152,8 @@ def test_a_csv_comes_back_as_csv_with_the_same_labels(client: TestClient, model:
     assert [row["medbench_labels"].split(";") for row in back[:2]] == [told["chosen"] for told in alone[:2]]
     assert [row["medbench_model"] for row in back] == [model] * 3
     as_json = client.post("/api/predict/file?format=json", files=upload, data={"model": model}).json()
-    assert as_json["predictions"] == alone
+    # Why a text is unlike the training data is told in words of single texts only.
+    assert as_json["predictions"] == [{**told, "strange": ""} for told in alone]
     stand = sum(not told["needs_human"] for told in alone)
     assert as_json["stands"][0].startswith(f"{stand} of 3 answers ") and alone[0]["promise"] in as_json["stands"]
     assert as_json["account"] == {"read": 3, "repaired": 0, "refused": 0, "entries": []}
