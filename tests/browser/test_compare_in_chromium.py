@@ -53,10 +53,11 @@ def open_disagreements(page: Page, place: Workspace, better: str, worse: str) ->
     models = [comparing_judged.answered(place, name) for name in (better, worse)]
     count = len(comparing_records.behind(Selection(better, worse, "only_first"), models))
     assert count > 0
-    expect(page.get_by_text("Click a cell to read the records behind it.")).to_be_visible(timeout=PATIENCE)
-    page.get_by_text(f"only linear right · {count}", exact=True).click()
-    expect(page.get_by_text(f"{count} record")).to_be_visible(timeout=PATIENCE)
-    first = page.get_by_text("true:").first.locator("xpath=..")
+    panel = page.get_by_role("tabpanel", name="Disagreements")
+    expect(panel.get_by_text("Click a cell to read the records behind it.")).to_be_visible(timeout=PATIENCE)
+    panel.get_by_text(f"only linear right · {count}", exact=True).click()
+    expect(panel.get_by_text(f"{count} record")).to_be_visible(timeout=PATIENCE)
+    first = panel.get_by_text("true:").first.locator("xpath=..")
     expect(first.locator(".mb-chip").first).to_be_visible()
 
 
