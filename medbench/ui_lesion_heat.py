@@ -86,8 +86,7 @@ def draw_picture(
         drawn = lesion_overlay.overlaid(shown, seen.heat, opacity / 100, mask)
         place.image(drawn, _whose(seen) if len(maps) > 1 else None, width="stretch", output_format="PNG")
     _draw_bar()
-    apart = _apart(maps)
-    st.markdown(ui.plain(" ".join(apart)))
+    apart = _draw_apart(maps)
     for seen in maps:
         if len(maps) > 1:
             st.caption(ui.plain(_whose(seen)))
@@ -113,9 +112,9 @@ def _draw_bar() -> None:
     )
 
 
-def _lines(picture: Picture, maps: Sequence[Seen], apart: Sequence[str]) -> list[str]:
+def _lines(picture: Picture, maps: Sequence[Seen], apart: str) -> list[str]:
     """Return what is written under the exported pictures."""
-    told = list(apart)
+    told = [apart] if apart else []
     for seen in maps:
         told += [f"{picture.name}: {seen.words()}, by {_whose(seen)}", *seen.sentences]
     return [line for sentence in (*told, ui.NOTICE) for line in _folded(sentence)]
@@ -125,11 +124,13 @@ def _whose(seen: Seen) -> str:
     return str(seen.loaded.card["name"])
 
 
-def _apart(maps: Sequence[Seen]) -> list[str]:
-    """Say how far two models look at the same place; nothing for one, or where a map is empty."""
+def _draw_apart(maps: Sequence[Seen]) -> str:
+    """Say how far two models look at the same place; "" for one, or where a map is empty."""
     if len(maps) < 2 or not all(seen.heat.max() > 0 for seen in maps):
-        return []
-    return [lesion_heat.shared_sentence(lesion_heat.shared(maps[0].heat, maps[1].heat))]
+        return ""
+    sentence = lesion_heat.shared_sentence(lesion_heat.shared(maps[0].heat, maps[1].heat))
+    st.markdown(ui.plain(sentence))
+    return sentence
 
 
 def _draw_check(workspace: Workspace, seen: Seen) -> None:

@@ -183,6 +183,19 @@ def dataset_id(full_workspace: Workspace) -> str:
     return str(datasets.list_datasets(full_workspace)[0]["id"])
 
 
+@pytest.fixture
+def place(full_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """`full_workspace`, named by MEDBENCH_HOME."""
+    monkeypatch.setenv("MEDBENCH_HOME", str(full_workspace.data.parent))
+    return full_workspace
+
+
+@pytest.fixture
+def first(trained: tuple[Workspace, str]) -> str:
+    """The id of the model that a run left in `full_workspace`."""
+    return trained[1]
+
+
 @pytest.fixture(scope="session")
 def trained_lesions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     """A workspace with drawn lesions and a tiny picture network that a real run left; treat it as read-only."""

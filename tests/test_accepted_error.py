@@ -19,12 +19,6 @@ from medbench.workspace import Workspace, read_json, write_json
 
 
 @pytest.fixture
-def place(full_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    monkeypatch.setenv("MEDBENCH_HOME", str(full_workspace.data.parent))
-    return full_workspace
-
-
-@pytest.fixture
 def model(trained: tuple[Workspace, str]) -> str:
     return trained[1]
 

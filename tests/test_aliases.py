@@ -41,17 +41,6 @@ def twin(place: Workspace, model: str, name: str, **facts: object) -> str:
     return name
 
 
-@pytest.fixture
-def place(full_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    monkeypatch.setenv("MEDBENCH_HOME", str(full_workspace.data.parent))
-    return full_workspace
-
-
-@pytest.fixture
-def first(trained: tuple[Workspace, str]) -> str:
-    return trained[1]
-
-
 def test_a_job_comes_into_being_with_its_first_champion(place: Workspace, first: str) -> None:
     job = appointing.promote(place, first, who="ann", why="the only one", figures={"micro_f1": 0.9})
     assert (job.name, job.alias, job.champion, job.earlier) == (JOB, f"@{JOB}", first, ())

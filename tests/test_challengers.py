@@ -40,17 +40,6 @@ from medbench.workspace import Workspace
 NOTE = "Assessment: lobar pneumonia. He denies chest pain. Essential hypertension. Type 2 diabetes mellitus."
 
 
-@pytest.fixture
-def place(full_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    monkeypatch.setenv("MEDBENCH_HOME", str(full_workspace.data.parent))
-    return full_workspace
-
-
-@pytest.fixture
-def first(trained: tuple[Workspace, str]) -> str:
-    return trained[1]
-
-
 def test_the_answer_that_is_shown_does_not_wait_for_the_unseen_one(place: Workspace, first: str) -> None:
     second = twin(place, first, "second")
     appointing.promote(place, first)
