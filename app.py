@@ -38,10 +38,12 @@ else:
     from starlette.routing import Mount
     from streamlit.runtime.pages_manager import PagesManager
 
+    from medbench import shadowing
     from medbench.api import create_app
     from medbench.workspace import Workspace
 
     # Until `st.navigation` has been called once, Streamlit takes pages/ for its older kind of app and would run a page
     # without its frame for a visitor who comes straight to /datasets. This says from the start that it is not.
     PagesManager.uses_pages_directory = False
+    shadowing.go_on(Workspace.here())
     app = st.App(Path(__file__).resolve(), routes=[Mount("/api", create_app(Workspace.here()))])

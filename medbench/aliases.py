@@ -105,6 +105,12 @@ class Job:
                 line.pop()
         return tuple(line[:-1])
 
+    def since(self, challenger: str) -> float:
+        """Return when a model last became the challenger, in Unix seconds; 0 when it never did."""
+        return max(
+            (move.at for move in self.moves if move.act == "challenge" and move.model == challenger), default=0.0
+        )
+
     def answers(self, item: str) -> str:
         """Return the id of the model that answers for an item: always the same one for the same item and share.
 

@@ -124,7 +124,9 @@ class Batch:
         chunks = [self._chunk(number) for number in range(self._finished())]
         n = sum(map(len, chunks))
         alone = n - sum(int(answers.needs_human.sum()) for answers in chunks)
-        return trust_figures.beside_a_file(self.loaded.trust.band, self.loaded.card, alone, n) if n else []
+        if not n:
+            return []
+        return [*trust_figures.beside_a_file(self.loaded.trust.band, self.loaded.card, alone, n), *self.loaded.behind]
 
     def problems(self, number: int) -> list[str]:
         """Return why records of one chunk have no answer, one sentence each; "" for those that have one."""
@@ -213,10 +215,16 @@ class Batch:
             "medbench_labels": ";".join(map(self.loaded.name_of, kept)),
             **({"medbench_groups": ";".join(groups.implied(kept))} if groups else {}),
             "medbench_scores": scores,
+            **({"medbench_set": self._set(answers, row)} if self.loaded.trust.cutoff is not None else {}),
             "medbench_model": self.loaded.id,
             "medbench_flags": "; ".join(flags),
             "medbench_promise": self._stands(answers, row) if corrected is None else "settled by a reader",
         }
+
+    def _set(self, answers: Answers, row: int) -> str:
+        """Return the conformal set of one record, most probable label first."""
+        order, labels = np.argsort(-answers.probabilities[row]), self.loaded.labels
+        return trust_figures.set_cell(self.loaded.card, (labels[c] for c in order if answers.conformal[row, c]))
 
     def _stands(self, answers: Answers, row: int) -> str:
         return self.loaded.row_words(not answers.needs_human[row], bool(answers.unlike[row]))

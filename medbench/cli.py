@@ -339,6 +339,7 @@ def serve(
     """Serve the REST API alone, under /api. Example: medbench serve --port 8600."""
     import uvicorn
 
+    from medbench import shadowing
     from medbench.api import mounted
 
     if host not in ("127.0.0.1", "localhost", "::1"):
@@ -348,4 +349,5 @@ def serve(
         as_json,
         lambda: f"The API is at http://{host}:{port}/api (docs: /api/docs)",
     )
+    shadowing.go_on(Workspace.here())
     uvicorn.run(mounted(Workspace.here()), host=host, port=port, log_level="warning")

@@ -263,9 +263,11 @@ def _label_lines(answer: Prediction) -> list[str]:
     lines += [] if chosen else [f"{s.label}  {s.probability:.2f}  {s.name}" for s in answer.labels[:3]]
     lines += [f"{answer.cut:.0%} of the text was beyond what the model reads."] if answer.cut else []
     lines += [f"The text is unlike what the model learnt from. {answer.strange}".strip()] if answer.unlike else []
-    lines += ["A person should read this text."] if answer.needs_human else []
+    lines += [f"A person should read this text: {answer.why}."] if answer.needs_human else []
+    names = {score.label: score.name for score in answer.labels}
+    lines += [f"Set of labels: {', '.join(names[label] for label in answer.conformal)}."] if answer.conformal else []
     lines += [answer.promise] if answer.promise else []
-    return lines
+    return [*lines, *answer.behind]
 
 
 def _code_lines(found: CodedNote) -> list[str]:
@@ -287,7 +289,8 @@ def _code_lines(found: CodedNote) -> list[str]:
             cause = f", because of “{away.evidence.trigger}”" if away.evidence.trigger else ""
             lines.append(f"{away.code.label}  {away.code.text}  ({away.evidence.status}: “{words}”{cause})")
     released = ", ".join(f"{table} {release}" for table, release in found.releases.items())
-    human = ["A person has to code this note: the model is not sure enough."] if found.needs_human else []
+    why = found.answer.why if found.answer is not None else ""
+    human = [f"A person has to code this note: {why}."] if found.needs_human and why else []
     return [*lines, "", *human, *found.remarks, f"Codes of {released}."]
 
 

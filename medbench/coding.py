@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from medbench import aliases, codes, predicting, trust_figures
+from medbench import aliases, codes, predicting
 from medbench.assertion_scopes import Assertion
 from medbench.assertions import assertions, read_mention
 from medbench.codes import Code, Tables, Version
@@ -133,7 +133,9 @@ class CodedNote:
         """Return it JSON-ready; evidence carries its words."""
         rows = [{**_code_json(one.code), **_proposal_json(self.text, one)} for one in self.proposals]
         apart = [_apart_json(self.text, one) for one in self.apart]
-        facts = {"model": self.model or None, "releases": self.releases, "needs_human": self.needs_human}
+        why = self.answer.why if self.answer is not None else ""
+        human = {"needs_human": self.needs_human, "why": why}
+        facts = {"model": self.model or None, "releases": self.releases, **human}
         return {**facts, "codes": rows, "set_apart": apart, "remarks": list(self.remarks)}
 
 
@@ -317,13 +319,11 @@ def _add_model(
         codes_gone = "1 code" if gone == 1 else f"{gone} codes"
         remarks.append(f"Left out: {codes_gone} of the model that today's code tables no longer have.")
     if answer.unlike:
-        measured = trust_figures.beside_unlike(loaded.card)
         unlike = "This note is unlike those the model learnt from: lean on your own reading."
-        remarks.append(" ".join(filter(None, [unlike, answer.strange, measured])))
+        remarks.append(f"{unlike} {answer.strange}".strip())
     if answer.cut:
         remarks.append(f"The model did not read the last {answer.cut:.0%} of the note.")
-    if answer.promise:
-        remarks.append(answer.promise)
+    remarks += [*filter(None, [answer.promise]), *answer.behind]
     return answer
 
 

@@ -1,21 +1,21 @@
 """A job's champion and its challenger at work: how often they agree, and who is right more often.
 
 What readers settle on afterwards is the measure: the labels they confirm or correct, the codes that stand on a note's
-sheet. Items that came together (a file, a drop of pictures, a text asked twice) may be alike, so intervals rest on as
-many items as they are worth.
+sheet. The same text or picture asked again tells nothing new and counts once. Items that came together (a file, a drop
+of pictures) may be alike, so intervals rest on as many items as they are worth.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from medbench import job_history, resampling
-from medbench.aliases import Job
+from medbench.aliases import Challenger, Job
 from medbench.comparing_tests import mcnemar
 from medbench.comparing_verdict import p_words
 from medbench.job_history import Asked
@@ -147,6 +147,8 @@ class Contest:
         p: Exact p of these two counts (McNemar; items that came together count once), None when the items are not the
             same.
         overlap: Of the same items, how far the labels overlap; None when the items are not the same, or have one label.
+        owed: Answers of the champion for which the challenger, in the shadow, has none: (texts that are kept, so that
+            it can still answer; pictures and texts that are not kept, which are lost once the server has stopped).
     """
 
     champion: str
@@ -158,6 +160,7 @@ class Contest:
     parted: tuple[int, int] = (0, 0)
     p: float | None = None
     overlap: Overlap | None = None
+    owed: tuple[int, int] = (0, 0)
 
     def as_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping, its sentences included."""
@@ -167,7 +170,7 @@ class Contest:
         """Return what these figures say; `name` turns a model's id into what the user reads."""
         champion, challenger = name(self.champion), name(self.challenger)
         theirs = f", {self.shown[1]:,} of {challenger}" if self.shown[1] else ""
-        told = [f"Answers shown: {self.shown[0]:,} of {champion}{theirs}."]
+        told = [f"Answers shown: {self.shown[0]:,} of {champion}{theirs}.", *_owed_words(self.owed, challenger)]
         if self.agreement.n:
             told.append(f"They give the same labels to {self.agreement.words}.")
         elif self.shown[1]:
@@ -183,8 +186,9 @@ class Contest:
         if self.overlap is not None:
             told.append(_overlap_words(self.overlap, champion, challenger))
         told.append(
-            "These are the answers that readers confirmed or corrected, which are rarely a random sample. What came "
-            "together (a file, a drop of pictures, a text asked twice) may be alike; the intervals allow for that."
+            "These are the answers that readers confirmed or corrected, which are rarely a random sample. A text or a "
+            "picture that was asked again counts once. What came together (a file, a drop of pictures) may be alike; "
+            "the intervals allow for that."
         )
         if min(self.right[0].n, self.right[1].n) < FEW:
             told.append(f"It is early: with fewer than {FEW} settled items of each, chance decides much.")
@@ -211,6 +215,23 @@ class Contest:
         return f"{challenger} is right more often than {champion} by {points}: {kind}."
 
 
+def _owed_words(owed: tuple[int, int], challenger: str) -> list[str]:
+    """Say how many answers of a challenger are still lacking, and whether they will come."""
+    coming, lost = owed
+    told = []
+    if coming:
+        told.append(
+            f"{challenger} has still to answer for {coming:,} of them; where the server stopped before their turn, it "
+            "answers when the server runs again."
+        )
+    if lost:
+        told.append(
+            f"For {lost:,} of them it has no answer: pictures, and texts that are not kept, are lost to it when the "
+            "server stops before their turn."
+        )
+    return told
+
+
 def _overlap_words(found: Overlap, champion: str, challenger: str) -> str:
     """Say how far the labels overlap, as mean shares with the interval of the difference."""
     spread = "" if math.isnan(found.low) else f" ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
@@ -232,22 +253,31 @@ def fared(workspace: Workspace, job: Job, challenger: str = "") -> Contest | Non
     if not other:
         return None
     # Only what was asked while both were at it: other times bring other items.
-    since = max((move.at for move in job.moves if move.act == "challenge" and move.model == other), default=0.0)
-    asked = [one for one in job_history.asked_of(workspace, job.name) if one.at >= since]
+    asked = [one for one in job_history.asked_of(workspace, job.name) if one.at >= job.since(other)]
     both = [one for one in asked if one.model == job.champion and one.unseen_by == other]
     mine = [one for one in asked if one.model == job.champion]
     theirs = [one for one in asked if one.model == other]
-    agreement = share_of([one.chosen == one.unseen for one in both], [one.together for one in both])
+    counted = once(both)
+    agreement = share_of([one.chosen == one.unseen for one in counted], [one.together for one in counted])
     shown = (len(mine), len(theirs))
-    settled = [one for one in both if one.right is not None]
+    settled = once([one for one in both if one.right is not None])
     if settled:
-        return _paired(job.champion, other, shown, agreement, settled)
-    right = (_right(mine), _right(theirs))
-    return Contest(job.champion, other, shown, agreement, right, paired=False)
+        found = _paired(job.champion, other, shown, agreement, settled)
+    else:
+        found = Contest(job.champion, other, shown, agreement, (_right(mine), _right(theirs)), paired=False)
+    if job.challenger is None or job.challenger != Challenger(other):
+        return found
+    lacking = [one.kept for one in mine if one.unseen_by != other]
+    return replace(found, owed=(sum(lacking), len(lacking) - sum(lacking)))
+
+
+def once(asked: Sequence[Asked]) -> list[Asked]:
+    """Return answers, oldest first, each text and picture once: the newest, which is what counts now."""
+    return list({one.own or at: one for at, one in enumerate(asked)}.values())
 
 
 def _right(asked: Sequence[Asked]) -> Share:
-    settled = [one for one in asked if one.right is not None]
+    settled = once([one for one in asked if one.right is not None])
     return share_of([one.chosen == one.right for one in settled], [one.together for one in settled])
 
 

@@ -39,6 +39,7 @@ _COLUMNS = {
         ("kind", "id", "model", "item", "title", "top", "problem", "text_id", "of", "note", "who", "job", "together"),
         "VARCHAR",
     ),
+    "own": "VARCHAR",
     **dict.fromkeys(("t", "probability", "doubt", "cut"), "DOUBLE"),
     **_MARK,
     **dict.fromkeys(("needs_human", "unlike"), "BOOLEAN"),
@@ -116,8 +117,16 @@ def record(
             texts = ({"kind": "text", "title": item.title, "text": item.text[:TEXT_LIMIT]} for item in items)
             text_ids = journal.append(workspace.history / "texts" / f"{stem}.jsonl", stem, texts)
         whole = zip(predictions, items, text_ids, asked, strict=True)
-        lines = ({**_line_of(one, item, text_id), **job_of} for one, item, text_id, job_of in whole)
+        lines = (
+            {**_line_of(one, item, text_id), **job_of, **({"own": _own(item)} if job else {})}
+            for one, item, text_id, job_of in whole
+        )
         return journal.append(workspace.history / f"{stem}.jsonl", stem, lines)
+
+
+def _own(item: Item) -> str:
+    """Return a digest of a text itself: asked again, it is known again."""
+    return hashlib.blake2b(item.joined.encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
 def _line_of(prediction: Prediction, item: Item, text_id: str | None) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class Asked:
         unseen: The labels that it decided for.
         right: The labels a reader settled on, None when nobody has.
         together: What was asked at once (a file, a drop of pictures, the same text again) has the same mark.
+        own: The same text or picture has the same mark, whatever it came with.
+        kept: Whether its text is in the history, so that a challenger can still answer.
     """
 
     at: float
@@ -52,20 +54,24 @@ class Asked:
     unseen: frozenset[str]
     right: frozenset[str] | None
     together: str = ""
+    own: str = ""
+    kept: bool = False
 
 
 def asked_of(workspace: Workspace, job: str) -> list[Asked]:
     """Return every answer that was given to a job, oldest first.
 
-    What is right is a reader's correction, or the codes that somebody settled on for the whole note.
+    What is right is a reader's correction, or the codes that somebody settled on for the whole note. Of two answers of
+    a challenger to one item (two servers went on with the same) the first counts.
     """
     with history.opened(workspace, "job = ? OR kind IN ('correction', 'undo')", [job]) as lines:
         history.join_standing(lines)
         rows = lines.execute(
             "SELECT p.id, p.t, p.model, p.chosen, coalesce(c.model, ''), c.chosen, s.labels, s.of IS NOT NULL,"
-            " coalesce(p.together, p.id) FROM history p"
-            " LEFT JOIN history c ON c.kind = 'shadow' AND c.of = p.id LEFT JOIN standing s ON s.of = p.id"
-            " WHERE p.kind = 'prediction' ORDER BY p.t"
+            " coalesce(p.together, p.id), coalesce(p.hash, p.own, p.id), p.text_id IS NOT NULL FROM history p"
+            " LEFT JOIN (SELECT * FROM history WHERE kind = 'shadow'"
+            " QUALIFY row_number() OVER (PARTITION BY of ORDER BY t) = 1) c ON c.of = p.id"
+            " LEFT JOIN standing s ON s.of = p.id WHERE p.kind = 'prediction' ORDER BY p.t"
         ).fetchall()
     coded = coding_history.settled(workspace)
     return [
@@ -76,7 +82,27 @@ def asked_of(workspace: Workspace, job: str) -> list[Asked]:
             other,
             frozenset(unseen or ()),
             frozenset(right or ()) if read else coded.get(name),
-            together,
+            *marks,
         )
-        for name, at, model, chosen, other, unseen, right, read, together in rows
+        for name, at, model, chosen, other, unseen, right, read, *marks in rows
     ]
+
+
+def unanswered(workspace: Workspace, job: str, champion: str, challenger: str, since: float) -> list[str]:
+    """Return the ids of texts that a champion answered for a job and a challenger has not, oldest first.
+
+    Args:
+        workspace: Where the history lies.
+        job: Name of the job.
+        champion: Id of the model whose answer was shown.
+        challenger: Id of the model that was to answer unseen.
+        since: Unix seconds; what was asked before is nobody's debt.
+    """
+    with history.opened(workspace, "job = ?", [job]) as lines:
+        rows = lines.execute(
+            "SELECT id FROM history p WHERE kind = 'prediction' AND model = ? AND t >= ? AND text_id IS NOT NULL"
+            " AND NOT EXISTS (SELECT 1 FROM history c WHERE c.kind = 'shadow' AND c.of = p.id AND c.model = ?)"
+            " ORDER BY t",
+            [champion, since, challenger],
+        ).fetchall()
+    return [str(row[0]) for row in rows]

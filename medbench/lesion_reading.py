@@ -171,7 +171,7 @@ def to_mind(loaded: Loaded, reading: LesionReading) -> list[str]:
     if answer.needs_human and len(answer.conformal) > 1:
         told.append("A person should look: the model cannot narrow it down to one diagnosis.")
     elif answer.needs_human and not answer.unlike:
-        told.append("A person should look: the model is in doubt.")
+        told.append(f"A person should look: {answer.why or 'the model is not sure enough'}.")
     return told
 
 
@@ -198,7 +198,8 @@ def to_know(loaded: Loaded, reading: LesionReading) -> list[str]:
         words = trust_figures.set_words(loaded.card, answer.coverage, "pictures", "diagnosis")
         told.append(f"{words}: {names}.")
     told.append(f"± is how much the probability moves {loaded.model.spread_means}.")
-    return [*told, *filter(None, [answer.promise, trust_figures.beside_unlike(loaded.card)])]
+    stands = (trust_figures.calibrated(loaded.card), answer.promise, trust_figures.beside_unlike(loaded.card))
+    return [*told, *filter(None, stands)]
 
 
 # --- for a few lines of Python ---------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def predict_pictures(
     refused = tuple((str(row["image"]), str(row["problem"])) for row in rows if row["problem"])
     alone = sum(not row["needs_human"] for row in rows)
     loaded, n = asked.loaded, len(rows) - len(refused)
-    stands = trust_figures.beside_a_file(loaded.trust.band, loaded.card, alone, n) if n else ()
+    stands = [*trust_figures.beside_a_file(loaded.trust.band, loaded.card, alone, n), *loaded.behind] if n else []
     return Answered(n, refused, resumed, tuple(stands))
 
 
@@ -258,6 +258,7 @@ def _flat(loaded: Loaded, given: Prediction) -> dict[str, Any]:
         **{f"p_{label}": by_label.get(label, "") for label in loaded.labels},
         "set": ";".join(given.conformal),
         "set_coverage": given.coverage if given.coverage is not None else "",
+        "set_measured": trust_figures.set_cell(loaded.card, given.conformal),
         "needs_human": given.needs_human,
         "unlike_training": given.unlike,
         "promise": loaded.row_words(not given.needs_human, given.unlike),

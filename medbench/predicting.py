@@ -73,6 +73,11 @@ class Loaded:
         """What is promised, and what was measured, of answers that no person is asked about."""
         return trust_figures.promise(self.trust.band, self.card)
 
+    @cached_property
+    def behind(self) -> tuple[str, ...]:
+        """What stands behind all its answers beside the promise: see `trust_figures.behind`."""
+        return trust_figures.behind(self.trust, self.card)
+
     def row_words(self, alone: bool, unlike: bool) -> str:
         """Return what stands behind one row of a table of answers, in a few words."""
         return trust_figures.beside_a_row(self.trust.band, self.card, alone, unlike)
@@ -161,6 +166,8 @@ class Answers:
             groups=loaded.groups.of_one(probabilities, self.decided[row]) if loaded.groups else (),
             promise=loaded.promise,
             strange=self.strange.get(row, ""),
+            why=trust_figures.why_a_person(loaded.trust.band, bool(self.unlike[row])) if self.needs_human[row] else "",
+            behind=loaded.behind,
         )
 
 

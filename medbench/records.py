@@ -252,6 +252,9 @@ class Prediction:
         groups: The groups of the model's label tree, decided ones first; empty without a tree. A group has no
             threshold: it is chosen when a label under it is. Those below 1 % are left out.
         promise: What is promised, and what was measured, of answers that no person is asked about; "" when nothing.
+        why: Why a person should read it, half a sentence; "" where none has to.
+        behind: What stands behind all answers of the model, one sentence each: how its probabilities were calibrated,
+            what its conformal sets hold, how well it notices what is unlike its training data.
     """
 
     id: str
@@ -268,6 +271,8 @@ class Prediction:
     groups: tuple[LabelScore, ...] = ()
     promise: str = ""
     strange: str = ""
+    why: str = ""
+    behind: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> tuple[str, ...]:

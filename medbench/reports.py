@@ -347,7 +347,7 @@ def _title(item: Item) -> str:
 def _sentences(answer: Prediction, card: Mapping[str, Any]) -> Iterator[str]:
     """Yield what must be said beside the labels, one sentence each."""
     if answer.needs_human:
-        yield "To be read by a person before it is used."
+        yield "To be read by a person before it is used" + (f": {answer.why}." if answer.why else ".")
     if answer.promise:
         yield answer.promise
     if answer.conformal and answer.coverage is not None:

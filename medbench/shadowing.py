@@ -2,11 +2,14 @@
 
 What has to be answered waits as a chain of steps, each a handful of items; the thread takes a step of each chain in
 turn, so that a long file holds up no single text, and between steps it waits while another model is answering somebody
-who looks at the page. A server that ends leaves what still waits; the command line waits for it (`finish`).
+who looks at the page. The command line waits until it is done (`finish`). A server that ends leaves what still waits:
+the history tells which of its texts have no unseen answer, and the next server goes on with those (`go_on`). Pictures
+are not kept, nor texts with MEDBENCH_KEEP_TEXT=0: what waits of these is lost with the server, and `contest` counts it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import shutil
 import threading
@@ -16,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from medbench import gathering, job_history, predicting, uploads
+from medbench import aliases, gathering, history, job_history, predicting, uploads
 from medbench.aliases import Job
 from medbench.errors import MedbenchError
 from medbench.records import Item, ItemKind, join_image, part_image
@@ -69,6 +72,36 @@ def later(steps: Iterator[None]) -> None:
             _thread[:] = [threading.Thread(target=_work, name="shadow", daemon=True)]
             _thread[0].start()
         _changed.notify_all()
+
+
+def go_on(workspace: Workspace) -> None:
+    """Have challengers answer, later, what earlier servers left; of servers that start at once, one does."""
+    later(_left(workspace))
+
+
+def _left(workspace: Workspace) -> Iterator[None]:
+    """Answer for the texts that champions answered and challengers in the shadow have not, job after job."""
+    if not workspace.history.exists():
+        return
+    with (workspace.data / "shadow.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another server is at it
+        for job in aliases.jobs(workspace):
+            if model := seen(job):
+                left = job_history.unanswered(workspace, job.name, job.champion, model, job.since(model))
+                yield from _texts(workspace, job, model, left)
+
+
+def _texts(workspace: Workspace, job: Job, model: str, ids: Sequence[str]) -> Iterator[None]:
+    """Answer for texts of the history; one job's trouble is logged and holds up no other."""
+    try:
+        for at in range(0, len(ids), PART):
+            part = ids[at : at + PART]
+            yield from parts(workspace, job, model, part, [history.reopen(workspace, name) for name in part])
+    except MedbenchError as error:  # the challenger is gone, or the disk is full: it counts as still to come
+        log.warning("An answer in the shadow for %s was left out: %s", job.alias, error)
 
 
 def waiting() -> bool:

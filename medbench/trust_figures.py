@@ -6,7 +6,7 @@ often than the rest. The judged items of a run say how often that was so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,9 +158,7 @@ def beside_a_file(band: Band | None, card: Mapping[str, Any], alone: int, n: int
             f" That is fewer than the {band.share:.0%} of the items that the limit was tested on: this file may be of "
             "another kind, and then the promise does not cover it."
         )
-    noticed = noticed_words(card)
-    words = f'How well "unlike the training data" is noticed, measured (AUROC; 0.5 is chance, 1 is always): {noticed}.'
-    return [*told, promise(band, card), *([words] if noticed else [])]
+    return [*told, promise(band, card)]
 
 
 def sentences(promises: Mapping[str, Any], answer: AnswerKind) -> list[str]:
@@ -204,6 +202,69 @@ def how_calibrated(facts: Mapping[str, Any]) -> str:
     return f"{words}, chosen by its cross-fitted log loss {facts['losses'][method]:.4f}; {others}"
 
 
+def calibrated(card: Mapping[str, Any]) -> str:
+    """Return how the probabilities of an answer were calibrated and how far they were off, one sentence; "" if unknown.
+
+    The losses of the other methods stand on the model's card (`how_calibrated`).
+    """
+    facts = card.get("calibration", {})
+    if "ece_after" not in facts or "method" not in facts:
+        return ""
+    method = str(facts["method"])
+    words, others = NAMES.get(method.partition("_")[0], method), len(facts.get("losses", {})) - 1
+    chosen = f", chosen from {others + 1} ways" if others > 0 else ""
+    how = (
+        f"Probabilities are calibrated by {words}{chosen}"
+        if method != "identity"
+        else f"Probabilities are {words}{chosen}"
+    )
+    before, after = _error(facts.get("ece_before")), _error(facts["ece_after"])
+    return f"{how}; expected calibration error {after}" + (f", {before} before." if before else ".")
+
+
+def _error(value: Any) -> str:
+    """Return a calibration error with three decimals; a card may carry it bare or with its interval."""
+    bare = value.get("value") if isinstance(value, Mapping) else value
+    return "" if bare is None else f"{float(bare):.3f}" if float(bare) >= 0.0005 else "below 0.001"
+
+
+def behind(trust: Trust, card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what stands behind every answer of a model beside `promise`, one sentence each.
+
+    How its probabilities were calibrated, what its sets of labels hold, and how well it notices what is unlike its
+    training data: the same for all answers, so that a program that asked for one of them is told too.
+    """
+    sets = trust.cutoff is not None and len(trust.thresholds) <= MOST_LABELS
+    told = (calibrated(card), f"{set_words(card, trust.coverage)}." if sets else "", beside_unlike(card))
+    return tuple(sentence for sentence in told if sentence)
+
+
+def set_cell(card: Mapping[str, Any], members: Iterable[str]) -> str:
+    """Return a conformal set for a table, "C04=0.885;C14=0.963": each label with its measured coverage.
+
+    That is, of the measured items that carry the label, the share whose set held it; a label that was not measured
+    stands alone.
+    """
+    rows = card.get("promises", {}).get("sets", {}).get("labels", ())
+    shares = {str(row["label"]): float(row["value"]) for row in rows}
+    return ";".join(f"{label}={shares[label]:.3f}" if label in shares else label for label in members)
+
+
+def why_a_person(band: Band | None, unlike: bool) -> str:
+    """Return why an answer goes to a person, half a sentence that stands behind a colon.
+
+    Args:
+        band: The model's band; None for models from before it.
+        unlike: The item is unlike the training data.
+    """
+    if band is not None and not band.limit:
+        what = human_band.WHAT[band.answer].format(human_band.percent(band.accepted))
+        return f"every answer of this model does, since {what} could not be guaranteed on {band.n:,} items"
+    if unlike:
+        return "it is unlike the training data"
+    return "the model is not sure enough of it"
+
+
 def strangers_lines(strangers: Mapping[str, Any]) -> list[str]:
     """Say how well foreign items were told from a model's own, material by material: what `foreign.measured` found."""
     own = strangers["own"]
@@ -229,7 +290,8 @@ def beside_unlike(card: Mapping[str, Any]) -> str:
     The full list stands on the model's card.
     """
     words = noticed_words(card)
-    return f"How well that is noticed, measured (AUROC; 0.5 is chance, 1 is always): {words}." if words else ""
+    start = 'How well "unlike the training data" is noticed, measured (AUROC; 0.5 is chance, 1 is always)'
+    return f"{start}: {words}." if words else ""
 
 
 def noticed_words(card: Mapping[str, Any]) -> str:

@@ -174,8 +174,7 @@ def _said(probability: float) -> str:
 def _flags(loaded: Loaded, item: Item, answer: Prediction) -> None:
     told = []
     if answer.needs_human:
-        why = "it is unlike the training data" if answer.unlike else "the model is in doubt"
-        told.append(f"👤 **A person should read this:** {why}.")
+        told.append(f"👤 **A person should read this:** {ui.plain(answer.why)}.")
     if answer.unlike:
         told.append(
             f"🧭 **Unlike the training data:** stranger than {answer.unlikeness:.0%} of the texts it was checked on. "
@@ -191,7 +190,9 @@ def _flags(loaded: Loaded, item: Item, answer: Prediction) -> None:
 
 
 def _promises(loaded: Loaded, answer: Prediction) -> None:
-    """Draw what is promised: of answers without a person, and of the conformal set."""
+    """Draw what is promised: of probabilities, of answers without a person, and of the conformal set."""
+    if words := trust_figures.calibrated(loaded.card):
+        st.caption(f"📐 {ui.plain(words)}")
     if answer.promise:
         st.caption(f"👤 {ui.plain(answer.promise)}")
     if not answer.conformal or answer.coverage is None:

@@ -230,7 +230,7 @@ def _summary(job: Job, frame: pd.DataFrame, corrected: int) -> None:
         }
     )
     loaded, alone = job.batch.loaded, int((~frame["needs_human"]).sum())
-    stands = trust_figures.beside_a_file(loaded.trust.band, loaded.card, alone, len(frame))
+    stands = [*trust_figures.beside_a_file(loaded.trust.band, loaded.card, alone, len(frame)), *loaded.behind]
     st.caption("  \n".join(f"👤 {ui.plain(sentence)}" for sentence in stands))
     told = [f"Line {line}: {status}, {reason}" for line, status, reason in job.batch.account.entries]
     if told:

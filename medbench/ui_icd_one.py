@@ -113,7 +113,8 @@ def _say(coded: CodedNote, coder: Coder) -> None:
     if coded.text != st.session_state.get("icd_text") or st.session_state.get("icd_coded_by", coder) != coder:
         told.append("The codes below belong to the note, or to the coder, as it was before your last change.")
     if coded.needs_human:
-        told.append("👤 **A person should code this note:** the model is in doubt.")
+        why = coded.answer.why if coded.answer is not None else ""
+        told.append("👤 **A person should code this note**" + (f": {ui.plain(why)}." if why else "."))
     told += [ui.plain(remark) for remark in (*ui_icd.file_remarks(coded), *coded.remarks)]
     for sentence in told:
         st.markdown(sentence)

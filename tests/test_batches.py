@@ -96,6 +96,9 @@ def test_corrections_and_empty_texts_are_told_in_the_file(trained: tuple[Workspa
     assert "empty" in rows[1]["medbench_flags"]
     assert [row["medbench_promise"] for row in rows] == ["settled by a reader", "for a person"]
     assert batch.stands()[0].endswith("stand alone, the others go to a person.")
+    assert batch.stands()[2:] == list(batch.loaded.behind) and batch.loaded.behind[0].startswith("Probabilities are ")
+    members = [cell.partition("=")[0] for cell in rows[0]["medbench_set"].split(";") if cell]
+    assert members == list(batch.prediction(0).conformal) and rows[1]["medbench_set"] == ""
     plain = list(csv.DictReader(batch.write(tmp_path / "plain.csv").open(encoding="utf-8-sig")))
     assert plain[0]["medbench_promise"] == batch.loaded.row_words(not batch.prediction(0).needs_human, False)
 

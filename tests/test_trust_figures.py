@@ -78,7 +78,7 @@ def test_what_stands_behind_a_file_and_its_rows() -> None:
     few = trust_figures.beside_a_file(band, card, 5, 100)
     assert few[0].startswith("5 of 100 answers (5%) stand alone, the others go to a person. That is fewer than the ")
     assert few[1].startswith("Of answers that no person is asked about, at most 5% wrong (95% confidence).")
-    assert few[2].endswith("0.61 (letters) to 0.98 (Spanish texts).")
+    assert trust_figures.beside_unlike(card).endswith("0.61 (letters) to 0.98 (Spanish texts).")
     assert "another kind" not in trust_figures.beside_a_file(band, card, round(100 * band.share), 100)[0]
     assert "another kind" not in trust_figures.beside_a_file(band, card, 0, 1)[0]  # one item proves nothing
     row = trust_figures.beside_a_row(band, card, True, False)
@@ -87,3 +87,32 @@ def test_what_stands_behind_a_file_and_its_rows() -> None:
     unlike = trust_figures.beside_a_row(band, card, False, True)
     assert unlike.endswith("noticed with an AUROC of 0.61 (letters) to 0.98 (Spanish texts)")
     assert "no limit of error" in trust_figures.beside_a_row(None, {}, True, False)
+
+
+def test_what_stands_behind_every_answer() -> None:
+    rng = np.random.default_rng(3)
+    fitted = trust.fit_trust(*drawn(600, 3, rng), "one", None, None, rng)
+    probabilities, truth = drawn(400, 3, rng)
+    promises = trust_figures.measured(fitted, probabilities, truth, ("a", "b", "c"))
+    losses = {"identity": 0.3, "beta": 0.2}
+    facts = {"method": "beta", "losses": losses, "ece_before": 0.1, "ece_after": 0.0001}
+    card = {"answer": "one", "calibration": facts, "promises": promises}
+    told = trust_figures.behind(fitted, card)
+    assert told[0] == (
+        "Probabilities are calibrated by beta calibration, chosen from 2 ways; expected calibration error below 0.001, "
+        "0.100 before."
+    )
+    assert told[1].startswith("A set made to hold the true label of 90% of all items (measured: ")
+    held = next(row["value"] for row in promises["sets"]["labels"] if row["label"] == "b")
+    assert trust_figures.set_cell(card, ["new", "b"]) == f"new;b={held:.3f}"
+    assert trust_figures.calibrated({}) == ""
+
+
+def test_why_a_person_is_asked_names_the_true_reason() -> None:
+    promised = human_band.fit(np.linspace(0, 0.6, 500), np.zeros(500), "one")
+    assert trust_figures.why_a_person(promised, False) == "the model is not sure enough of it"
+    assert trust_figures.why_a_person(promised, True) == "it is unlike the training data"
+    nothing = human_band.fit(np.linspace(0, 0.6, 40), np.ones(40), "one")
+    assert trust_figures.why_a_person(nothing, True) == (
+        "every answer of this model does, since at most 5% wrong could not be guaranteed on 40 items"
+    )

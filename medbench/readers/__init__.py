@@ -32,11 +32,13 @@ __all__ = [
     "open_source",
 ]
 
-# What callers may add to a record on its way out. Labels are ";"-separated, scores are "label=0.93;other=0.41".
+# What callers may add to a record on its way out. Labels are ";"-separated, scores are "label=0.93;other=0.41", a
+# conformal set is its labels, each with the share of its measured items whose set held it.
 ADDITIONS = (
     "medbench_labels",
     "medbench_groups",
     "medbench_scores",
+    "medbench_set",
     "medbench_model",
     "medbench_flags",
     "medbench_promise",
