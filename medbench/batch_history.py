@@ -8,7 +8,7 @@ Beside each answered chunk of a batch lies
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from medbench.aliases import Job
 from medbench.batches import CHUNK, Batch
 from medbench.errors import MedbenchError
 from medbench.job_answers import Turn
+from medbench.records import Item
 from medbench.workspace import Workspace, file_mark, read_json, write_json
 
 
@@ -30,17 +31,24 @@ def place_of(batch: Batch, number: int) -> Path:
     return batch.folder / f"{number:05d}.history.json"
 
 
-def record(workspace: Workspace, batch: Batch, told: Turn) -> None:
-    """Write the answers of a batch to the history, each chunk once."""
+def record_chunk(workspace: Workspace, batch: Batch, told: Turn, number: int, items: Sequence[Item]) -> None:
+    """Write the answers of one chunk, which are about these items, to the history, once."""
+    path = place_of(batch, number)
+    if not items or path.exists():
+        return
     unseen = shadowing.seen(told.job)
-    answered = batch.predictions()
-    for number in range(-(-batch.done // CHUNK)):
-        pairs = list(itertools.islice(answered, CHUNK))
-        path = place_of(batch, number)
-        if pairs and not path.exists():
-            items, given = [item for item, _ in pairs], [answer for _, answer in pairs]
-            facts: dict[str, Any] = {"version": 1, "ids": job_answers.record(workspace, told, items, given)}
-            write_json(path, {**facts, **({"unseen": unseen} if unseen else {})})
+    facts: dict[str, Any] = {"version": 1, "ids": job_answers.record(workspace, told, items, batch.given(number))}
+    write_json(path, {**facts, **({"unseen": unseen} if unseen else {})})
+
+
+def record(workspace: Workspace, batch: Batch, told: Turn) -> None:
+    """Write the answers of a batch to the history, each chunk once; reads the file only where a chunk is missing."""
+    numbers = range(-(-batch.done // CHUNK))
+    if all(place_of(batch, number).exists() for number in numbers):
+        return
+    items = batch.items()
+    for number in numbers:
+        record_chunk(workspace, batch, told, number, list(itertools.islice(items, CHUNK)))
 
 
 def answer_unseen(workspace: Workspace, batch: Batch, job: Job | None) -> Iterator[None]:

@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from medbench import batch_history, batches, history, job_answers, shadowing
-from medbench.batches import Batch
+from medbench import batch_history, batches, history, job_answers, predicting, shadowing
+from medbench.batches import Batch, Tell
 from medbench.errors import MedbenchError
 from medbench.job_answers import Turn
-from medbench.readers import account, get_reader
+from medbench.predicting import Answers
+from medbench.readers import Account, get_reader
 from medbench.records import ColumnMap, Item, Prediction
 from medbench.workspace import Workspace, checked_id, read_json
 
@@ -43,8 +44,8 @@ class Job:
         done: Records answered.
         total: Usable records in the file, or None before they were counted.
         sentence: What it does now.
-        began: Unix time when the thread was started.
-        done_before: Records that had been answered before the thread was started.
+        at: Records that this step is through with.
+        of: Records that it has in all, or None while that is unknown.
         problem: Why it ended early, or None.
     """
 
@@ -53,12 +54,15 @@ class Job:
     done: int = 0
     total: int | None = None
     sentence: str = ""
-    began: float = 0.0
-    done_before: int = 0
+    at: int = 0
+    of: int | None = None
     problem: MedbenchError | str | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    _began: float = 0.0  # when the step began, and how many records were behind it then
+    _at_first: int = 0
     _table: tuple[int, pd.DataFrame] | None = None
+    _table_lock: threading.Lock = field(default_factory=threading.Lock)
     _ids: list[str] = field(default_factory=list)
     _ids_read: int = 0
     _corrections: tuple[str, dict[int, tuple[list[str], str]]] | None = None
@@ -79,24 +83,34 @@ class Job:
         return self._thread is not None and self._thread.is_alive()
 
     @property
+    def stopping(self) -> bool:
+        """True while the step in hand will end by itself: the user has stopped it, or all records are answered."""
+        return self._stop.is_set() or (self.total is not None and self.done >= self.total)
+
+    @property
+    def stopped(self) -> bool:
+        """True when the user ended it, and it has not gone on since."""
+        return self._stop.is_set() and not self.running
+
+    @property
     def complete(self) -> bool:
         """True once every record of the file has its answer."""
         return self.total is not None and self.done >= self.total and not self.running
 
     @property
     def left(self) -> float | None:
-        """Expected seconds until the end, or None while that is unknown."""
-        fresh = self.done - self.done_before
-        if not self.running or self.total is None or fresh <= 0:
+        """Expected seconds until the end of the step in hand, or None while that is unknown."""
+        fresh = self.at - self._at_first
+        if not self.running or self.of is None or not 0 < fresh < self.of - self._at_first:
             return None
-        return (time.time() - self.began) / fresh * (self.total - self.done)
+        return (time.time() - self._began) / fresh * (self.of - self.at)
 
     def go(self) -> None:
         """Answer what has no answer yet, in a thread of its own; nothing happens when it works already."""
         if self.running:
             return
         self._stop.clear()
-        self.problem, self.began, self.done_before = None, time.time(), self.batch.done
+        self.problem = None
         self._thread = threading.Thread(target=self._work, name=f"batch {self.id}", daemon=True)
         self._thread.start()
 
@@ -112,16 +126,13 @@ class Job:
     def _work(self) -> None:
         try:
             self.done = self.batch.done
-            if self.total is None:
-                self.sentence = "Counting the records."
-                self.total = account(self.batch.reader.read(self.batch.source)).usable
-            self.sentence = "Classifying."
-            self.batch.run(self._told, self._stop)
-            self.done = self.batch.done
-            self.sentence = "Writing the history."
+            if (self.total is not None or self._count()) and self.done < (self.total or 0):
+                self._say("Step 2 of 3, classifying:", self.done, self.total)
+                self.batch.run(self._told, self._stop, self._answers)
+                self.done = self.batch.done
             self._record()
-            self.sentence = "Making the table."
-            self.table()
+            self._say("Step 3 of 3, making the table:", 0, self.done)
+            self.table(self._rows_made)
         except MedbenchError as error:
             self.problem = error
         except Exception:  # the end of a thread: logged whole, told in one sentence
@@ -129,15 +140,45 @@ class Job:
             self.problem = UNEXPECTED
         self.sentence = ""
 
+    def _say(self, sentence: str, at: int, of: int | None) -> None:
+        """Begin a step of the work, with so many of its records behind it."""
+        self.sentence, self.of, self._began = sentence, of, time.time()
+        self.at = self._at_first = at
+
+    def _count(self) -> bool:
+        """Count the records of the file; False when it was stopped before the end."""
+        self._say("Step 1 of 3, counting:", 0, None)
+        counted = Account()
+        for record in counted.watch(self.batch.reader.read(self.batch.source)):
+            self.at += record.refused is None
+            if self._stop.is_set():
+                return False
+        self.total = self.batch.total = counted.usable
+        self.batch.account = counted
+        return True
+
     def _told(self, done: int, total: int | None) -> None:
-        self.done = done
+        self.done = self.at = done
+
+    def _rows_made(self, done: int, total: int | None) -> None:
+        self.at = done
+
+    def _answers(self, chunks: Iterator[list[Item]]) -> Iterator[Answers]:
+        """Answer for chunks; each is in the history before the next begins, so a kill costs neither."""
+        told = self._turn()
+        for number, items in enumerate(chunks, start=self.batch.resumed):
+            yield predicting.answer(self.batch.loaded, items)
+            batch_history.record_chunk(self.workspace, self.batch, told, number, items)
+
+    def _turn(self) -> Turn:
+        job = batch_history.job_of(self.workspace, self.batch)
+        return Turn(self.batch.loaded.id, job, job_answers.mark_of(self.batch.source.path.name))
 
     def _record(self) -> None:
-        """Write the answers to the history; a challenger in the shadow answers later, on a thread of its own."""
-        job = batch_history.job_of(self.workspace, self.batch)
-        mark = job_answers.mark_of(self.batch.source.path.name)
-        batch_history.record(self.workspace, self.batch, Turn(self.batch.loaded.id, job, mark))
-        shadowing.later(batch_history.answer_unseen(self.workspace, self.batch, job))
+        """Write to the history what a kill kept from it; a challenger in the shadow answers later."""
+        told = self._turn()
+        batch_history.record(self.workspace, self.batch, told)
+        shadowing.later(batch_history.answer_unseen(self.workspace, self.batch, told.job))
 
     @property
     def history_ids(self) -> list[str]:
@@ -147,12 +188,13 @@ class Job:
             self._ids_read += 1
         return self._ids
 
-    def table(self) -> pd.DataFrame:
-        """Return `Batch.table()`, kept until more is done. Treat it as read-only."""
-        done = self.batch.done
-        if self._table is None or self._table[0] != done:
-            self._table = (done, self.batch.table())
-        return self._table[1]
+    def table(self, tell: Tell | None = None) -> pd.DataFrame:
+        """Return `Batch.table()`, kept until more is done, made by one thread at a time. Treat it as read-only."""
+        with self._table_lock:
+            done = self.batch.done
+            if self._table is None or self._table[0] != done:
+                self._table = (done, self.batch.table(tell))
+            return self._table[1]
 
     def corrections(self) -> dict[int, tuple[list[str], str]]:
         """Return position -> (labels, note) of the corrections that stand."""
@@ -270,6 +312,13 @@ def past(workspace: Workspace) -> list[dict[str, Any]]:
             known = {"id": card.parent.name, **{key: str(facts.get(key, "")) for key in ("name", "model", "job")}}
             found.append({**known, "mapping": mapping, "path": path, "at": card.stat().st_mtime})
     return sorted(found, key=lambda entry: float(entry["at"]), reverse=True)
+
+
+def at_work(workspace: Workspace, batch_id: str) -> bool:
+    """Return whether a thread of this process works on a batch now."""
+    with _lock:
+        job = _jobs.get(str(workspace.data / "batches" / checked_id(batch_id)))
+    return job is not None and job.running
 
 
 def reopen(workspace: Workspace, batch_id: str) -> Job:

@@ -104,16 +104,31 @@ class Batch:
         if stop is None or not stop.is_set():
             self.total = answered
 
-    def table(self) -> pd.DataFrame:
-        """Return one row per answered record, in file order: id, title, labels, top, probability, doubt and flags."""
+    def table(self, tell: Tell | None = None) -> pd.DataFrame:
+        """Return one row per answered record, in file order: id, title, labels, top, probability, doubt and flags.
+
+        Args:
+            tell: Called after each chunk with the rows made and the total (None while it is not known).
+        """
         import pandas as pd
 
         rows: list[dict[str, Any]] = []
-        for position, (item, answers, row) in enumerate(self._answered()):
-            rows.append(
-                {"position": position, "id": item.id, "title": item.title or item.text[:120], **_row(answers, row)}
-            )
+        items = self.items()
+        for number in range(self._finished()):
+            answers = self._chunk(number)
+            part = list(itertools.islice(items, len(answers)))
+            seen = predicting.seen_in_training(self.loaded, part)
+            for row, item in enumerate(part):
+                told = {"position": len(rows), "id": item.id, "title": item.title or item.text[:120]}
+                rows.append({**told, **_row(answers, row), "seen": bool(seen[row])})
+            if tell is not None:
+                tell(len(rows), self.total)
         return pd.DataFrame(rows, columns=["position", "id", "title", *_ROW])
+
+    def given(self, number: int) -> list[Prediction]:
+        """Return the full answers of one chunk."""
+        answers = self._chunk(number)
+        return [answers.prediction(row) for row in range(len(answers))]
 
     def prediction(self, position: int) -> Prediction:
         """Return the full answer for the record at this position among the usable records."""
@@ -274,7 +289,7 @@ class Batch:
             np.savez(file, ids=np.array(answers.ids, dtype=np.str_), **arrays)
 
 
-_ROW = ("labels", "top", "probability", "doubt", "needs_human", "unlike", "cut", "problem")
+_ROW = ("labels", "top", "probability", "doubt", "needs_human", "unlike", "cut", "problem", "seen")
 
 
 def _plain(record: Record, names: Sequence[str]) -> Record:
@@ -289,7 +304,7 @@ def _row(answers: Answers, row: int) -> dict[str, Any]:
     order = np.argsort(-probabilities)
     problem = answers.problem(row)
     return {
-        "labels": "; ".join(loaded.name_of(loaded.labels[c]) for c in order if answers.decided[row, c]),
+        "labels": "; ".join(loaded.name_of(loaded.labels[c]) for c in order[answers.decided[row, order]]),
         "top": "" if problem else loaded.name_of(loaded.labels[order[0]]),
         "probability": 0.0 if problem else round(float(probabilities[order[0]]), 4),
         "doubt": round(float(answers.doubt[row]), 4),

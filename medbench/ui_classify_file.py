@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -38,14 +38,15 @@ def draw_file(workspace: Workspace, loaded: Loaded, asked: str = "") -> None:
         asked: `@job` when its champion was chosen: its challenger may then answer instead, or beside it unseen.
     """
     asked = asked or loaded.id
-    opened = st.session_state.get("classify_batch")
+    opened = st.session_state.get("classify_batch") or st.query_params.get("batch")
     if opened is not None:
         try:
             job = batch_jobs.reopen(workspace, opened)
         except MedbenchError as error:
-            st.session_state.pop("classify_batch")
+            _close()
             ui.show_error(error)
         else:
+            st.session_state["classify_batch"] = st.query_params["batch"] = job.id
             _draw_job(job)
             return
     file = st.file_uploader(
@@ -64,6 +65,12 @@ def draw_file(workspace: Workspace, loaded: Loaded, asked: str = "") -> None:
             path = batch_jobs.keep(workspace, data)
         _start(workspace, asked, path, _SAMPLE.name, None)
     _earlier(workspace)
+
+
+def _close() -> None:
+    """Forget which file is open, here and in the page's address."""
+    st.session_state.pop("classify_batch", None)
+    st.query_params.pop("batch", None)
 
 
 def _kept(workspace: Workspace, file: st.runtime.uploaded_file_manager.UploadedFile) -> Path:
@@ -97,12 +104,13 @@ def _planned(workspace: Workspace, asked: str, path: Path, name: str) -> None:
             help=told,
         )
     used = [column for column in chosen.values() if column]
-    rows = [{column: row.get(column, "")[:300] for column in used} for row in look.rows[:5]]
-    st.caption("The first records:")
-    st.dataframe(rows, hide_index=True, key="classify_first_rows")
+    rows = [{column: row.get(column, "")[:300] for column in used or look.columns} for row in look.rows[:5]]
     readable = chosen["title"] is not None or chosen["text"] is not None
     if not readable:
-        st.info("Choose a title or a text column first.")
+        st.info("No column looks like a title or a text. Choose one above; these are the columns:")
+    else:
+        st.caption("The first records:")
+    st.dataframe(rows, hide_index=True, key="classify_first_rows")
     if st.button(
         "Classify the file",
         key="classify_file_go",
@@ -137,7 +145,7 @@ def _earlier(workspace: Workspace) -> None:
             "Or an earlier file",
             list(entries),
             index=None,
-            format_func=lambda one: f"{entries[one]['name']} · {entries[one]['model']} · {ui.when(entries[one]['at'])}",
+            format_func=lambda one: _entry_words(workspace, entries[one]),
             key="classify_earlier",
             help="Its answers are kept; one that was stopped can go on.",
             placeholder="choose",
@@ -148,6 +156,11 @@ def _earlier(workspace: Workspace) -> None:
             st.rerun()
 
 
+def _entry_words(workspace: Workspace, entry: Mapping[str, Any]) -> str:
+    working = " · at work" if batch_jobs.at_work(workspace, entry["id"]) else ""
+    return f"{entry['name']} · {entry['model']} · {ui.when(entry['at'])}{working}"
+
+
 def _draw_job(job: Job) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         model = ui.plain(str(job.batch.loaded.card["name"]))
@@ -155,7 +168,7 @@ def _draw_job(job: Job) -> None:
         if st.button(
             "← Another file", key="classify_another", help="What runs goes on; open it again under earlier files."
         ):
-            st.session_state.pop("classify_batch", None)
+            _close()
             st.rerun()
     if job.running:
         st.fragment(_progress, run_every=_EVERY)(job)
@@ -165,12 +178,12 @@ def _draw_job(job: Job) -> None:
             ui.show_error(job.problem)
         else:
             st.error(job.problem)
-    elif job.total is None:
+    elif job.total is None and not job.stopped:
         job.go()  # opened after a restart: reads the file again, answers only what is missing
         st.rerun()
-    if not job.complete and job.total is not None:
-        left = ui.count_of(job.total - job.done, "record")
-        st.info(f"Stopped. {ui.count_of(job.done, 'record')} are answered and kept, {left} are left.")
+    if not job.complete and (job.total is not None or job.stopped):
+        left = "" if job.total is None else f", {ui.count_of(job.total - job.done, 'record')} left"
+        st.info(f"Stopped: {ui.count_of(job.done, 'record')} answered and kept{left}.")
         if st.button("Go on", key="classify_go_on", type="primary", help="Answers what is left."):
             job.go()
             st.rerun()
@@ -182,12 +195,17 @@ def _progress(job: Job) -> None:
     with ui.guarded():
         if not job.running:
             st.rerun()
-        share = job.done / job.total if job.total else 0.0
-        told = f"{job.done:,} of {job.total:,} records. " if job.total else ""
-        st.progress(min(share, 1.0), text=told + job.sentence)
-        if job.left is not None:
-            st.caption(f"About {ui.duration(job.left)} left. You may close this page; what is done is kept.")
-        if st.button("Stop", key="classify_stop", help="Ends after the records in hand; what is done is kept."):
+        at, of, left = job.at, job.of, job.left
+        so_far = f"{at:,} records so far." if of is None else f"{at:,} of {of:,} records."
+        st.progress(min(at / of, 1.0) if of else 0.0, text=f"{job.sentence} {so_far}")
+        until = f"About {ui.duration(left)} until this step is done. " if left is not None else ""
+        st.caption(f"{until}You may close this page; what is done is kept.")
+        if st.button(
+            "Stop",
+            key="classify_stop",
+            help="Ends after the records in hand; what is done is kept.",
+            disabled=job.stopping,
+        ):
             job.stop()
 
 
@@ -202,7 +220,7 @@ def _results(job: Job) -> None:
         shown,
         f"classify_grid_{job.id}",
         selection="one",
-        hide=("position", "top", "needs_human", "unlike", "cut", "problem", "corrected"),
+        hide=("position", "top", "needs_human", "unlike", "cut", "problem", "seen", "corrected"),
         names={"labels": "labels decided"},
         widths={"id": 96, "labels": 190, "probability": 105, "doubt": 76, "flags": 105},
         decimals={"probability": 2, "doubt": 2},
@@ -218,20 +236,26 @@ def _results(job: Job) -> None:
 
 
 def _summary(job: Job, frame: pd.DataFrame, corrected: int) -> None:
-    ui.facts(
-        {
-            "Answered": f"{len(frame):,}",
-            "For a person": f"{int(frame['needs_human'].sum()):,}",
-            "Unlike the training data": f"{int(frame['unlike'].sum()):,}",
-            "Cut": f"{int((frame['cut'] > 0).sum()):,}",
-            "Without an answer": f"{int((frame['problem'] != '').sum()):,}",
-            "Refused": f"{job.batch.account.refused:,}",
-            "Corrected": f"{corrected:,}",
-        }
-    )
+    seen = int(frame["seen"].sum())
+    always = {
+        "Answered": len(frame),
+        "For a person": int(frame["needs_human"].sum()),
+        "Unlike the training data": int(frame["unlike"].sum()),
+        "Refused": job.batch.account.refused,
+    }
+    if_any = {
+        "Cut": int((frame["cut"] > 0).sum()),
+        "Seen in training": seen,
+        "Without an answer": int((frame["problem"] != "").sum()),
+        "Corrected": corrected,
+    }
+    counts = {**always, **{name: count for name, count in if_any.items() if count}}
+    ui.facts({name: f"{count:,}" for name, count in counts.items()})
     loaded, alone = job.batch.loaded, int((~frame["needs_human"]).sum())
     stands = [*trust_figures.beside_a_file(loaded.trust.band, loaded.card, alone, len(frame)), *loaded.behind]
     st.caption("  \n".join(f"👤 {ui.plain(sentence)}" for sentence in stands))
+    if seen:
+        st.warning(f"The model learnt from {seen:,} of these texts: its answers to them prove little.")
     told = [f"Line {line}: {status}, {reason}" for line, status, reason in job.batch.account.entries]
     if told:
         with st.expander(f"Records mended or refused ({len(told):,})", key="classify_account"):
@@ -284,6 +308,7 @@ def _flags(rows: pd.DataFrame) -> list[str]:
         "needs_human": "a person",
         "unlike": "unlike",
         "cut": "cut",
+        "seen": "seen in training",
         "problem": "no answer",
     }
     return [
@@ -357,5 +382,5 @@ def _downloads(job: Job, frame: pd.DataFrame, corrections: Corrections) -> None:
     with st.popover("Delete this file and its answers", help="The history keeps what it has."):
         if st.button("Yes, delete", key="classify_delete", type="primary", help="There is no way back."):
             batch_jobs.delete(job.workspace, job.id)
-            st.session_state.pop("classify_batch", None)
+            _close()
             st.rerun()

@@ -12,7 +12,10 @@ with ui.page("Review", INTRO) as workspace:
         ui_review_trials.draw(workspace)
     if held is not None:
         reading, progress, settling, out = st.tabs(
-            ["Read", "Progress and stopping", "Settle", "Export"], key="review_tab", on_change="rerun"
+            ["Read", "Progress and stopping", "Settle", "Export"],
+            key="review_tab",
+            on_change="rerun",
+            bind="query-params",
         )
         if reading.open:
             with reading, ui.guarded():

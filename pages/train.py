@@ -52,7 +52,7 @@ with ui.page("Train", "A model learns from a dataset, in a process of its own. Y
     if "run" in st.query_params:
         draw_one(workspace, st.query_params["run"])
     else:
-        plan, runs = st.tabs(["New run", "Runs"], key="train_tab", on_change="rerun")
+        plan, runs = st.tabs(["New run", "Runs"], key="train_tab", on_change="rerun", bind="query-params")
         if plan.open:
             with plan, ui.guarded():
                 draw_plan(workspace)
