@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench import areas, comparing_tests, comparing_verdict, metrics
-from medbench.comparing_judged import Answered, same_items
+from medbench.comparing_judged import Answered, names_of, same_items
 from medbench.comparing_verdict import HIERARCHICAL, LOWER_IS_BETTER, Pair
 from medbench.hierarchy import Hierarchy
 from medbench.resampling import resample_weights
@@ -45,11 +45,10 @@ class Comparison:
     n_groups: int
     n_perm: int
 
-    @property
+    @cached_property
     def names(self) -> dict[str, str]:
-        """Id -> a name that tells the models apart: the id is added where names repeat."""
-        often = Counter(model.name for model in self.models)
-        return {one.id: one.name if often[one.name] == 1 else f"{one.name} ({one.id[-4:]})" for one in self.models}
+        """Id -> a name that tells the models apart."""
+        return names_of([model.card for model in self.models])
 
     def interval(self, at: int, metric: str) -> tuple[float, float] | None:
         """Return the 95 % interval of one model's metric; None without resamples."""

@@ -29,7 +29,9 @@ Ints = npt.NDArray[np.int64]
 LENGTHS = (100, 200, 400, 800)
 """Words at which the bands of text length begin."""
 LABELS_FOR_ERRORS = 200
+_VALUES_MOST = 30  # of a fact beside a text
 _YEAR = re.compile(r"(?:19|20)\d\d")
+_YEAR_COLUMN = re.compile(r"(x_)?((pub|publication)?[ _]?(year|date)|py|dp)")
 
 
 def item_errors(model: Answered) -> Floats:
@@ -115,25 +117,33 @@ def lengths(workspace: Workspace, model: Answered) -> Ints:
 
 
 def item_facts(workspace: Workspace, model: Answered) -> dict[str, list[str]]:
-    """Return fact -> the value of each judged item: length and year of texts; age, sex, site, skin tone of pictures."""
-    if model.card.get("item") != "image":
-        found = {"length": [length_band(int(words)) for words in lengths(workspace, model)]}
-        frame = _frame(workspace, model)
-        column = next(
-            (name for name in frame.columns if re.fullmatch(r"(x_)?(year|py|dp|pubyear)", name.lower())), None
-        )
-        if column is not None:
-            found["year"] = [_period(str(cell)) for cell in frame[column]]
-        return found
-    frame = _frame(workspace, model)
+    """Return fact -> the value of each judged item: length and year of texts, age, sex, site, skin tone of pictures.
+
+    Age, sex and site of the patients of texts are told where the file has such columns.
+    """
+    frame, picture = _frame(workspace, model), model.card.get("item") == "image"
+    found = {} if picture else _text_facts(workspace, model, frame)
     columns = fact_columns(map(str, frame.columns))
     rows = frame[list(columns.values())].to_dict("records")
     known = [facts_of({str(name): cell for name, cell in row.items()}, columns) for row in rows]
-    found = {fact: [one.get(fact, lesion_figures.UNKNOWN) for one in known] for fact in columns}
-    if "age" in found:
-        found["age"] = [lesion_figures.age_band(years) for years in found["age"]]
+    told = {fact: [one.get(fact, lesion_figures.UNKNOWN) for one in known] for fact in columns}
+    if "age" in told:
+        told["age"] = [lesion_figures.age_band(years) for years in told["age"]]
+    # A column of a file of texts that is only called like a fact, such as "location", may hold anything.
+    found |= {fact: values for fact, values in told.items() if picture or _parts(values)}
     tones = _tones(workspace, model)
     return {**found, "skin tone": tones} if tones else found
+
+
+def _parts(values: Sequence[str]) -> bool:
+    """Return whether values part items into groups: some of them, that mostly repeat."""
+    return 1 < len(set(values)) <= min(_VALUES_MOST, len(values) // 2)
+
+
+def _text_facts(workspace: Workspace, model: Answered, frame: pd.DataFrame) -> dict[str, list[str]]:
+    found = {"length": [length_band(int(words)) for words in lengths(workspace, model)]}
+    column = next((name for name in frame.columns if _YEAR_COLUMN.fullmatch(name.lower())), None)
+    return found if column is None else {**found, "year": [_period(str(cell)) for cell in frame[column]]}
 
 
 def length_band(words: int) -> str:

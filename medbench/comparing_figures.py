@@ -23,6 +23,8 @@ THRESHOLDS = np.linspace(0.01, 0.99, 99)
 BANDS = ((0, 9, "under 10"), (10, 49, "10 to 49"), (50, 199, "50 to 199"), (200, 999, "200 to 999"))
 _OFTEN = "1,000 and more"
 N_BOOT = 1000
+FEWEST_PAIRS = 5
+"""Pairs of item and label in a bin of claims that is drawn: fewer say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,11 @@ def reliability(model: Answered) -> Floats:
     """Return (b, 3): claimed probability, true share and n of every bin, after calibration."""
     bins = metrics.reliability_curve(model.truth, model.probabilities, model.answer)
     return np.array([[row["claimed"], row["true"], row["n"]] for row in bins]).reshape(-1, 3)
+
+
+def enough_pairs(bins: Floats) -> Floats:
+    """Return the bins of a reliability curve that hold pairs enough to be drawn."""
+    return bins[bins[:, 2] >= FEWEST_PAIRS]
 
 
 def benefit(model: Answered, label: str) -> Curve:

@@ -19,12 +19,15 @@ from medbench import hierarchy
 from medbench.comparing_tests import mean_sd
 from medbench.datasets import truth_of
 from medbench.errors import MedbenchError
+from medbench.families import get_family
 from medbench.hierarchy import Hierarchy
 from medbench.records import SPLITS, AnswerKind, Scores, Truth
 from medbench.tasks import get_task
 from medbench.workspace import Workspace, read_cards, read_json, undamaged
 
 MAJORITY = "majority"
+BEFORE_TUNING = "before tuning"
+_NAMED_BY = 40  # characters of what differs that a name can hold
 _NEEDED = ("id", "name", "task", "family", "dataset", "judged_on", "metrics", "labels")
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -261,6 +264,24 @@ def differences(found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return told
 
 
+def names_of(found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return model id -> a name that tells the models apart.
+
+    Where a name repeats, what differs stands behind it, "encoder (seed=1)"; the end of the id when that is long or no
+    help.
+    """
+    often = Counter(str(card["name"]) for card in found)
+    behind = differences(found)
+    told = {str(card["id"]): str(card["name"]) for card in found}
+    told |= {id: f"{name} ({behind[id]})" for id, name in told.items() if often[name] > 1}
+    twice = Counter(told.values())
+    for card in found:
+        name, id = str(card["name"]), str(card["id"])
+        if often[name] > 1 and (twice[told[id]] > 1 or not 0 < len(behind[id]) <= _NAMED_BY):
+            told[id] = f"{name} ({id[-4:]})"
+    return told
+
+
 def _settings(card: Mapping[str, Any]) -> dict[str, Any]:
     return {**card.get("options", {}), "seed": card.get("seed", 0)}
 
@@ -268,6 +289,28 @@ def _settings(card: Mapping[str, Any]) -> dict[str, Any]:
 def _short(value: Any) -> str:
     words = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return words if len(words) <= 40 else f"{words[:39]}…"
+
+
+def baselines(found: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return name -> figures of what these models have to beat, from their cards.
+
+    The majority rule, the simpler families that are not among the models themselves, and each base before tuning; bases
+    of models with one name stand once where their figures are the same.
+    """
+    shown, names = {card["family"] for card in found}, names_of(found)
+    told: dict[str, Mapping[str, Any]] = {}
+    for card in found:
+        for kind, figures in card.get("baselines", {}).items():
+            if kind == MAJORITY:
+                told.setdefault("Always the most frequent label", figures)
+            elif kind != BEFORE_TUNING and kind not in shown:
+                told.setdefault(get_family(kind).title, figures)
+    tuned = [card for card in found if BEFORE_TUNING in card.get("baselines", {})]
+    for card in tuned:
+        figures = card["baselines"][BEFORE_TUNING]
+        same = all(one["baselines"][BEFORE_TUNING] == figures for one in tuned if one["name"] == card["name"])
+        told[f"{card['name'] if same else names[str(card['id'])]}, before tuning"] = figures
+    return told
 
 
 @dataclass(frozen=True, slots=True)

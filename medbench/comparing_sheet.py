@@ -64,7 +64,7 @@ def compared(workspace: Workspace, ids: Sequence[str], metric: str = "", *, seed
         "sentences": found.sentences(metric),
         "footnote": found.footnote(metric),
         "models": _models(found, metric),
-        "baselines": models[0].card.get("baselines", {}),
+        "baselines": comparing_judged.baselines([model.card for model in models]),
         "pairs": [{**asdict(pair), "told": pair.told} for pair in found.pairs(metric)],
         **({"areas": _areas(models)} if metric == "auc" else {}),
         "fenced": fenced,

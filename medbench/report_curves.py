@@ -17,7 +17,6 @@ from medbench.workspace import Workspace
 
 LABELS_MOST = len(COLOURS) - 1
 SEED = 0
-FEWEST_PAIRS = 5  # of a bin of claims that is drawn: fewer say nothing
 POOLED = "all together"
 Floats = npt.NDArray[np.float64]
 
@@ -152,9 +151,7 @@ def _short(metric: Metric | None) -> str:
 
 
 def _reliability(model: Answered) -> Square:
-    after, before = (
-        bins[bins[:, 2] >= FEWEST_PAIRS] for bins in (comparing_figures.reliability(model), model.raw_reliability)
-    )
+    after, before = map(comparing_figures.enough_pairs, (comparing_figures.reliability(model), model.raw_reliability))
     lines = [Line("after calibration", after[:, 0].tolist(), after[:, 1].tolist(), COLOURS[0], marks=True)]
     if len(before):
         was = (before[:, 0].tolist(), before[:, 1].tolist())

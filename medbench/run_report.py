@@ -13,6 +13,7 @@ from typing import Any
 
 from medbench import (
     checklists,
+    comparing_figures,
     comparing_judged,
     fold_figures,
     heat_check,
@@ -176,7 +177,7 @@ def _drawn_words(drawn: tuple[Answered, Curves] | None) -> list[str]:
     if drawn is None:
         return []
     return [
-        f"The plot leaves out bins of fewer than {report_curves.FEWEST_PAIRS}; on the dotted line claims come true."
+        f"The plot leaves out bins of fewer than {comparing_figures.FEWEST_PAIRS}; on the dotted line claims come true."
     ]
 
 

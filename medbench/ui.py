@@ -30,7 +30,7 @@ _PACE_SECONDS, _PATIENCE = 20.0, 5.0
 STYLE = """<style>
 .block-container {max-width: 80rem; padding: 3.2rem 2.5rem 4rem;}
 h1 {font-size: 2.1rem !important;} h2 {font-size: 1.55rem !important;} h3 {font-size: 1.2rem !important;}
-h4 {font-size: 1.15rem !important;}
+h4 {font-size: 1.15rem !important;} [class*=st-key-beside] > * {flex: 1 1 24rem !important; min-width: 0;}
 .mb-chip {display: inline-block; padding: .06rem .5rem; margin: 0 .3rem .25rem 0; border-radius: .8rem;
   border: 1px solid rgba(11, 106, 117, .45); background: rgba(11, 106, 117, .12); font-size: .86rem;}
 .mb-chip-quiet {border-color: rgba(128, 128, 128, .45); background: transparent;}

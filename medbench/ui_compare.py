@@ -20,6 +20,7 @@ from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+    from streamlit.delta_generator import DeltaGenerator
 
 SEED = 7
 GREY = "#8a8f98"
@@ -144,10 +145,21 @@ def signed(value: float) -> str:
     return f"{value:z.3f}".replace("-", "−")
 
 
+def beside(key: str) -> DeltaGenerator:
+    """Return a row whose containers stand side by side, and one below the other where the page is narrow.
+
+    Args:
+        key: Tells it from other rows; `ui.STYLE` knows keys that begin with "beside".
+    """
+    return st.container(horizontal=True, key=f"beside_{key}")
+
+
 def plot(figure: Figure, name: str, key: str, height: int = HEIGHT, sides: int = 10) -> None:
     """Draw a plot; its camera button saves it as a picture, the button below as a page that works alone."""
-    margin = {"l": sides, "r": sides, "t": 40, "b": 10}
-    figure.update_layout(height=height, margin=margin, legend={"orientation": "h", "y": -0.18})
+    margin = {"l": sides, "r": sides, "t": 40, "b": max(10, sides // 2)}
+    # The legend lies on the plot's lower edge whatever its height: measured in heights it would leave a tall one.
+    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}
+    figure.update_layout(height=height, margin=margin, legend=legend)
     kind = str(st.session_state.get("compare_camera") or CAMERAS[0]).lower()
     camera = {"format": kind, "filename": name, "scale": 2 if kind == "png" else 1}
     st.session_state["compare_plots"] = st.session_state.get("compare_plots", 0) + 1
@@ -164,7 +176,7 @@ def draw_camera() -> None:
             default=CAMERAS[0],
             required=True,
             key="compare_camera",
-            help="SVG for print.",
+            help="SVG for print; as you see it, so switch to the light theme first.",
             persist_state="session",
         )
 

@@ -15,7 +15,7 @@ from medbench.comparing_verdict import LOWER_IS_BETTER, title_of
 from medbench.errors import MedbenchError
 from medbench.records import join_text
 from medbench.tasks import get_task
-from medbench.ui_compare import Compared, log_axis, plot
+from medbench.ui_compare import GREY, Compared, beside, log_axis, plot
 from medbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ _AXES = {
 
 def draw_cost(workspace: Workspace, compared: Compared, metric: str) -> None:
     """Draw quality against cost, the profile of every model, and a button that measures speed."""
-    left, right = st.columns(2)
-    with left:
+    row = beside("cost")
+    with row.container():
         _pareto(compared, metric)
-    with right:
+    with row.container():
         _radar(compared)
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(
@@ -92,7 +92,7 @@ def _pareto(compared: Compared, metric: str) -> None:
     line = sorted(best, key=lambda name: costs[name])
     found.add_scatter(
         x=[costs[name] for name in line], y=[quality[name] for name in line], mode="lines", showlegend=False,
-        line={"color": "#8a8f98", "dash": "dot"}, hoverinfo="skip",
+        line={"color": GREY, "dash": "dot"}, hoverinfo="skip",
     )  # fmt: skip
     found.update_layout(title="Quality against cost", xaxis_title=axis, yaxis_title=title_of(metric))
     log_axis(found, costs.values(), words)
@@ -114,7 +114,9 @@ def _radar(compared: Compared) -> None:
             r=[*values, values[0]], theta=[_folded(one) for one in (*names, names[0])], name=compared.names[model.id],
             line={"color": compared.colour(model.id)},
         )  # fmt: skip
-    found.update_layout(title="Profile", polar={"radialaxis": {"range": [0, 1]}})
+    ring = {"gridcolor": GREY, "linecolor": GREY, "tickcolor": GREY}
+    around = {"bgcolor": "rgba(0, 0, 0, 0)", "radialaxis": {"range": [0, 1], **ring}, "angularaxis": ring}
+    found.update_layout(title="Profile", polar=around)
     plot(found, "profile", "compare_radar", sides=90)
     st.caption("Metrics for which more is better, 0 to 1.")
 
@@ -168,7 +170,7 @@ def draw_training(workspace: Workspace, compared: Compared) -> None:
         if len(steps) > 1:
             _add(loss, steps, "loss", f"{name}, training", {**line, "width": 1})
         judged = [one for one in told if one["kind"] == "metric" and one.get("split") == "validation"]
-        if len(judged) > 1:
+        if len(judged) > (len(steps) < 2):  # one epoch judged once is a point beside the line of its steps
             _add(loss, [one for one in judged if one.get("loss") is not None], "loss", name, {**line, "dash": "dash"})
             for metric, dash in (("micro_f1", "solid"), ("macro_f1", "dot"), ("balanced_accuracy", "dash")):
                 found = [one for one in judged if one.get(metric) is not None]

@@ -12,7 +12,7 @@ from medbench.comparing_figures import Curve
 from medbench.comparing_judged import Answered
 from medbench.comparing_records import TRUTH, Kind, Said, Selection
 from medbench.comparing_verdict import p_words
-from medbench.ui_compare import GREY, Compared, choose_label, plot, signed
+from medbench.ui_compare import GREY, Compared, beside, choose_label, plot, signed
 from medbench.ui_compare_records import draw_cells
 from medbench.workspace import Workspace
 
@@ -27,13 +27,13 @@ def draw_curves(workspace: Workspace, compared: Compared) -> None:
         return
     truth = compared.models[0].truth[:, compared.models[0].labels.index(label)]
     prevalence = float(truth.mean())
-    left, right = st.columns(2)
-    with left:
+    row = beside("curves")
+    with row.container():
         found = _drawn(compared, lambda model: comparing_figures.roc(model, label), "1 − specificity", "sensitivity")
         found.update_layout(title="ROC")
         _diagonal(found)
         plot(found, "roc", "compare_roc")
-    with right:
+    with row.container():
         found = _drawn(
             compared,
             lambda model: comparing_figures.precision_recall(model, label),
@@ -103,9 +103,8 @@ def _reliability(compared: Compared) -> None:
     without = []
     for model in compared.models:
         colour, name = compared.colour(model.id), compared.names[model.id]
-        after = comparing_figures.reliability(model)
+        after, raw = map(comparing_figures.enough_pairs, (comparing_figures.reliability(model), model.raw_reliability))
         if len(model.raw_reliability):
-            raw = model.raw_reliability
             found.add_scatter(
                 x=raw[:, 0], y=raw[:, 1], customdata=raw[:, 2], name=f"{name}, before", mode="lines+markers",
                 line={"color": colour, "dash": "dot", "width": 1}, hovertemplate=_BIN,
@@ -119,7 +118,10 @@ def _reliability(compared: Compared) -> None:
     _diagonal(found)
     found.update_layout(title="Reliability on the judged items", xaxis_title="claimed probability", yaxis_title="true")
     plot(found, "reliability", "compare_reliability")
-    st.caption("On the dotted diagonal a claim of 30 % comes true in 30 %. Thin and dotted: before calibration.")
+    st.caption(
+        "On the dotted diagonal a claim of 30 % comes true in 30 %. Thin and dotted: before calibration. "
+        f"Claims that fewer than {comparing_figures.FEWEST_PAIRS} pairs of item and label share are left out."
+    )
     if without:
         names = ui.plain(", ".join(without))
         st.caption(f"Probabilities before calibration were not kept by {names}, trained with an earlier version.")

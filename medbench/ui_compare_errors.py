@@ -11,7 +11,7 @@ from medbench import comparing_errors, comparing_figures, ui
 from medbench.comparing_errors import Correlation
 from medbench.comparing_judged import Answered
 from medbench.comparing_records import Selection, missed_for
-from medbench.ui_compare import Compared, choose_model, log_axis, plot
+from medbench.ui_compare import Compared, beside, choose_model, log_axis, plot
 from medbench.ui_compare_records import draw_cells, draw_records
 from medbench.workspace import Workspace
 
@@ -43,10 +43,10 @@ def _correlations(workspace: Workspace, compared: Compared, model: Answered) -> 
     if model.card.get("item") == "image":
         _against_count(compared, model)
         return
-    left, right = st.columns(2)
-    with left:
+    row = beside("errors")
+    with row.container():
         _against_length(compared, model, comparing_errors.lengths(workspace, model))
-    with right:
+    with row.container():
         _against_count(compared, model)
 
 

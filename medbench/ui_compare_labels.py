@@ -99,8 +99,12 @@ def _matrix(workspace: Workspace, compared: Compared, model: Answered) -> None:
     frame.insert(0, "true ↓ decided →", [compared.name_of(label) for label in labels])
     if len(model.labels) > MATRIX_LABELS:
         st.caption(f"The {MATRIX_LABELS} most frequent of {len(model.labels):,} labels.")
-    st.caption("Rows: the true label. Columns: what was decided.")
-
+    st.caption(
+        "Rows: the true label. Columns: what was decided. The deeper the colour, the larger the share of its row: "
+        "green where right, orange where wrong."
+    )
+    shares = counts[np.ix_(order, order)] / np.maximum(model.truth.sum(axis=0)[order], 1)[:, None]
+    tinted = np.where(np.eye(len(order), dtype=bool), shares, -shares)
     columns = dict(zip(shown, labels, strict=True))
 
     def opens(row: int, column: str) -> Selection:
@@ -110,9 +114,8 @@ def _matrix(workspace: Workspace, compared: Compared, model: Answered) -> None:
     wrong = frame[shown].to_numpy() * ~np.eye(len(order), dtype=bool)
     worst, taken = np.unravel_index(int(wrong.argmax()), wrong.shape)  # at first the commonest confusion
     begin = (int(worst), shown[taken]) if wrong.any() else None
-    draw_cells(
-        workspace, compared, frame, "confusions", "compare_confusion", opens, of=("matrix", model.id), begin=begin
-    )
+    of = ("matrix", model.id)
+    draw_cells(workspace, compared, frame, "confusions", "compare_confusion", opens, of=of, begin=begin, tinted=tinted)
 
 
 def _one_label(workspace: Workspace, compared: Compared, model: Answered) -> None:

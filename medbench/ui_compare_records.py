@@ -88,6 +88,7 @@ def draw_cells(
     begin: tuple[int, str] | None = None,
     facts: Facts | None = None,
     decimals: int = 3,
+    tinted: npt.NDArray[np.float64] | None = None,
 ) -> None:
     """Draw a table with its exports; behind it the records of the cell that was clicked.
 
@@ -102,6 +103,8 @@ def draw_cells(
         begin: Row and column of the cell that is open at first.
         facts: Fact -> the value of each judged item, where cells are about groups of items.
         decimals: Of the numbers shown.
+        tinted: (rows, columns after the first) how strongly a cell is coloured: over 0 to 1 in one colour, down to -1
+            in another.
     """
     mark = zlib.crc32(repr(([model.id for model in compared.models], of)).encode())
     cells = f"{key}_cells_{mark:08x}"
@@ -115,7 +118,7 @@ def draw_cells(
             st.session_state[cells] = {"selection": {"cells": [begin]}}
         st.session_state.pop(f"{key}_kind", None)
     st.caption("Click a cell to read the records behind it.")
-    _table(frame, cells, clicked, decimals)
+    _table(frame, cells, clicked, decimals, tinted)
     ui.export(frame, name, f"{key}_export")
     cell = _open_cell(cells)
     if cell is not None and cell[0] < len(frame):
@@ -125,10 +128,17 @@ def draw_cells(
             _read(workspace, compared, opens(*cell), key, facts)
 
 
-def _table(frame: pd.DataFrame, key: str, clicked: Callable[[], None], decimals: int) -> None:
+def _table(
+    frame: pd.DataFrame,
+    key: str,
+    clicked: Callable[[], None],
+    decimals: int,
+    tinted: npt.NDArray[np.float64] | None,
+) -> None:
     floats = [column for column in frame.columns if frame[column].dtype.kind == "f"]
+    colours = None if tinted is None else np.vectorize(_tint, otypes=[object])(tinted)
     st.dataframe(
-        frame,
+        frame if colours is None else frame.style.apply(lambda _: colours, axis=None, subset=frame.columns[1:]),
         hide_index=True,
         key=key,
         on_select=clicked,
@@ -136,6 +146,12 @@ def _table(frame: pd.DataFrame, key: str, clicked: Callable[[], None], decimals:
         height=min(38 + 35 * len(frame), 420),
         column_config={column: st.column_config.NumberColumn(column, format=f"%.{decimals}f") for column in floats},
     )
+
+
+def _tint(strength: float) -> str:
+    """Return the style of a cell; the text stays readable in both themes."""
+    colour = "11, 106, 117" if strength > 0 else "196, 88, 20"
+    return f"background-color: rgba({colour}, {0.5 * min(abs(strength), 1):.3f})" if strength else ""
 
 
 def _open_cell(key: str) -> tuple[int, str] | None:

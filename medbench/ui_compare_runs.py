@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 MOST = 5
 _UNMEASURED = "–"
-_BEFORE = "before tuning"
 ONLY_BETTER, ONLY_OTHER = "only the better right", "only the other right"
 
 
@@ -46,11 +44,11 @@ def choose(workspace: Workspace) -> Choice | None:
             "pages/train.py",
         )
         return None
-    left, right = st.columns([3, 1])
+    left, right = st.columns([2, 1])
     with left:
         dataset = _dataset(local)
     comparable, fenced = comparing_judged.fence(workspace, local[dataset])
-    names = _names(local[dataset])
+    names = comparing_judged.names_of(local[dataset])
     headline = comparing_judged.headline(local[dataset][0])
     with right:
         metric = _metric(
@@ -93,17 +91,6 @@ def _dataset(local: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         help="The one with most runs first.",
     )
     return picked
-
-
-def _names(held: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return model id -> name; when it was made is added where a name repeats."""
-    often = Counter(str(card["name"]) for card in held)
-    return {
-        str(card["id"]): f"{card['name']} · {ui.when(str(card['created']))}"
-        if often[str(card["name"])] > 1 and card.get("created")
-        else str(card["name"])
-        for card in held
-    }
 
 
 def _best(held: Sequence[Mapping[str, Any]], comparable: Sequence[str], metric: str) -> list[str]:
@@ -167,7 +154,7 @@ def draw_verdict(compared: Compared, metric: str) -> None:
             st.markdown("One run alone: choose a second to compare it with.")
         for at, sentence in enumerate(told):
             st.markdown(f"**{ui.plain(sentence)}**" if at == 0 else ui.plain(sentence))
-        for warning in _not_better(compared):
+        for warning in (*_not_better(compared), *_tuned_for_nothing(compared, metric)):
             st.markdown(f"⚠️ {ui.plain(warning)}")
         for line in _seeds(compared, metric):
             st.markdown(f"🌱 {ui.plain(line)}")
@@ -190,6 +177,19 @@ def _not_better(compared: Compared) -> list[str]:
     ]
 
 
+def _tuned_for_nothing(compared: Compared, metric: str) -> list[str]:
+    """Return a sentence for each model that is not above what it started from, in the metric that decides."""
+    told, sign = [], -1 if metric in comparing_verdict.LOWER_IS_BETTER else 1
+    for model, value in zip(compared.models, compared.comparison.point[metric].tolist(), strict=True):
+        before = model.card.get("baselines", {}).get(comparing_judged.BEFORE_TUNING, {}).get(metric, {}).get("value")
+        if before is not None and sign * value <= sign * before:
+            told.append(
+                f"{compared.names[model.id]} is NOT better than its base before tuning: "
+                f"{comparing_verdict.title_of(metric)} {value:.3f} against {before:.3f}."
+            )
+    return told
+
+
 def _seeds(compared: Compared, metric: str) -> list[str]:
     seeds = [
         f"{one.name}: {one.mean:.3f} ± {one.sd:.3f} {comparing_verdict.title_of(metric)} over {len(one.ids)} seeds "
@@ -207,8 +207,8 @@ def draw_table(workspace: Workspace, compared: Compared, metric: str) -> None:
     """Draw every run and every baseline with what differs, what it cost and all its metrics."""
     every = st.toggle("All metrics", key="compare_all_metrics", help="Off: the metrics of the task alone.")
     frame = runs_table(compared, metric, every)
-    widths = {name: 190 for name in frame.columns if name not in ("Run", "What differs")}
-    widths |= {"Run": 240, "What differs": 260, "Took": 110, "Memory": 110, "Size": 110, "Items/s": 110, "Method": 130}
+    widths = dict.fromkeys(frame.columns, 180)
+    widths |= {"Run": 240, "What differs": 190, "Took": 110, "Memory": 110, "Size": 110, "Items/s": 110, "Method": 165}
     ui.grid(frame, f"compare_table_{every}", widths=widths)
     st.caption("95 % intervals in brackets. Lower rows: what any model has to beat.")
     with st.container(horizontal=True):
@@ -256,7 +256,7 @@ def runs_table(compared: Compared, metric: str, every: bool = False) -> pd.DataF
                 **_cost(model.id, card),
             }
         )
-    for name, values in _baselines(order[0].card, [model.card for model in order]).items():
+    for name, values in comparing_judged.baselines([model.card for model in order]).items():
         shown = {comparing_verdict.title_of(one): ui.with_interval(values.get(one)) for one in wanted}
         over = {folds: _UNMEASURED} if folded else {}
         nothing = {"Method": "baseline", "What differs": _UNMEASURED, **over}
@@ -274,21 +274,6 @@ def _cost(model_id: str, card: Mapping[str, Any]) -> dict[str, str]:
         "Size": ui.size(cost.get("size")),
         "Items/s": ui.number(speeds.get(model_id)),
     }
-
-
-def _baselines(card: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return the trivial answers: the majority rule, keywords unless they are among the runs, bases before tuning."""
-    held = card.get("baselines", {})
-    found: dict[str, Mapping[str, Any]] = {}
-    if "majority" in held:
-        found["Always the most frequent label"] = held["majority"]
-    keywords = next((one["baselines"]["keywords"] for one in shown if "keywords" in one.get("baselines", {})), None)
-    if keywords is not None and all(one["family"] != "keywords" for one in shown):
-        found["Keywords learnt from the rows"] = keywords
-    for one in shown:
-        if _BEFORE in one.get("baselines", {}):
-            found[f"{one['name']}, before tuning"] = one["baselines"][_BEFORE]
-    return found
 
 
 def draw_pairs(workspace: Workspace, compared: Compared, metric: str) -> None:

@@ -160,8 +160,9 @@ def _majority(split: str, parts: dict[str, Examples], dataset: Dataset, seed: in
 
 def _before(measured: dict[str, Metric]) -> dict[str, dict[str, Any]]:
     from medbench import carding
+    from medbench.comparing_judged import BEFORE_TUNING
 
-    return {"before tuning": {key: carding.numbers(one) for key, one in measured.items()}} if measured else {}
+    return {BEFORE_TUNING: {key: carding.numbers(one) for key, one in measured.items()}} if measured else {}
 
 
 def _rivals(

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import import_planted
 from drawn_pictures import encoded
 from tiny_encoders import save_tiny
 from tiny_lesions import LABELS, OPTIONS, lesion
 
-from medbench import before_tuning
+from medbench import before_tuning, comparing_judged, runs
 from medbench.errors import Stopped
 from medbench.events import Say
 from medbench.families import Fitting, Surroundings, get_family
 from medbench.families._probing import some_rows
-from medbench.records import Device, Examples, join_image
+from medbench.records import Device, Examples, RunSpec, join_image
 from medbench.workspace import Workspace, read_json
 
 ENCODER, VISION = get_family("encoder"), get_family("vision")
@@ -129,6 +131,24 @@ def test_imagenet_features_tell_drawn_lesions_apart_before_tuning(tmp_path: Path
         before_tuning.judged(VISION, options, parts, fitting(StopAt("training pictures")))
 
 
+def carried(place: Workspace, spec: RunSpec) -> dict[str, Any]:
+    """Carry a run to its end in its own process; return the card of its model."""
+    run = runs.start(place, spec)
+    *_, last = runs.follow(place, run)
+    assert last["kind"] == "finished", (last, (place.run(run) / "log.txt").read_text()[-3000:])
+    return read_json(place.model(run) / "model.json")
+
+
+def test_a_run_tells_what_its_base_knew(workspace: Workspace, base: Path, tmp_path: Path) -> None:
+    dataset = import_planted(workspace, tmp_path, rows=60)
+    asked = {**SHORT, "base": str(base)}
+    card = carried(workspace, RunSpec(task="literature", family="encoder", dataset=dataset, name="x", options=asked))
+    before = card["baselines"]["before tuning"]
+    assert before["micro_f1"]["n"] == card["metrics"]["micro_f1"]["n"] and set(before) == set(card["metrics"])
+    assert any(note.startswith("“Before tuning” is the unchanged base") for note in card["notes"])
+    assert comparing_judged.baselines([card])["x, before tuning"] == before
+
+
 def test_a_network_to_start_from_is_judged_as_it_is(trained_lesions: tuple[Workspace, str]) -> None:
     from medbench import datasets, predicting
 
@@ -142,3 +162,17 @@ def test_a_network_to_start_from_is_judged_as_it_is(trained_lesions: tuple[Works
     assert start is not None and "that the training started from" in start.notes()[0]
     items = dataset.examples("test").items
     assert np.allclose(start.scores(items), predicting.load(place, run).model.scores(items), atol=1e-4)
+
+
+def test_a_run_that_goes_on_from_another_tells_what_that_one_knew(
+    trained_lesions: tuple[Workspace, str], tmp_path: Path
+) -> None:
+    shutil.copytree(trained_lesions[0].data.parent, tmp_path / "home")
+    place, run = Workspace.here(tmp_path / "home"), trained_lesions[1]
+    first = read_json(place.model(run) / "model.json")
+    asked = {**OPTIONS, "start_from": run, "max_minutes": 0.001}
+    card = carried(place, RunSpec(task="lesion", family="vision", dataset=first["dataset"]["id"], options=asked))
+    before = card["baselines"]["before tuning"]["balanced_accuracy"]
+    assert before["n"] == card["metrics"]["balanced_accuracy"]["n"]
+    assert before["value"] == pytest.approx(first["metrics"]["balanced_accuracy"]["value"])  # the same, judged alike
+    assert any("that the training started from" in note for note in card["notes"])

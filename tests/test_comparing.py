@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
@@ -291,6 +292,47 @@ def test_planted_label_errors_are_found(answer: str) -> None:
     given[:5] = np.roll(given[:5], 1, axis=1)
     found = comparing_errors.likely_label_errors(replace(model, truth=given))
     assert set(found[:5].tolist()) == set(range(5))
+
+
+def test_models_of_one_name_are_told_apart_by_what_differs() -> None:
+    like = {"family": "encoder", "options": {"epochs": 1}, "seed": 0}
+    cards = [{"id": "run-aaaa", "name": "x", **like}, {"id": "run-bbbb", "name": "x", **like, "seed": 1}]
+    assert comparing_judged.names_of(cards) == {"run-aaaa": "x (seed=0)", "run-bbbb": "x (seed=1)"}
+    again = [*cards, {"id": "run-cccc", "name": "x", **like}, {"id": "run-dddd", "name": "y", **like}]
+    told = comparing_judged.names_of(again)
+    assert list(told.values()) == ["x (aaaa)", "x (seed=1)", "x (cccc)", "y"]
+    other = [{"id": "run-aaaa", "name": "x", "family": "linear"}, {"id": "run-bbbb", "name": "x", "family": "keywords"}]
+    assert list(comparing_judged.names_of(other).values()) == [
+        "x (aaaa)",
+        "x (bbbb)",
+    ]  # nothing that both can differ in
+
+
+def test_every_number_to_beat_is_told_once() -> None:
+    def card(id: str, name: str, before: float, seed: int = 0) -> dict[str, Any]:
+        figures = {"majority": 0.1, "keywords": 0.3, "linear": 0.4, "before tuning": before}
+        held = {kind: {"micro_f1": {"value": value}} for kind, value in figures.items()}
+        return {"id": id, "name": name, "family": "encoder", "seed": seed, "baselines": held}
+
+    keywords = {"id": "k", "name": "k", "family": "keywords", "baselines": {"majority": {"micro_f1": {"value": 0.1}}}}
+    alike = comparing_judged.baselines([card("a", "x", 0.5), card("b", "x", 0.5, 1), keywords])
+    assert list(alike) == ["Always the most frequent label", "Linear (TF-IDF)", "x, before tuning"]
+    assert alike["x, before tuning"]["micro_f1"]["value"] == 0.5
+    apart = comparing_judged.baselines([card("a", "x", 0.5), card("b", "x", 0.6, 1)])
+    assert list(apart)[2:] == ["Linear (TF-IDF)", "x (seed=0), before tuning", "x (seed=1), before tuning"]
+
+
+def test_patients_behind_texts_are_groups_too(full_workspace: Workspace) -> None:
+    (card,) = [one for one in comparing_judged.cards(full_workspace) if not one["id"].startswith("starter-")]
+    path = full_workspace.dataset(card["dataset"]["id"]) / "rows.parquet"
+    rows = pd.read_parquet(path)
+    rows["x_Sex"] = ["F" if at % 2 else "male" for at in range(len(rows))]
+    rows["x_age"] = [str(20 + at % 60) for at in range(len(rows))]
+    rows["x_location"] = [f"ward {at}" for at in range(len(rows))]  # no site of a body, and as many as there are items
+    rows.to_parquet(path)
+    facts = comparing_errors.item_facts(full_workspace, comparing_judged.answered(full_workspace, card["id"]))
+    assert set(facts) == {"length", "year", "age", "sex"}
+    assert set(facts["sex"]) == {"female", "male"} and "60 to 74" in facts["age"]
 
 
 def test_lengths_go_into_bands() -> None:

@@ -11,7 +11,7 @@ import pytest
 from pypdf import PdfReader
 from sklearn import metrics as peer
 
-from medbench import comparing_judged, report_curves, run_report, squares
+from medbench import comparing_figures, comparing_judged, report_curves, run_report, squares
 from medbench.comparing_judged import Answered
 from medbench.report_sheet import Sheet
 from medbench.slices import steps_over_pairs
@@ -70,7 +70,7 @@ def test_claims_are_drawn_before_and_after_calibration(trained: tuple[Workspace,
     assert (before.name, after.name, before.dotted, after.dotted) == (
         "before calibration", "after calibration", True, False
     )  # fmt: skip
-    kept = model.raw_reliability[:, 2] >= report_curves.FEWEST_PAIRS
+    kept = model.raw_reliability[:, 2] >= comparing_figures.FEWEST_PAIRS
     assert list(before.x) == model.raw_reliability[kept, 0].tolist()
 
 
