@@ -186,20 +186,6 @@ def get_whole(workspace: Workspace, name: str) -> Job:
     return job
 
 
-def in_use(workspace: Workspace) -> dict[str, list[str]]:
-    """Return model id -> what it is in which job, "champion of literature-ohsumed"; empty when no job can be read."""
-    try:
-        found = jobs(workspace)
-    except MedbenchError:  # a damaged list must not hide the models; the doors that need it say so
-        return {}
-    told: dict[str, list[str]] = {}
-    for job in found:
-        told.setdefault(job.champion, []).append(f"champion of {job.name}")
-        if job.challenger is not None:
-            told.setdefault(job.challenger.model, []).append(f"challenger of {job.name}")
-    return told
-
-
 def offered(workspace: Workspace, cards: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return what a picker of models offers: the jobs whose champion is among the cards, then the cards.
 

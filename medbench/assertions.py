@@ -60,12 +60,6 @@ class Reading:
         return self.status == "present" or (self.status == "historical" and self.chronic)
 
 
-def status_of(source: str | Sequence[Assertion], start: int, end: int) -> Status:
-    """Return the status of the mention at `start`-`end`, in a note or in the scopes that `assertions` found in it."""
-    scopes = assertions(source) if isinstance(source, str) else source
-    return _decide(scopes, start, end)[0]
-
-
 def read_mention(text: str, scopes: Sequence[Assertion], start: int, end: int) -> Reading:
     """Return how the mention at `start`-`end` is to be read, with the scope that says so.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from medbench import aliases, job_answers, shadowing
 from medbench.aliases import Job
-from medbench.batches import CHUNK, Batch
+from medbench.batches import Batch
 from medbench.errors import MedbenchError
 from medbench.job_answers import Turn
 from medbench.records import Item
@@ -43,12 +43,12 @@ def record_chunk(workspace: Workspace, batch: Batch, told: Turn, number: int, it
 
 def record(workspace: Workspace, batch: Batch, told: Turn) -> None:
     """Write the answers of a batch to the history, each chunk once; reads the file only where a chunk is missing."""
-    numbers = range(-(-batch.done // CHUNK))
+    numbers = range(-(-batch.done // batch.chunk))
     if all(place_of(batch, number).exists() for number in numbers):
         return
     items = batch.items()
     for number in numbers:
-        record_chunk(workspace, batch, told, number, list(itertools.islice(items, CHUNK)))
+        record_chunk(workspace, batch, told, number, list(itertools.islice(items, batch.chunk)))
 
 
 def answer_unseen(workspace: Workspace, batch: Batch, job: Job | None) -> Iterator[None]:
@@ -60,8 +60,8 @@ def answer_unseen(workspace: Workspace, batch: Batch, job: Job | None) -> Iterat
     if job is None or not model:
         return
     items = batch.items()
-    for number in range(-(-batch.done // CHUNK)):
-        part = list(itertools.islice(items, CHUNK))
+    for number in range(-(-batch.done // batch.chunk)):
+        part = list(itertools.islice(items, batch.chunk))
         path = place_of(batch, number)
         facts = read_json(path) if path.exists() else {}
         if facts.get("unseen") != model or facts.get("done"):

@@ -55,6 +55,7 @@ class Batch:
         reader: The format of the file.
         source: The file.
         mapping: Which columns are title, text and id.
+        chunk: Records answered at a time, a count.
         total: Usable records in the file, once it has been read to its end.
         job: `@job` when a job was asked, not a model.
         account: What the reader did with each record; filled by `run`.
@@ -65,6 +66,7 @@ class Batch:
     reader: Reader
     source: Source
     mapping: ColumnMap
+    chunk: int = CHUNK
     total: int | None = None
     resumed: int = 0
     job: str = ""
@@ -92,7 +94,7 @@ class Batch:
         """
         finished = self.resumed = self._finished()
         self.account = Account()
-        chunks = _chunked(self.items(self.account), CHUNK)
+        chunks = _chunked(self.items(self.account), self.chunk)
         answered = sum(len(chunk) for chunk in itertools.islice(chunks, finished))
         asked = itertools.takewhile(lambda _: stop is None or not stop.is_set(), chunks)
         here: Answering = partial(map, partial(predicting.answer, self.loaded))
@@ -132,7 +134,7 @@ class Batch:
 
     def prediction(self, position: int) -> Prediction:
         """Return the full answer for the record at this position among the usable records."""
-        return self._chunk(position // CHUNK).prediction(position % CHUNK)
+        return self._chunk(position // self.chunk).prediction(position % self.chunk)
 
     def stands(self) -> list[str]:
         """Return what stands behind the answers so far, one sentence each; none before the first."""
@@ -203,7 +205,7 @@ class Batch:
             if record.refused is not None:
                 yield record, {}
                 continue
-            number, row = divmod(position, CHUNK)
+            number, row = divmod(position, self.chunk)
             answered = number < finished
             additions = self._additions(self._chunk(number), row, corrections.get(position)) if answered else {}
             yield record, additions
@@ -324,6 +326,7 @@ def open_batch(
     folder: Path | None = None,
     chosen: Mapping[str, str] | None = None,
     job: str = "",
+    chunk: int = CHUNK,
 ) -> Batch:
     """Open a file for classification with a model; the same file, model and mapping go on where they stopped.
 
@@ -336,6 +339,7 @@ def open_batch(
         folder: Where chunks go; `data/batches/<id>` when None.
         chosen: Role -> column fixed by the user; the rest is guessed. Not together with `mapping`.
         job: `@job` when a job was asked, and `model_id` is the model whose turn it is.
+        chunk: Records answered at a time, a count; what a kill costs at most.
 
     Raises:
         MedbenchError: For an unreadable file, an unknown model, or a file without any text column.
@@ -353,13 +357,13 @@ def open_batch(
         "card": (loaded.folder / "model.json").stat().st_mtime_ns,
         "file": file_mark(path),
         "mapping": asdict(mapping),
-        "chunk": CHUNK,
+        "chunk": chunk,
         **({"job": job} if job else {}),
     }
     mark = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
     folder = folder or workspace.data / "batches" / mark
     _make_ready(folder, mark, {"name": source.name, **{k: v for k, v in identity.items() if k != "card"}})
-    return Batch(folder, loaded, reader, source, mapping, job=job)
+    return Batch(folder, loaded, reader, source, mapping, chunk, job=job)
 
 
 def _make_ready(folder: Path, mark: str, facts: Mapping[str, Any]) -> None:

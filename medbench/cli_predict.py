@@ -148,7 +148,7 @@ def _labelled(model: str, file: Path, out: Path, chosen: dict[str, str], as_json
             "answered_by": batch.loaded.id,
             "answered": batch.done,
             "refused": batch.account.refused,
-            "resumed_from": batch.resumed * batches.CHUNK,
+            "resumed_from": batch.resumed * batch.chunk,
             "stands": batch.stands(),
         }
 

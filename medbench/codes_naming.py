@@ -29,12 +29,6 @@ TITLES: dict[Version, str] = {
     "icd9cm": "ICD-9-CM diagnoses",
     "icd9pcs": "ICD-9-CM procedures",
 }
-_SHAPES: dict[Version, re.Pattern[str]] = {
-    "icd10cm": re.compile(r"[A-Z]\d[0-9A-Z](?:\.?[0-9A-Z]{1,4})?"),
-    "icd10pcs": re.compile(r"[0-9A-HJ-NP-Z]{7}"),
-    "icd9cm": re.compile(r"(?:\d{3}|V\d{2}|E\d{3})(?:\.?\d{1,2})?"),
-    "icd9pcs": re.compile(r"\d{2}(?:\.?\d{1,2})?"),
-}
 
 
 def dotted(version: Version, code: str) -> str:
@@ -68,11 +62,6 @@ def parse(label: str) -> tuple[Version, str]:
     raise MedbenchError(
         "a label like icd10cm:E11.9", repr(label), f"Put one of {', '.join(VERSIONS)} and a colon before the code."
     )
-
-
-def looks_like(version: Version, text: str) -> bool:
-    """Return whether a text has the shape of a code of this version; it need not be in the table."""
-    return _SHAPES[version].fullmatch(text.strip().upper()) is not None
 
 
 def restored(version: Version, text: str) -> str | None:

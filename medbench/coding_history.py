@@ -108,12 +108,6 @@ def last_of(workspace: Workspace, text: str) -> Coding | None:
     return _coding(max(mine, key=lambda line: line["t"])) if mine else None
 
 
-def sheet_of(workspace: Workspace, text: str) -> CodeSheet:
-    """Return what was decided on this very note before; an empty sheet when nothing was."""
-    last = last_of(workspace, text)
-    return last.sheet if last is not None else CodeSheet()
-
-
 def settled(workspace: Workspace) -> dict[str, frozenset[str]]:
     """Return answer's id -> the labels that count, of all notes that are settled now."""
     newest: dict[str, dict[str, Any]] = {}

@@ -27,7 +27,6 @@ Naming = Callable[[str], str]
 _TOLD_EVERY = 2_000  # records
 _READ = 0.2  # share of the work that reading is
 _SAMPLE = 2_000
-_STRUCTURE = ("id", "title", "text", "labels", "labelled", "group", "cluster", "split", "source", "line")
 
 
 @dataclass

@@ -60,7 +60,8 @@ class FactShares:
 def share_facts(loaded: Loaded, item: str) -> FactShares | None:
     """Share out among the facts what they add to each label's probability; None where no fact is read or told.
 
-    The model answers once for each set of facts, at most eight times, so the values are exact.
+    The model answers once for each set of facts, at most eight times, so the values are exact. All facts together are
+    asked first and alone: right after an answer that is the item a model of pictures remembers.
 
     Args:
         loaded: A model of pictures.
@@ -72,9 +73,11 @@ def share_facts(loaded: Loaded, item: str) -> FactShares | None:
         return None
 
     def answers(sets: Sequence[tuple[str, ...]]) -> Floats:
-        asked = [join_image(path, {fact: known[fact] for fact in some}) for some in sets]
+        *fewer, _ = sets
+        asked = [join_image(path, {fact: known[fact] for fact in some}) for some in fewer]
         with loaded.lock:
-            scores = loaded.model.scores(asked)
+            whole = loaded.model.scores([item])
+            scores = np.concatenate([loaded.model.scores(asked), whole])
         return loaded.trust.calibrate(scores).astype(np.float64)
 
     values, alone = shapley_values(tuple(known), answers)
@@ -94,7 +97,8 @@ def shapley_values(
 
     Args:
         players: Who share; their 2^n sets are all asked for at once.
-        worth: Sets of players, each in the order of `players` -> (sets, L) what each is worth.
+        worth: Sets of players, each in the order of `players`, nobody first and all of them last -> (sets, L) what each
+            is worth.
     """
     n = len(players)
     sets = [some for size in range(n + 1) for some in combinations(players, size)]

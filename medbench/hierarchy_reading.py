@@ -16,7 +16,7 @@ LARGEST = 10_000_000
 _DELIMITERS = "\t;,|"
 _HEADS = {"child", "label", "code", "node", "term"}
 _PARENTS = {"parent", "group", "above", "broader"}
-_TODO = "Write one line for each label, label,group, or indent labels under their group."
+_ADVICE = "Write one line for each label, label,group, or indent labels under their group."
 Pairs = list[tuple[str, str]]
 
 
@@ -50,7 +50,7 @@ def read_text(text: str, kind: str = "") -> Pairs:
         MedbenchError: There is no tree in it.
     """
     if "\0" in text:
-        raise MedbenchError("a tree of labels as text", "a binary file", _TODO)
+        raise MedbenchError("a tree of labels as text", "a binary file", _ADVICE)
     kind = kind if kind in ENDINGS else _kind(text)
     if kind == "json":
         pairs = _nested(_json(text))
@@ -61,7 +61,7 @@ def read_text(text: str, kind: str = "") -> Pairs:
     else:
         pairs = list(_table(text))
     if not pairs:
-        raise MedbenchError("a tree of labels", "nothing that stands under anything", _TODO)
+        raise MedbenchError("a tree of labels", "nothing that stands under anything", _ADVICE)
     return pairs
 
 
@@ -132,7 +132,9 @@ def _table(text: str) -> Iterator[tuple[str, str]]:
             parent = next(at for at, name in enumerate(plain) if name in _PARENTS)
             continue
         if len(cells) <= max(child, parent):
-            raise MedbenchError("a child and a parent on every line", f"{lines[number - 1]!r} on line {number}", _TODO)
+            raise MedbenchError(
+                "a child and a parent on every line", f"{lines[number - 1]!r} on line {number}", _ADVICE
+            )
         if cells[child] and cells[parent]:
             yield cells[child], cells[parent]
 

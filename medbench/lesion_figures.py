@@ -25,7 +25,6 @@ Floats = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.floating[Any]]
 Flags = npt.NDArray[np.bool_]
 UNKNOWN = "unknown"
-MELANOMA = "mel"
 AGE_FROM = (0, 30, 45, 60, 75)
 """Years at which the age bands begin."""
 

@@ -12,7 +12,6 @@ from medbench.labelcells import MAX_LABEL_WORDS, label_style, pieces_of
 from medbench.records import ColumnMap, LabelStyle, Record, Role
 
 _TRUE = frozenset({"1", "1.0", "true", "yes", "y", "x"})
-_FALSE = frozenset({"0", "0.0", "false", "no", "n", ""})
 _BINARY = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
 _NOT_LABELS = frozenset(
     (

@@ -17,10 +17,7 @@ It holds
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +26,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medbench import mimic_checks, mimic_files, mimic_schema, mimic_splits
+from medbench import mimic_checks, mimic_connection, mimic_files, mimic_schema, mimic_splits
 from medbench.errors import MedbenchError, Stopped
 from medbench.mimic_feed import Feed
 from medbench.mimic_files import CODING, Download, Table, Version
@@ -42,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Order", "TableCount", "Verdict", "build", "databases", "find", "opened"]
 
 Tell = Callable[[float, str], None]
-MEMORY = "2GB"
 _LAYOUT = 1
 _LOADING = 0.8  # share of the way that reading the files takes; the rest is joining notes, codes and patients
 
@@ -153,7 +149,7 @@ def build(
     if path.exists() and not drop:
         return path, verdict_of(path)
     workspace.mimic.mkdir(parents=True, exist_ok=True)
-    with _hidden(workspace.mimic, path.stem) as place:
+    with mimic_connection.hidden(workspace.mimic, path.stem) as place:
         verdict = _built(order, download, wanted, place, say or (lambda share, sentence: None), stop)
         for old in workspace.mimic.glob(f"{path.stem}.tokens-*.parquet"):
             old.unlink()  # they belong to the file that is replaced
@@ -172,7 +168,7 @@ def _built(
 ) -> Verdict:
     total = sum(table.bytes * _passes(order, download, name) for name, table in download.tables.items())
     stop = stop or threading.Event()
-    with _connected(place) as con, _interrupting(con, stop):
+    with mimic_connection.connected(place) as con, mimic_connection.interrupting(con, stop):
         work = _Build(order, download, place, con, stop, say, total)
         _check_codes(work)
         _choose(work)
@@ -267,81 +263,6 @@ def _digest(order: Order, download: Download) -> str:
     return found.hexdigest()[:10]
 
 
-@contextmanager
-def _hidden(place: Path, stem: str) -> Iterator[Path]:
-    """Yield a hidden folder for a build, gone afterwards; what a killed build has left is cleared away first.
-
-    A build holds the lock of its folder as long as it lives, so a folder whose lock is free belongs to nobody.
-    """
-    import fcntl
-
-    for left in place.glob(".*.building"):
-        try:
-            handle = os.open(left / "lock", os.O_RDWR)
-        except OSError:
-            continue  # just being made, or just being removed
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(handle)
-    folder = Path(tempfile.mkdtemp(dir=place, prefix=f".{stem}.", suffix=".building"))
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
-
-
-@contextmanager
-def _connected(place: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the database that is being built, with bounded memory and room to spill beside it."""
-    import duckdb
-
-    config: dict[str, Any] = {
-        "memory_limit": MEMORY,
-        "threads": str(os.cpu_count() or 1),
-        "temp_directory": str(place / "spill"),
-        "preserve_insertion_order": "false",  # rows may be written side by side: keys order them, not places
-        "autoinstall_known_extensions": "false",  # nothing is fetched
-        "autoload_known_extensions": "false",
-    }
-    try:
-        con = duckdb.connect(str(place / "build.duckdb"), config=config)
-    except duckdb.Error as error:
-        raise mimic_checks.told(error) from error
-    try:
-        yield con
-        con.close()
-    except duckdb.Error as error:
-        raise mimic_checks.told(error) from error
-    finally:
-        con.close()
-
-
-@contextmanager
-def _interrupting(con: duckdb.DuckDBPyConnection, stop: threading.Event) -> Iterator[None]:
-    """Interrupt a long statement when the user cancels."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.1):
-            if stop.is_set():
-                con.interrupt()
-
-    watcher = threading.Thread(target=watch, name="mimic cancel", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-
-
 def _one(con: duckdb.DuckDBPyConnection, query: str) -> Any:
     row = con.execute(query).fetchone()
     return row[0] if row else None
@@ -357,7 +278,7 @@ def opened(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     import duckdb
 
     try:
-        con = duckdb.connect(str(path), read_only=True, config={"memory_limit": MEMORY})
+        con = duckdb.connect(str(path), read_only=True, config={"memory_limit": mimic_connection.MEMORY})
     except duckdb.Error as error:
         found = "no such file" if not path.exists() else f"one that cannot be read ({str(error).splitlines()[0][:120]})"
         raise MedbenchError(f"a MIMIC database {path.name}", found, "Import the MIMIC folder again.") from error

@@ -63,8 +63,6 @@ DOTTED = """CASE WHEN length(code) > dot_after(code, version)
     THEN left(code, dot_after(code, version)) || '.' || substr(code, dot_after(code, version) + 1) ELSE code END"""
 # SEQ_NUM ranks the codes of an admission; where it is empty the code comes last, in alphabetical order.
 CODE_ORDER = "seq_num NULLS LAST, label"
-# A code that is listed twice in an admission counts once, at its better rank.
-SAME_CODE = "hadm_id, label"
 
 # --- patients --------------------------------------------------------------------------------------------------
 

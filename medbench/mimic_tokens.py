@@ -94,7 +94,7 @@ def tokenise(database: Path, tokenizer: Path, say: Callable[[float, str], None] 
 
 
 def _loaded(file: Path) -> Tokenizer:
-    os.environ["TOKENIZERS_PARALLELISM"] = os.environ.get("MEDBENCH_TOKENIZERS_PARALLELISM", "true")
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"  # a million notes at once: here its threads are worth having
     from tokenizers import Tokenizer
 
     try:

@@ -71,11 +71,12 @@ def predict_pictures(
     out: Path,
     tell: Tell | None = None,
     unseen: Callable[[str], None] | None = None,
+    chunk: int = CHUNK,
 ) -> Answered:
     """Answer for every picture of a zip or folder and write a table, one row per picture, unreadable ones included.
 
-    Answers are kept in `<out>.partial/` by 64 pictures until `out` is written, so that a second call after a kill goes
-    on where the first one stopped; they go into the history, too.
+    Answers are kept in `<out>.partial/`, a chunk of pictures at a time, until `out` is written, so that a second call
+    after a kill goes on where the first one stopped; they go into the history, too.
 
     Args:
         workspace: Where models and the history lie.
@@ -85,6 +86,7 @@ def predict_pictures(
         out: Where the answers go: .csv, .json or .jsonl.
         tell: Told (pictures done, pictures in all).
         unseen: Told `@job` when the table is written and the challenger begins.
+        chunk: Pictures answered at a time, a count; what a kill costs at most.
 
     Raises:
         MedbenchError: The model is not for pictures, the ending is another, there is no picture, or another process is
@@ -100,7 +102,7 @@ def predict_pictures(
     ):
         _leave_out(sources, (out.absolute(), folder.absolute()))
         turn = job_answers.turn(workspace, model_id, [_mark(sources)])
-        asked = _Asked(workspace, turn, _for_pictures(workspace, turn.model), sources, Path(work))
+        asked = _Asked(workspace, turn, _for_pictures(workspace, turn.model), sources, Path(work), chunk)
         _take_up(folder, asked.mark())
         rows, resumed = asked.answered(folder, tell)
         with replacing(out) as temporary:
@@ -108,9 +110,12 @@ def predict_pictures(
         if unseen is not None and asked.unseen:
             unseen(turn.alias)
         asked.answer_unseen()
+    return _told(asked.loaded, rows, resumed)
+
+
+def _told(loaded: Loaded, rows: Sequence[dict[str, Any]], resumed: int) -> Answered:
     refused = tuple((str(row["image"]), str(row["problem"])) for row in rows if row["problem"])
-    alone = sum(not row["needs_human"] for row in rows)
-    loaded, n = asked.loaded, len(rows) - len(refused)
+    alone, n = sum(not row["needs_human"] for row in rows), len(rows) - len(refused)
     stands = [*trust_figures.beside_a_file(loaded.trust.band, loaded.card, alone, n), *loaded.behind] if n else []
     return Answered(n, refused, resumed, tuple(stands))
 
@@ -154,6 +159,7 @@ class _Asked:
     loaded: Loaded
     sources: Sources
     work: Path
+    chunk: int
     unseen: list[tuple[Sequence[PictureRow], list[str]]] = field(default_factory=list)
 
     @cached_property
@@ -163,13 +169,15 @@ class _Asked:
     def mark(self) -> str:
         """Return a digest of the model, the pictures and their tables: what makes a chunk reusable."""
         changed = (self.loaded.folder / "model.json").stat().st_mtime_ns
-        return hashlib.sha256(f"{self.loaded.id}\n{changed}\n{CHUNK}\n{_mark(self.sources)}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.loaded.id}\n{changed}\n{self.chunk}\n{_mark(self.sources)}".encode()).hexdigest()[
+            :16
+        ]
 
     def chunks(self) -> Iterator[Sequence[PictureRow]]:
-        """Yield the pictures in their order, `CHUNK` at a time."""
+        """Yield the pictures in their order, `chunk` at a time."""
         rows = self._layout.rows
-        for at in range(0, len(rows), CHUNK):
-            yield rows[at : at + CHUNK]
+        for at in range(0, len(rows), self.chunk):
+            yield rows[at : at + self.chunk]
 
     def answered(self, folder: Path, tell: Tell | None) -> tuple[list[dict[str, Any]], int]:
         """Answer what has no answer in the folder yet; return all rows, and how many pictures had one."""

@@ -37,7 +37,7 @@ _APPLE = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"heif"
 # What Pillow's decoders raise when they are fed damaged bytes.
 _BROKEN = (OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, struct.error, zlib.error)
 _TORN = (*_BROKEN, RuntimeError, AttributeError, ArithmeticError, AssertionError)
-_TODO = "Save it as JPEG or PNG and try again."
+_ADVICE = "Save it as JPEG or PNG and try again."
 _HASH_SIDE = 32
 _HASH_LOW = 8
 _PAIRS_AT_ONCE = 4_000_000
@@ -184,7 +184,7 @@ def _unknown(stream: IO[bytes], name: str) -> MedbenchError:
         found = f"a text file {name!r}"
     else:
         found = f"something else in {name!r}"
-    return MedbenchError("a JPEG, PNG, TIFF, WebP, GIF or BMP picture", found, _TODO)
+    return MedbenchError("a JPEG, PNG, TIFF, WebP, GIF or BMP picture", found, _ADVICE)
 
 
 def _upright(image: Image.Image, size: tuple[int, int], kind: str, frames: int) -> Opened:

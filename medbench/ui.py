@@ -6,10 +6,10 @@ import html
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -199,14 +199,14 @@ def with_interval(entry: Mapping[str, Any] | None) -> str:
     return f"{entry['value']:.3f}{interval}"
 
 
-def teller(bar: DeltaGenerator) -> Callable[[float, str], None]:
+def teller(bar: DeltaGenerator, clock: Callable[[], float] = time.monotonic) -> Callable[[float, str], None]:
     """Return what moves a progress bar, at most five times a second; work of over five seconds is told what is left."""
-    began = moved = time.monotonic()
+    began = moved = clock()
     seen = [(began, 0.0)]  # when which share was done, for the pace of late: stages differ
 
     def tell(share: float, sentence: str) -> None:
         nonlocal moved
-        now, share = time.monotonic(), min(max(share, 0.0), 1.0)
+        now, share = clock(), min(max(share, 0.0), 1.0)
         if share > seen[-1][1]:
             seen.append((now, share))
         while len(seen) > 2 and now - seen[1][0] > _PACE_SECONDS:
@@ -245,7 +245,7 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
     safe = frame.copy()
     for name in safe.columns:
         if safe[name].dtype.kind not in "biufM":
-            safe[name] = [_neutral(_cell(value)) for value in safe[name]]
+            safe[name] = [_neutral(cell(value)) for value in safe[name]]
     data: bytes = safe.to_csv(index=False).encode("utf-8-sig")
     return data
 
@@ -267,128 +267,8 @@ def _neutral(value: Any) -> Any:
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?$")
 
 
-# --- tables ----------------------------------------------------------------------------------------------------
-
-
-def grid(
-    frame: pd.DataFrame,
-    key: str,
-    *,
-    selection: Literal["none", "one", "many"] = "none",
-    height: int | None = None,
-    widths: Mapping[str, int] | None = None,
-    names: Mapping[str, str] | None = None,
-    hide: Sequence[str] = (),
-    wrap: Sequence[str] = (),
-    decimals: Mapping[str, int] | None = None,
-    page_size: int = 0,
-) -> list[int]:
-    """Draw a table that people work in: sort, filter, resize, select. Returns the selected positions in `frame`.
-
-    Args:
-        frame: At most some thousand rows (all of them travel to the browser), columns of any dtype.
-        key: Widget key.
-        selection: Whether rows can be selected, by a click anywhere on them ("one") or check boxes ("many").
-        height: Pixels; fitted to the rows when None.
-        widths: Column -> pixels; other columns share the rest.
-        names: Column -> heading.
-        hide: Columns that are not shown.
-        wrap: Columns whose text wraps; the rows then grow.
-        decimals: Column -> number of decimals shown.
-        page_size: Rows on a page, or 0 for one scrolling table.
-    """
-    from st_aggrid import AgGrid
-
-    shown = _plain_columns(frame)
-    columns = [
-        _column(name, shown[name], widths or {}, names or {}, name in hide, name in wrap, decimals)
-        for name in map(str, shown.columns)
-    ]
-    shown["__row"] = [str(row) for row in range(len(shown))]
-    paged = bool(page_size) and len(shown) > page_size
-    answer = AgGrid(
-        shown,
-        gridOptions=_grid_options([*columns, {"field": "__row", "hide": True}], selection, page_size if paged else 0),
-        height=height or _fitted_height(min(len(shown), page_size or 12), paged, bool(wrap)),
-        key=key,
-        update_on=["selectionChanged"] if selection != "none" else [],
-        data_return_mode="AS_INPUT",
-        enable_enterprise_modules=False,
-        show_toolbar=False,
-        theme="streamlit",
-        custom_css={".ag-cell": {"font-size": "14px"}, ".ag-header-cell": {"font-size": "14px"}},
-    )
-    picked = answer.selected_rows if selection != "none" else None
-    return [] if picked is None else [row for value in picked["__row"] if (row := int(value)) < len(frame)]
-
-
-def _fitted_height(rows: int, paged: bool, wrapped: bool) -> int:
-    """Return the pixels that this many rows take, with heading, pager and some room for wrapped text."""
-    return 34 * max(rows, 1) + 52 + 48 * paged + 60 * wrapped
-
-
-def _grid_options(columns: list[dict[str, Any]], selection: str, page_size: int) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "columnDefs": columns,
-        "defaultColDef": {"sortable": True, "resizable": True, "filter": True, "minWidth": 70},
-        "rowHeight": 34,
-        "headerHeight": 36,
-        "enableCellTextSelection": True,
-        "suppressDragLeaveHidesColumns": True,
-        "tooltipShowDelay": 400,
-    }
-    if selection == "one":
-        options["rowSelection"] = {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True}
-    elif selection == "many":
-        options["rowSelection"] = {"mode": "multiRow", "checkboxes": True, "enableClickSelection": False}
-    if page_size:
-        options |= {"pagination": True, "paginationPageSize": page_size, "paginationPageSizeSelector": False}
-    return options
-
-
-def _column(
-    name: str,
-    values: pd.Series[Any],
-    widths: Mapping[str, int],
-    names: Mapping[str, str],
-    hidden: bool,
-    wrapped: bool,
-    decimals: Mapping[str, int] | None,
-) -> dict[str, Any]:
-    column: dict[str, Any] = {"field": name, "headerName": names.get(name, name), "hide": hidden}
-    if values.dtype.kind in "iuf":
-        shown = f"value.toFixed({decimals[name]})" if decimals and name in decimals else "value.toLocaleString('en')"
-        column |= {"type": "numericColumn", "filter": "agNumberColumnFilter"}
-        column |= {"valueFormatter": f"value == null ? '' : {shown}"}
-    else:
-        column |= {"filter": "agTextColumnFilter", "tooltipField": name}
-    width = widths.get(name)
-    if width:
-        column |= {"width": width, "suppressHeaderFilterButton": width <= 110}
-    else:
-        column |= {"flex": 1, "minWidth": 170}
-    if wrapped:
-        column |= {"wrapText": True, "autoHeight": True}
-    return column
-
-
-def _plain_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a copy whose columns are numbers or plain objects: the grid stays blank on other kinds of columns."""
-    import pandas as pd
-
-    made: dict[str, pd.Series[Any]] = {}
-    for name in frame.columns:
-        values = frame[name]
-        numeric = getattr(values.dtype, "kind", "O") in "iuf" and isinstance(values.dtype.type(0).item(), int | float)
-        made[str(name)] = (
-            pd.Series(values.to_numpy(), dtype=values.dtype.name.lower())
-            if numeric
-            else pd.Series([_cell(value) for value in values], dtype=object)
-        )
-    return pd.DataFrame(made)
-
-
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """Return what a table shows of a value: lists joined by semicolons, True as yes, nothing for what is missing."""
     if value is None or (isinstance(value, float) and value != value):
         return ""
     if isinstance(value, bool):

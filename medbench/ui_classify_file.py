@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import batch_jobs, datasets, trust_figures, ui, ui_batch_evidence, ui_entities
+from medbench import batch_jobs, datasets, trust_figures, ui, ui_batch_evidence, ui_entities, ui_grid
 from medbench.batch_jobs import Job
 from medbench.datasets import Preview
 from medbench.errors import MedbenchError
@@ -216,7 +216,7 @@ def _results(job: Job) -> None:
     if len(shown) > _ROWS_SHOWN:
         st.caption(f"The {_ROWS_SHOWN:,} most doubtful of {len(shown):,} are listed. Filter to see others.")
         shown = shown.head(_ROWS_SHOWN)
-    picked = ui.grid(
+    picked = ui_grid.grid(
         shown,
         f"classify_grid_{job.id}",
         selection="one",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import history, predicting, ui
+from medbench import history, predicting, ui, ui_grid
 from medbench.predicting import Loaded
 from medbench.records import Prediction
 from medbench.ui_classify import draw_answer, draw_correction
@@ -38,7 +38,7 @@ def draw_history(workspace: Workspace) -> None:
         st.caption(f"The newest {_LIMIT:,} are shown; the CSV holds all.")
     st.altair_chart(_distribution(frame), key="history_chart", height=250)
     shown = _shown(frame, names)
-    picked = ui.grid(
+    picked = ui_grid.grid(
         shown,
         "history_grid",
         selection="one",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import comparing, comparing_judged, comparing_verdict, energy, fold_figures, ui
+from medbench import comparing, comparing_judged, comparing_verdict, energy, fold_figures, ui, ui_grid
 from medbench.comparing_records import Kind, Selection
 from medbench.families import get_family
 from medbench.tasks import get_task
@@ -209,7 +209,7 @@ def draw_table(workspace: Workspace, compared: Compared, metric: str) -> None:
     frame = runs_table(compared, metric, every)
     widths = dict.fromkeys(frame.columns, 180)
     widths |= {"Run": 240, "What differs": 190, "Took": 110, "Memory": 110, "Size": 110, "Items/s": 110, "Method": 165}
-    ui.grid(frame, f"compare_table_{every}", widths=widths)
+    ui_grid.grid(frame, f"compare_table_{every}", widths=widths)
     st.caption("95 % intervals in brackets. Lower rows: what any model has to beat.")
     with st.container(horizontal=True):
         ui.export(frame, "runs", "compare_table_export")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import datasets, searching, ui, ui_hierarchy, ui_pictures, ui_plots, ui_verdict, ui_vocabulary
+from medbench import datasets, searching, ui, ui_grid, ui_hierarchy, ui_pictures, ui_plots, ui_verdict, ui_vocabulary
 from medbench.datasets import Dataset
 from medbench.errors import MedbenchError
 from medbench.records import SPLITS
@@ -159,7 +159,7 @@ def _rows(dataset: Dataset) -> None:
         else ui.count_of(len(found), "row")
     )
     rows = dataset.rows(shown)
-    picked = ui.grid(
+    picked = ui_grid.grid(
         ui_verdict.readable(pd.DataFrame(rows), dataset.label_names),
         "rows_grid",
         selection="one",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from medbench import lesion_reading, lesion_uploads, ui, ui_lesion, ui_lesion_history
+from medbench import lesion_reading, lesion_uploads, ui, ui_grid, ui_lesion, ui_lesion_history
 from medbench.job_answers import Turn
 from medbench.lesion_reading import LesionReading, Picture
 from medbench.lesion_uploads import Received
@@ -79,7 +79,7 @@ def choose(workspace: Workspace, models: Sequence[Loaded], turn: Turn, pictures:
     doubtful = sum(reading.prediction.needs_human or bool(reading.quality) for reading in found[0])
     st.markdown(f"**{ui.count_of(len(pictures), 'picture')}**, {doubtful:,} to look at first.")
     shown = frame.sort_values(["order", "picture"], kind="stable")
-    picked = ui.grid(
+    picked = ui_grid.grid(
         shown,
         "lesion_grid",
         selection="one",

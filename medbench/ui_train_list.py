@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import runs, ui
+from medbench import runs, ui, ui_grid
 from medbench.runs import Run
 from medbench.ui_train import STATES, dataset_names, open_run, run_name
 from medbench.workspace import Workspace, read_json
@@ -63,7 +63,7 @@ def _living_line(workspace: Workspace, run: Run, position: str) -> None:
 def _draw_ended(workspace: Workspace, ended: list[Run]) -> None:
     st.markdown("**Runs that ended**")
     frame = _frame(workspace, ended)
-    picked = ui.grid(
+    picked = ui_grid.grid(
         frame,
         "train_runs_grid",
         selection="one",

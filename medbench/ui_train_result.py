@@ -14,6 +14,7 @@ from medbench import (
     ui_class_words,
     ui_code_figures,
     ui_deploy,
+    ui_grid,
     ui_hierarchy,
     ui_lesion_judged,
     ui_train_folds,
@@ -121,7 +122,7 @@ def _per_label(card: dict[str, Any]) -> None:
     if len(frame) <= _MANY:
         _short_table(frame)
     else:
-        ui.grid(
+        ui_grid.grid(
             frame,
             f"train_per_label_{card['id']}",
             page_size=_PAGE,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import ui
+from medbench import ui, ui_grid
 from medbench.readers import Account
 from medbench.records import Finding
 
@@ -108,7 +108,7 @@ def _finding_rows(finding: Finding, fetch: FetchRows, key: str, names: Mapping[s
         frame.insert(1, "set", [groups.get(row, 0) for row in positions])
     if len(finding.rows) > len(positions) or finding.count > len(finding.rows):
         st.caption(f"{len(positions):,} of {max(finding.count, len(finding.rows)):,} rows.")
-    picked = ui.grid(frame, f"finding_grid_{key}", selection="one", page_size=12, widths=WIDTHS)
+    picked = ui_grid.grid(frame, f"finding_grid_{key}", selection="one", page_size=12, widths=WIDTHS)
     if picked:
         draw_row(fetch([positions[picked[0]]])[0], names)
     ui.download(

@@ -12,6 +12,8 @@ from medbench.tasks import get_task
 from medbench.workspace import Workspace
 
 APP = str(Path(__file__).resolve().parent.parent / "app.py")
+HUNG = 300
+"""Seconds after which a page is taken to hang: its first run imports much, and the machine may be busy."""
 SUBJECTS = {"heart": "cardiac ventricle rhythm", "lung": "airway breath spirometry", "skin": "dermal rash lesion"}
 
 
@@ -39,7 +41,7 @@ def make_dataset(workspace: Workspace, folder: Path, name: str = "cohorts", labe
 
 def opened(page: str = "", **query: str) -> AppTest:
     """Run the app, at a page when one is named; no exception may escape."""
-    app = AppTest.from_file(APP, default_timeout=60)
+    app = AppTest.from_file(APP, default_timeout=HUNG)
     if page:
         app.switch_page(page)
     for name, value in query.items():

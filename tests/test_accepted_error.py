@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from pages_at_work import words_on
+from pages_at_work import HUNG, words_on
 from streamlit.testing.v1 import AppTest
 from test_aliases import TEXT, twin
 from typer.testing import CliRunner
@@ -100,7 +100,7 @@ def drawn() -> None:
 
 def test_the_page_offers_accepts_and_takes_back(place: Workspace, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL", model)
-    page = AppTest.from_function(drawn, default_timeout=60).run()
+    page = AppTest.from_function(drawn, default_timeout=HUNG).run()
     assert not page.exception and "all bounds hold together with 95% confidence" in words_on(page)
     assert len(page.dataframe[0].value) == len(accepted_error.band_of(place, model).offered())
     page.number_input(key="use_accepted").set_value(0.1).run()

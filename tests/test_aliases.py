@@ -49,7 +49,6 @@ def test_a_job_comes_into_being_with_its_first_champion(place: Workspace, first:
     assert move.figures == {"micro_f1": 0.9} and move.at > 0
     assert aliases.resolve(place, f"@{JOB}") == first and aliases.resolve(place, first) == first
     assert predicting.load(place, f"@{JOB}").id == first
-    assert aliases.in_use(place) == {first: [f"champion of {JOB}"]}
 
 
 def test_rolling_back_goes_down_the_line_of_champions(place: Workspace, first: str) -> None:
@@ -91,7 +90,7 @@ def test_what_is_gone_is_said_in_a_sentence(place: Workspace, first: str) -> Non
     aliases.path_of(place).write_text('{"jobs": {"x": 1}}')
     with pytest.raises(MedbenchError, match="an undamaged list of jobs"):
         aliases.jobs(place)
-    assert aliases.in_use(place) == {} and aliases.offered(place, {"a": {}}) == {"a": {}}
+    assert aliases.offered(place, {"a": {}}) == {"a": {}}
 
 
 def test_a_share_is_drawn_by_the_item_and_grows_without_moving_anyone(place: Workspace, first: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from medbench.errors import MedbenchError
 from medbench.events import Say
 from medbench.families import Fitting, Surroundings
 from medbench.families.cascade import FAMILY, NOBODY, CascadeModel, draw_line
-from medbench.records import Device, Examples
+from medbench.families.keywords import KeywordModel
+from medbench.records import Device, Examples, Scores
 from medbench.workspace import Workspace
 
 LABELS = ("cardiac", "renal")
@@ -107,21 +110,23 @@ def test_two_models_must_be_named(place: Workspace, quick: str, slow: str, found
         fitted(place, quick=quick, slow=slow)
 
 
-def test_the_quick_model_reads_a_text_once_for_scores_and_for_what_is_cut(
-    place: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Remembering(KeywordModel):
+    """A keyword model that keeps what it was asked to read."""
+
+    def scores(self, items: Sequence[str]) -> Scores:
+        self.read = [*getattr(self, "read", []), *items]
+        return super().scores(items)
+
+
+def test_the_quick_model_reads_a_text_once_for_scores_and_for_what_is_cut(place: Workspace) -> None:
     model = fitted(place)
-    read: list[str] = []
-    scores = type(model.quick.model).scores
-    quick = model.quick.model
-    monkeypatch.setattr(
-        type(quick),
-        "scores",
-        lambda self, items: (read.extend(items) if self is quick else None, scores(self, items))[1],
-    )
+    plain = model.quick.model
+    assert isinstance(plain, KeywordModel)
+    quick = Remembering(**{each.name: getattr(plain, each.name) for each in fields(KeywordModel)})
+    model = CascadeModel(replace(model.quick, model=quick), model.slow, model.card)
     model.scores(TEST.items)
     assert model.cut(TEST.items).shape == (120,)
-    assert read == list(TEST.items)
+    assert quick.read == list(TEST.items)
     assert model.passed_on(TEST.items[3:5]).tolist() == [True, False]  # others are read
 
 

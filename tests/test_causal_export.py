@@ -170,12 +170,9 @@ def test_an_onnx_file_reads_rows_of_several_lengths_at_once(bases: dict[str, Pat
         read_onnx(tmp_path / "m.onnx")
 
 
-def test_weights_that_one_onnx_file_cannot_hold_are_refused(
-    bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("medbench.families._causal_onnx.MOST_BYTES", 1000)
+def test_weights_that_one_onnx_file_cannot_hold_are_refused(bases: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(MedbenchError, match="a model whose weights fit one ONNX file"):
-        write_onnx(load_lm(bases["llama"], Device()), tmp_path / "m.onnx")
+        write_onnx(load_lm(bases["llama"], Device()), tmp_path / "m.onnx", most_bytes=1000)
     assert not (tmp_path / "m.onnx").exists()
 
 

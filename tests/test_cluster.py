@@ -46,13 +46,10 @@ def address() -> Iterator[str]:
     ray.shutdown()
 
 
-def test_a_run_on_a_cluster_leaves_the_same_model(
-    trained: tuple[Workspace, str], tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_on_a_cluster_leaves_the_same_model(trained: tuple[Workspace, str], tmp_path: Path, address: str) -> None:
     here, alone = trained
     place = Workspace.here(tmp_path / "home")
     dataset = import_planted(place, tmp_path)
-    monkeypatch.setattr(cluster._Place, "sees", lambda *_: False)  # in this process only: the actors have their own
     run_id = runs.start(place, RunSpec(task="literature", family="linear", dataset=dataset), cluster=address)
     told = list(runs.follow(place, run_id))
     kinds = [event["kind"] for event in told]
@@ -68,12 +65,11 @@ def test_a_run_on_a_cluster_leaves_the_same_model(
 def test_a_file_is_answered_in_order_and_gone_on_with(
     full_workspace: Workspace, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "CHUNK", 20)
     monkeypatch.setenv("MEDBENCH_HOME", str(full_workspace.data.parent))
     model, file = full_workspace.model_cards()[0].parent.name, planted_csv(tmp_path / "new.csv", 150, seed=5)
-    alone = batches.open_batch(full_workspace, model, file, folder=tmp_path / "alone")
+    alone = batches.open_batch(full_workspace, model, file, folder=tmp_path / "alone", chunk=20)
     alone.run()
-    first = batches.open_batch(full_workspace, model, file, folder=tmp_path / "there")
+    first = batches.open_batch(full_workspace, model, file, folder=tmp_path / "there", chunk=20)
     # One chunk is answered here, the rest there.
     first._store(0, alone._chunk(0))
     with cluster.answering(first.loaded, address) as by:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pages_at_work import HUNG
 from streamlit.testing.v1 import AppTest
 
 from medbench.ui_train_result import label_frame
@@ -25,7 +26,7 @@ def _page():
 
 
 def test_codes_are_shown_in_full_at_three_characters_by_chapter_and_frequency():
-    page = AppTest.from_function(_page, default_timeout=60).run()
+    page = AppTest.from_function(_page, default_timeout=HUNG).run()
     assert not page.exception
     full, often, chapters = (frame.value for frame in page.dataframe)
     precision = full.set_index("figure").loc["Micro precision", ["full code", "three characters"]].tolist()
@@ -48,7 +49,7 @@ def _many_labels():
 
 
 def test_thousands_of_labels_are_paged():
-    page = AppTest.from_function(_many_labels, default_timeout=60).run()
+    page = AppTest.from_function(_many_labels, default_timeout=HUNG).run()
     assert not page.exception
     assert not page.dataframe
     assert "Click a heading to sort" in page.caption[0].value

@@ -118,10 +118,11 @@ def test_decisions_outlive_the_process_and_a_torn_line_loses_one(workspace: Work
     (path,) = (workspace.history / coding_history.FOLDER).glob("*.jsonl")
     with path.open("ab") as file:
         file.write(b'{"kind": "coding", "note": "to')
-    assert coding_history.sheet_of(workspace, EXAMPLE) == more
+    last = coding_history.last_of(workspace, EXAMPLE)
+    assert last is not None and last.sheet == more
     (newest,) = coding_history.newest(workspace)
     assert (newest.who, newest.text) == ("CD", EXAMPLE)
-    assert coding_history.sheet_of(workspace, "another note") == CodeSheet()
+    assert coding_history.last_of(workspace, "another note") is None
 
 
 def test_texts_are_not_kept_when_they_are_not_to_be(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from medbench.calibrators import fit_method
 from medbench.fact_shares import FactShares, shapley_values, share_facts
-from medbench.records import join_image
+from medbench.families import Model
+from medbench.predicting import Loaded
+from medbench.records import Explanation, join_image
+from medbench.trust import Trust
 
 
 def test_two_players_by_hand() -> None:
@@ -39,29 +42,40 @@ def test_shap_finds_the_same_values() -> None:
     assert values.ravel() == pytest.approx(theirs, abs=1e-6)
 
 
-class _Rule:
-    """A model that calls old patients ill, women a little less so, and never looks at the site."""
+class Rule(Model):
+    """Calls old patients ill, women a little less so, and never looks at the site; keeps what it was asked."""
+
+    labels, answer = ("ill", "well"), "one"
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
 
     def scores(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
+        self.asked.append(list(items))
         ill = [0.2 + 0.5 * ('"age":"80"' in item) - 0.1 * ('"sex":"female"' in item) for item in items]
         return np.stack([ill, 1 - np.array(ill)], axis=1).astype(np.float32)
 
+    def embed(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
+        return np.ones((len(items), 1), dtype=np.float32)
 
-def loaded(metadata: bool) -> Any:
-    import contextlib
+    def reasons(self, item: str, label: str) -> Explanation:
+        return Explanation(label, "rule")
 
-    return SimpleNamespace(
-        card={"options": {"metadata": metadata}},
-        labels=("ill", "well"),
-        model=_Rule(),
-        lock=contextlib.nullcontext(),
-        trust=SimpleNamespace(calibrate=lambda scores: scores),
-    )
+    def save(self, folder: Path) -> None:
+        """Nothing to write: the rule is code."""
+
+
+def loaded(metadata: bool) -> Loaded:
+    """The rule, whose scores are its probabilities."""
+    as_they_are = fit_method("identity", np.zeros((1, 2), np.float32), np.zeros((1, 2), dtype=bool))
+    trust = Trust("one", "identity", as_they_are, np.zeros(2), None, 0.9, None, 1.0, True, 0.0, 0.0, 1)
+    return Loaded("rule", Path("rule"), {"options": {"metadata": metadata}}, Rule(), trust)
 
 
 def test_facts_share_what_they_add_and_say_so() -> None:
     item = join_image("/a.jpg", {"age": "80", "sex": "female", "site": "back"})
-    told = share_facts(loaded(True), item)
+    asked = loaded(True)
+    told = share_facts(asked, item)
     assert isinstance(told, FactShares)
     assert told.shares["ill"] == pytest.approx({"age": 0.5, "sex": -0.1, "site": 0.0}, abs=1e-6)
     assert told.shares["well"] == pytest.approx({"age": -0.5, "sex": 0.1, "site": 0.0}, abs=1e-6)
@@ -70,6 +84,10 @@ def test_facts_share_what_they_add_and_say_so() -> None:
         "(the picture alone: 0.20)."
     )
     assert told.as_json()["alone"] == {"ill": 0.2, "well": 0.8}
+    # All facts are asked first, in the words of the answer before, which a picture network remembers; then the rest.
+    assert isinstance(asked.model, Rule)
+    first, rest = asked.model.asked
+    assert first == [item] and len(set(rest)) == 7 and item not in rest
 
 
 def test_nothing_is_said_where_no_fact_is_read_or_told() -> None:

@@ -65,12 +65,11 @@ def model(base: Path) -> EncoderModel:
     return found
 
 
-def test_the_formula_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_formula_by_hand() -> None:
     import torch
 
     torch.manual_seed(0)
-    monkeypatch.setattr(attending, "_BLOCK", 2)  # five labels are three blocks
-    head = attending.label_attention(8, 5)
+    head = attending.label_attention(8, 5, block=2)  # five labels are three blocks
     with torch.no_grad():
         head.queries.mul_(50)
         head.bias.uniform_()

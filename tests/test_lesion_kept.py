@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -197,35 +196,34 @@ def folder_of(place: Path, n: int) -> Path:
     return place
 
 
-def test_a_killed_batch_of_pictures_goes_on(
-    full: Workspace, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(picture_batches, "CHUNK", 8)
-    pictures = folder_of(tmp_path / "pictures", 3 * picture_batches.CHUNK)
+def test_a_killed_batch_of_pictures_goes_on(full: Workspace, model: str, tmp_path: Path) -> None:
+    chunk = 8
+    pictures = folder_of(tmp_path / "pictures", 3 * chunk)
     whole, out = tmp_path / "whole.csv", pictures / "answers.csv"
-    done = picture_batches.predict_pictures(full, model, pictures, whole)
-    assert (done.answered, len(done.refused), done.resumed) == (3 * picture_batches.CHUNK - 1, 1, 0)
+    done = picture_batches.predict_pictures(full, model, pictures, whole, chunk=chunk)
+    assert (done.answered, len(done.refused), done.resumed) == (3 * chunk - 1, 1, 0)
     script = (
-        "import sys; from pathlib import Path; from medbench import picture_batches; from medbench.workspace import *\n"
-        "picture_batches.CHUNK = 8\n"
-        "picture_batches.predict_pictures(Workspace.here(), sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))"
+        "import sys, time; from pathlib import Path\n"
+        "from medbench import picture_batches; from medbench.workspace import Workspace\n"
+        "def tell(done, total):\n    print(done, flush=True)\n    time.sleep(600)\n"
+        "model, pictures, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])\n"
+        "picture_batches.predict_pictures(Workspace.here(), model, pictures, out, tell, chunk=8)"
     )
     environment = {**os.environ, "MEDBENCH_HOME": str(full.data.parent)}
-    worker = subprocess.Popen([sys.executable, "-c", script, model, str(pictures), str(out)], env=environment)
-    partial, deadline = out.with_name("answers.csv.partial"), time.monotonic() + 60
-    while not (partial / "00000.npz").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
-    assert not out.exists() and (partial / "00000.npz").exists()
-    again = picture_batches.predict_pictures(full, model, pictures, out)
-    assert again.resumed >= picture_batches.CHUNK
+    command = [sys.executable, "-c", script, model, str(pictures), str(out)]
+    partial = out.with_name("answers.csv.partial")
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None and worker.stdout.readline() == f"{chunk}\n"  # the first chunk is on disk
+        worker.send_signal(signal.SIGKILL)
+    assert not out.exists() and [path.name for path in partial.glob("*.npz")] == ["00000.npz"]
+    again = picture_batches.predict_pictures(full, model, pictures, out, chunk=chunk)
+    assert again.resumed == chunk
     assert out.read_bytes() == whole.read_bytes()
     assert not partial.exists()
     # Its own answers, lying among the pictures, are not taken for a table; every answer is in the history.
     assert picture_batches.predict_pictures(full, model, pictures, out).resumed == 0
     assert out.read_bytes() == whole.read_bytes()
-    assert len(history.read(full, pictures=True, limit=None)) >= 3 * done.answered - picture_batches.CHUNK
+    assert len(history.read(full, pictures=True, limit=None)) >= 3 * done.answered - chunk
 
 
 def test_other_pictures_or_another_model_begin_anew(full: Workspace, model: str, tmp_path: Path) -> None:

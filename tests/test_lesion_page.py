@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_pictures import encoded, table
-from pages_at_work import opened, words_on
+from pages_at_work import HUNG, opened, words_on
 from pypdf import PdfReader
 from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
@@ -88,7 +88,7 @@ def bare() -> None:
 
 
 def test_without_a_lesion_model_it_says_so() -> None:
-    page = AppTest.from_function(bare, default_timeout=60).run()
+    page = AppTest.from_function(bare, default_timeout=HUNG).run()
     assert "There is no lesion model yet" in words_on(page)
 
 

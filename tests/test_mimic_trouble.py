@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from mini_mimic import mimic3, mimic4, write_ids, write_table
 
-from medbench import mimic, mimic_files
+from medbench import mimic, mimic_connection, mimic_files
 from medbench.errors import MedbenchError, Stopped
 from medbench.mimic import Order
 from medbench.mimic_feed import Feed, RowCounter
@@ -65,10 +65,21 @@ def test_a_cancel_leaves_nothing_behind_wherever_it_comes(workspace: Workspace, 
     assert [name for name in left_in(workspace) if not name.startswith("whole-")] == []
 
 
+def test_a_statement_that_runs_when_the_user_cancels_ends_as_cancelled(tmp_path: Path) -> None:
+    stop = threading.Event()
+    with (
+        pytest.raises(Stopped),
+        mimic_connection.connected(tmp_path) as con,
+        mimic_connection.interrupting(con, stop),
+    ):
+        stop.set()
+        con.execute("SELECT count(*) FROM range(1_000_000_000) AS a, range(1_000_000_000) AS b WHERE a.range > b.range")
+
+
 FULL = """
 import resource, sys
 from pathlib import Path
-from medbench import mimic, mimic_files
+from medbench import mimic, mimic_connection, mimic_files
 from medbench.errors import MedbenchError
 from medbench.workspace import Workspace
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))

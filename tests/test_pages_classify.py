@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pages_at_work import HUNG
 from streamlit.testing.v1 import AppTest
 
 from medbench import batch_jobs, batches, history, predicting
@@ -36,7 +37,7 @@ def full(trained: tuple[Workspace, str], tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def open_page(tab: str = "One text", **query: str) -> AppTest:
-    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=HUNG)
     page.switch_page("pages/classify.py")
     page.session_state["classify_tab"] = tab
     for name, value in query.items():

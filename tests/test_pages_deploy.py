@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from pages_at_work import opened, words_on
+from pages_at_work import HUNG, opened, words_on
 from streamlit.testing.v1 import AppTest
 
 from medbench import aliases, appointing
@@ -39,7 +39,7 @@ def place(full_workspace: Workspace, monkeypatch: pytest.MonkeyPatch, trained: t
 
 def test_from_the_first_champion_to_a_roll_back(place: Workspace, trained: tuple[Workspace, str]) -> None:
     good = trained[1]
-    page = AppTest.from_function(drawn, default_timeout=60).run()
+    page = AppTest.from_function(drawn, default_timeout=HUNG).run()
     assert "No model is in use under a name yet" in words_on(page)
     page.selectbox(key="use_model").set_value(good).run()
     assert "nothing to compare it with" in words_on(page)

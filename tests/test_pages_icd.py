@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fpdf import FPDF
-from pages_at_work import opened, words_on
+from pages_at_work import HUNG, opened, words_on
 from streamlit.testing.v1 import AppTest
 
 from medbench import coding_history
@@ -116,7 +116,7 @@ def test_decisions_come_back_with_the_note(home: Workspace) -> None:
 
 
 def test_codes_are_looked_up_and_opened(home: Workspace) -> None:
-    app = AppTest.from_file(str(Path(__file__).resolve().parent.parent / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(Path(__file__).resolve().parent.parent / "app.py"), default_timeout=HUNG)
     app.switch_page(PAGE)
     app.session_state["icd_tab"] = "Look up a code"
     app.run()
@@ -131,7 +131,7 @@ def test_codes_are_looked_up_and_opened(home: Workspace) -> None:
 
 def test_the_history_lists_and_opens_again(home: Workspace) -> None:
     coding_history.keep(home, EXAMPLE, "", CodeSheet().act(Act("accept", PRESSURE, "", "AB", 1.0)), "AB")
-    app = AppTest.from_file(str(Path(__file__).resolve().parent.parent / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(Path(__file__).resolve().parent.parent / "app.py"), default_timeout=HUNG)
     app.switch_page(PAGE)
     app.session_state["icd_tab"] = "History"
     app.run()

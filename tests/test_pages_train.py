@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pages_at_work import HUNG
 from streamlit.testing.v1 import AppTest
 
 from medbench import datasets, runs
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def open_page(tab: str = "New run", **query: str) -> AppTest:
-    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=HUNG)
     page.switch_page("pages/train.py")
     page.session_state["train_tab"] = tab
     for name, value in query.items():

@@ -25,7 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
 
 
 def call(place: tuple[Workspace, str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str]:
-    monkeypatch.setattr(Workspace, "here", classmethod(lambda cls: place[0]))
+    monkeypatch.setenv("MEDBENCH_HOME", str(place[0].data.parent))
     result = CliRunner().invoke(app, list(words))
     return result.exit_code, result.output
 

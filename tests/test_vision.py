@@ -110,6 +110,37 @@ def test_every_kind_of_network_gives_heat(base: str, drawn: tuple[Examples, list
     assert ("attention-rollout" in model.methods()) == (base == "test_vit")
 
 
+def test_a_picture_is_decoded_once_for_all_its_maps(
+    drawn: tuple[Examples, list[tuple[int, int]]], tmp_path: Path
+) -> None:
+    examples, _ = drawn
+    model = fitted(examples.take(range(44)), base="test_vit", epochs=0.5, batch=8)
+    path = tmp_path / "once.png"
+    path.write_bytes(Path(examples.items[0].partition("\n")[0]).read_bytes())
+    first = model.heat(str(path), "blue", "grad-cam").heat
+    path.unlink()
+    for label in model.labels:
+        assert all(model.heat(str(path), label, method).heat is not None for method in model.methods())
+    assert np.array_equal(model.heat(str(path), "blue", "grad-cam").heat, first)
+    with pytest.raises(MedbenchError):
+        model.heat(str(tmp_path / "another.png"), "blue")
+
+
+def test_a_picture_with_several_sets_of_facts_is_decoded_once(tmp_path: Path) -> None:
+    from medbench.families._vision_pictures import read_each_once, read_squares
+
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / name for name in ("a.png", "b.png")]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3)).astype(np.uint8)).save(path)
+    items = [
+        join_image(str(paths[at]), facts) for at, facts in ((0, {"age": "3"}), (1, {}), (0, {}), (0, {"age": "4"}))
+    ]
+    found = read_each_once(items, 16)
+    assert np.array_equal(found, read_squares(items, 16))
+    assert not np.array_equal(found[0], found[1])
+
+
 def test_int8_weights_are_a_quarter_and_nearly_the_same() -> None:
     import torch
 

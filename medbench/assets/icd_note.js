@@ -2,14 +2,14 @@
 // Everything is put on the page with textContent, so that nothing in a note can be HTML.
 
 const KEYS = { a: "accept", x: "reject", b: "back_off", f: "first" };
-const memory = new WeakMap(); // what is lit and typed, for each place the component stands in
+const memory = new WeakMap(); // what is lit, replaced and typed, for each place the component stands in
 
 export default function (component) {
   const { data, parentElement, setTriggerValue, setStateValue } = component;
   const root = parentElement.querySelector(".mb-icd");
-  const kept = memory.get(parentElement) || { note: null, label: null, replacing: null };
+  const kept = memory.get(parentElement) || { note: null, label: null, replacing: null, typed: null };
   const fresh = kept.note !== data.note;
-  if (fresh) Object.assign(kept, { note: data.note, label: null, replacing: null });
+  if (fresh) Object.assign(kept, { note: data.note, label: null, replacing: null, typed: null });
   memory.set(parentElement, kept);
 
   const act = (kind, label, to) => {
@@ -118,7 +118,7 @@ function card(code, data, kept, light, act, setStateValue, draw) {
   made.onclick = (event) => {
     if (!event.target.closest("button, input, li")) light(code.label, "codes");
   };
-  if (kept.replacing === code.label) made.append(typeAhead(code, data, act, setStateValue));
+  if (kept.replacing === code.label) made.append(typeAhead(code, data, kept, act, setStateValue));
   return made;
 }
 
@@ -135,25 +135,25 @@ function buttons(code, kept, act, draw) {
   if (code.standing === "accepted") add("⤒ First", "Put it first in the list. Key F", () => act("first", code.label));
   if (code.standing !== "rejected") add("✗ Reject", "Key X", () => act("reject", code.label));
   add("✎ Replace", "Type words or a code. Key E", () => {
-    kept.replacing = kept.replacing === code.label ? null : code.label;
+    Object.assign(kept, { replacing: kept.replacing === code.label ? null : code.label, typed: null });
     draw();
   });
   if (code.category) add("↥ " + code.category, "Back off to the category. Key B", () => act("back_off", code.label));
   return row;
 }
 
-function typeAhead(code, data, act, setStateValue) {
+function typeAhead(code, data, kept, act, setStateValue) {
   const box = element("div", "mb-icd-ahead");
   const input = element("input");
   input.type = "text";
   input.placeholder = "words or a code, e.g. kidney failure or N17";
   input.setAttribute("aria-label", "Replace " + code.code + " by");
   const query = data.query && data.query.label === code.label ? data.query.words : "";
-  input.value = query;
+  input.value = kept.typed ?? query; // what is being typed outlives an answer to its beginning
   let waiting;
   input.oninput = () => {
     clearTimeout(waiting);
-    const words = input.value;
+    const words = (kept.typed = input.value);
     waiting = setTimeout(() => setStateValue("query", { label: code.label, words }), 250);
   };
   const list = element("ul");
@@ -226,7 +226,7 @@ function pressed(event, data, kept, act, draw, setTriggerValue, root) {
   } else if (focused && !focused.classList.contains("mb-apart-card") && (event.key in KEYS || event.key === "e")) {
     kept.label = focused.dataset.label;
     if (event.key === "e") {
-      kept.replacing = kept.label;
+      Object.assign(kept, { replacing: kept.label, typed: null });
       draw();
     } else {
       act(KEYS[event.key], kept.label);

@@ -17,10 +17,15 @@ from medbench.families._causal_trie import Ids
 MOST_BYTES = 2**31 - 2**24  # one protobuf message, some room left for the graph beside the weights
 
 
-def write_onnx(lm: Any, path: Path) -> None:
+def write_onnx(lm: Any, path: Path, most_bytes: int = MOST_BYTES) -> None:
     """Write "input_ids" and "attention_mask", both (n, length) int64, rows filled on the left -> "logits".
 
     "logits" is (n, vocabulary) float32, for the token after the last. Weights are float32.
+
+    Args:
+        lm: A language model in evaluation mode.
+        path: The file to write.
+        most_bytes: How large the weights may be, bytes.
 
     Raises:
         MedbenchError: When the weights are more than one ONNX file can hold.
@@ -30,9 +35,9 @@ def write_onnx(lm: Any, path: Path) -> None:
     import torch
 
     size = 4 * sum(part.numel() for part in lm.parameters())
-    if size > MOST_BYTES:
+    if size > most_bytes:
         raise MedbenchError(
-            f"a model whose weights fit one ONNX file ({MOST_BYTES / 1e9:.1f} GB)",
+            f"a model whose weights fit one ONNX file ({most_bytes / 1e9:.1f} GB)",
             f"{size / 1e9:.1f} GB of weights",
             "Export it as merged or gguf.",
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 # Label vectors are (n, labels, d): with thousands of labels they are made and used up by so many labels at a time.
-_BLOCK = 1024
+BLOCK = 1024
 # Attention begins almost even, so that a head fitted on mean vectors starts it well (Vu et al. use the same spread).
 _SPREAD = 0.03
 _MARKED = 32
@@ -31,6 +31,7 @@ class _Attending:
     For token states h_t, label l: a_lt = softmax over t of u_l . tanh(W h_t); logit_l = w_l . sum_t a_lt h_t + b_l.
     """
 
+    block: int
     keys: Any
     queries: torch.Tensor
     weight: torch.Tensor
@@ -44,8 +45,8 @@ class _Attending:
         keys, values = torch.tanh(self.keys(states)).unsqueeze(1), states.unsqueeze(1)
         seen = attention_mask.bool()[:, None, None, :]
         logits = []
-        for at in range(0, len(self.bias), _BLOCK):
-            queries, weight = self.queries[at : at + _BLOCK], self.weight[at : at + _BLOCK]
+        for at in range(0, len(self.bias), self.block):
+            queries, weight = self.queries[at : at + self.block], self.weight[at : at + self.block]
             # The fused attention never holds labels x tokens; as wide as the states, it has a fused form on a CPU too.
             asked = queries.expand(len(states), 1, -1, -1)
             vectors = functional.scaled_dot_product_attention(asked, keys, values, attn_mask=seen, scale=1.0)[:, 0]
@@ -65,10 +66,11 @@ class _Attending:
         return attention * (own - own.mean())
 
 
-def label_attention(width: int, n_labels: int) -> Any:
+def label_attention(width: int, n_labels: int, block: int = BLOCK) -> Any:
     """Return a torch module: (n, tokens, `width`) states and their mask -> (n, n_labels) logits.
 
-    Its `weight` (n_labels, width) and `bias` are a linear layer's on each label's own vector.
+    Its `weight` (n_labels, width) and `bias` are a linear layer's on each label's own vector. `block` labels at a time
+    are worked on: fewer take less memory, and the logits are the same.
     """
     import torch
     from torch import nn
@@ -76,7 +78,7 @@ def label_attention(width: int, n_labels: int) -> Any:
     class LabelAttention(_Attending, nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.in_features = width
+            self.in_features, self.block = width, block
             self.keys = nn.Linear(width, width, bias=False)
             self.queries = nn.Parameter(torch.randn(n_labels, width) * _SPREAD)
             self.weight = nn.Parameter(torch.empty(n_labels, width).uniform_(-(width**-0.5), width**-0.5))

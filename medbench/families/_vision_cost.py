@@ -9,7 +9,7 @@ from medbench.families._encoder_cost import GPU_FASTER, PROCESS_BYTES, device_pr
 from medbench.records import Device, Examples
 
 if TYPE_CHECKING:
-    from medbench.families.vision import VisionOptions
+    from medbench.families._vision_options import VisionOptions
 
 CARD = "vision.json"
 # Parameters in millions and work in billions of multiplications for a picture of 224 pixels, as their papers state.

@@ -30,7 +30,7 @@ from medbench.workspace import read_json
 if TYPE_CHECKING:
     import torch
 
-    from medbench.families.vision import VisionOptions
+    from medbench.families._vision_options import VisionOptions
 
 # Base and head rates of AdamW by tuning EfficientNet-Lite0; transformers want smaller steps.
 RATES, _TRANSFORMER_RATES = (1e-3, 2e-3), (1e-4, 1e-3)

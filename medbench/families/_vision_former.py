@@ -20,7 +20,7 @@ from medbench.workspace import read_json, undamaged
 if TYPE_CHECKING:
     import torch
 
-    from medbench.families.vision import VisionOptions
+    from medbench.families._vision_options import VisionOptions
 
 TEACHER, START = "the teacher", "the network to start from"
 # What must agree before weights fit; a convolutional network takes them at any size, and dropout has none.

@@ -17,7 +17,7 @@ from medbench.records import part_image
 if TYPE_CHECKING:
     import torch
 
-    from medbench.families.vision import VisionOptions
+    from medbench.families._vision_options import VisionOptions
 
 Pixels = npt.NDArray[np.uint8]
 SITES = (
@@ -83,6 +83,14 @@ def read_squares(
             if say is not None and at % 100 == 99:
                 say(at + 1)
     return out
+
+
+def read_each_once(items: Sequence[str], size: int) -> Pixels:
+    """Return (n, size, size, 3) uint8; a picture that is asked about with several sets of facts is decoded once."""
+    paths = [part_image(item)[0] for item in items]
+    places = {path: at for at, path in enumerate(dict.fromkeys(paths))}
+    pixels = read_squares(list(places), size)
+    return pixels if len(places) == len(paths) else pixels[[places[path] for path in paths]]
 
 
 def facts_of(items: Sequence[str]) -> npt.NDArray[np.float32]:

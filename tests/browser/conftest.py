@@ -69,6 +69,19 @@ def start(home: Path, port: int | None = None) -> Server:
     raise AssertionError(f"the app did not start: {log.read_text(encoding='utf-8')}")
 
 
+def settled(page: Page) -> None:
+    """Wait until the app has drawn the page to its end: until then a button may still belong to what was there."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+
+
+def downloaded(page: Page, button: str, exact: bool = False) -> Path:
+    """Click a download button once the page is drawn, and return the file."""
+    settled(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button, exact=exact).click()
+    return Path(download.value.path())
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An app over a workspace that is empty when the module's tests begin."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import re
-from pathlib import Path
 
 import pytest
 from fpdf import FPDF
 from playwright.sync_api import Locator, Page, expect
 
-from .conftest import Server
+from .conftest import Server, downloaded, settled
 
 pytestmark = pytest.mark.browser
 ACCEPTED = re.compile("mb-accepted")
@@ -23,14 +22,6 @@ NOTE = (
 
 def card(page: Page, code: str) -> Locator:
     return page.locator(".mb-icd-card").filter(has=page.get_by_text(code, exact=True))
-
-
-def saved(page: Page, button: str) -> Path:
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
-    page.wait_for_timeout(500)
-    with page.expect_download() as download:
-        page.get_by_role("button", name=button, exact=True).click()
-    return Path(download.value.path())
 
 
 def test_a_dropped_pdf_is_coded_and_what_it_denies_can_be_coded_anyway(server: Server, page: Page) -> None:
@@ -82,15 +73,21 @@ def test_a_note_is_coded_by_hand_and_key(server: Server, page: Page) -> None:
     expect(card(page, "I10")).not_to_have_class(ACCEPTED)
 
     card(page, "E11.9").press("e")
-    page.get_by_role("textbox", name="Replace E11.9 by").fill("E11.65")
+    box = page.get_by_role("textbox", name="Replace E11.9 by")
+    box.fill("E11")
+    expect(page.get_by_role("button", name="E11.0", exact=False).first).to_be_visible()
+    box.press_sequentially(".6", delay=400)  # slower than the page answers: each answer finds more typed than asked
+    box.press_sequentially("5")
+    expect(box).to_have_value("E11.65")
     page.get_by_role("button", name="E11.65").click()
     expect(card(page, "E11.9")).to_contain_text("replaced by E11.65")
 
-    rows = list(csv.DictReader(saved(page, "CSV").read_text(encoding="utf-8-sig").splitlines()))
+    rows = list(csv.DictReader(downloaded(page, "CSV", exact=True).read_text(encoding="utf-8-sig").splitlines()))
     assert [row["code"] for row in rows] == ["J18.1", "E11.65"]
-    bundle = json.loads(saved(page, "FHIR").read_text(encoding="utf-8"))
+    bundle = json.loads(downloaded(page, "FHIR").read_text(encoding="utf-8"))
     assert len(bundle["entry"]) == 2
-    assert saved(page, "PDF report").read_bytes().startswith(b"%PDF")
+    assert downloaded(page, "PDF report").read_bytes().startswith(b"%PDF")
 
+    settled(page)
     page.get_by_role("tab", name="History").click()
     expect(page.get_by_role("button", name="Open it again")).to_be_visible()

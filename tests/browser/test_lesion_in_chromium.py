@@ -8,28 +8,13 @@ from pathlib import Path
 import pytest
 from drawn_pictures import encoded, zipped
 from PIL import Image
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import Page, expect
 from tiny_lesions import lesion
 
-from .conftest import Server
+from .conftest import Server, downloaded
 
 pytestmark = pytest.mark.browser
 TRUST = re.compile("lean on this map|leaned on|as a hint|map is empty")
-
-
-def downloaded(page: Page, button: str) -> Path:
-    """Click a download button and return the file; a click that meets the page while it is drawn anew is done again."""
-    for attempt in range(4):
-        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
-        page.wait_for_timeout(500)
-        try:
-            with page.expect_download(timeout=10_000) as download:
-                page.get_by_role("button", name=button).click()
-        except TimeoutError:
-            assert attempt < 3, f"{button} gave no file"
-        else:
-            return Path(download.value.path())
-    raise AssertionError(button)
 
 
 def test_one_photograph_then_many(server: Server, page: Page, tmp_path: Path) -> None:
