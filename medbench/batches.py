@@ -26,6 +26,7 @@ import numpy as np
 
 from medbench import mapping as columns
 from medbench import predicting, trust_figures
+from medbench.answer_cells import ROW, additions, table_row
 from medbench.errors import MedbenchError
 from medbench.partial_folders import CHUNKS, KEPT
 from medbench.predicting import Answers, Loaded
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 CHUNK = 1000
 SAMPLE = 200
-SHOWN_SCORES = 5
 PLAIN = ("tables", "json_list", "jsonl")  # formats that records of any other format can go out in
 _ARRAYS = tuple(each.name for each in fields(Answers) if each.name not in ("loaded", "ids", "strange"))
 Tell = Callable[[int, "int | None"], None]
@@ -122,10 +122,10 @@ class Batch:
             seen = predicting.seen_in_training(self.loaded, part)
             for row, item in enumerate(part):
                 told = {"position": len(rows), "id": item.id, "title": item.title or item.text[:120]}
-                rows.append({**told, **_row(answers, row), "seen": bool(seen[row])})
+                rows.append({**told, **table_row(answers, row), "seen": bool(seen[row])})
             if tell is not None:
                 tell(len(rows), self.total)
-        return pd.DataFrame(rows, columns=["position", "id", "title", *_ROW])
+        return pd.DataFrame(rows, columns=["position", "id", "title", *ROW])
 
     def given(self, number: int) -> list[Prediction]:
         """Return the full answers of one chunk."""
@@ -207,44 +207,9 @@ class Batch:
                 continue
             number, row = divmod(position, self.chunk)
             answered = number < finished
-            additions = self._additions(self._chunk(number), row, corrections.get(position)) if answered else {}
-            yield record, additions
+            added = additions(self._chunk(number), row, corrections.get(position)) if answered else {}
+            yield record, added
             position += 1
-
-    def _additions(self, answers: Answers, row: int, corrected: list[str] | None) -> dict[str, str]:
-        probabilities, labels = answers.probabilities[row], self.loaded.labels
-        decided = [labels[column] for column in np.argsort(-probabilities) if answers.decided[row, column]]
-        best = np.argsort(-probabilities)[: max(SHOWN_SCORES, len(decided))]
-        flags = [
-            word
-            for word, flag in (
-                ("empty" if answers.empty[row] else "no answer", answers.problem(row)),
-                ("unlike the training data", answers.unlike[row]),
-                ("cut", answers.cut[row] > 0),
-                ("needs a human", answers.needs_human[row]),
-                ("corrected by a reader", corrected is not None),
-            )
-            if flag
-        ]
-        kept, groups = decided if corrected is None else corrected, self.loaded.groups
-        scores = "" if answers.problem(row) else ";".join(f"{labels[c]}={probabilities[c]:.3f}" for c in best)
-        return {
-            "medbench_labels": ";".join(map(self.loaded.name_of, kept)),
-            **({"medbench_groups": ";".join(groups.implied(kept))} if groups else {}),
-            "medbench_scores": scores,
-            **({"medbench_set": self._set(answers, row)} if self.loaded.trust.cutoff is not None else {}),
-            "medbench_model": self.loaded.id,
-            "medbench_flags": "; ".join(flags),
-            "medbench_promise": self._stands(answers, row) if corrected is None else "settled by a reader",
-        }
-
-    def _set(self, answers: Answers, row: int) -> str:
-        """Return the conformal set of one record, most probable label first."""
-        order, labels = np.argsort(-answers.probabilities[row]), self.loaded.labels
-        return trust_figures.set_cell(self.loaded.card, (labels[c] for c in order if answers.conformal[row, c]))
-
-    def _stands(self, answers: Answers, row: int) -> str:
-        return self.loaded.row_words(not answers.needs_human[row], bool(answers.unlike[row]))
 
     def items(self, account: Account | None = None) -> Iterator[Item]:
         """Yield the usable records of the file in its order."""
@@ -291,30 +256,11 @@ class Batch:
             np.savez(file, ids=np.array(answers.ids, dtype=np.str_), **arrays)
 
 
-_ROW = ("labels", "top", "probability", "doubt", "needs_human", "unlike", "cut", "problem", "seen")
-
-
 def _plain(record: Record, names: Sequence[str]) -> Record:
     """Return the record with one value per field, several joined by "; ", and the same as a JSON object."""
     cells = {name: "; ".join(record.fields.get(name, ())) for name in names}
     as_json = json.dumps(cells, ensure_ascii=False)
     return Record(record.line, {name: (cell,) for name, cell in cells.items()}, order=(("json", as_json),))
-
-
-def _row(answers: Answers, row: int) -> dict[str, Any]:
-    loaded, probabilities = answers.loaded, answers.probabilities[row]
-    order = np.argsort(-probabilities)
-    problem = answers.problem(row)
-    return {
-        "labels": "; ".join(loaded.name_of(loaded.labels[c]) for c in order[answers.decided[row, order]]),
-        "top": "" if problem else loaded.name_of(loaded.labels[order[0]]),
-        "probability": 0.0 if problem else round(float(probabilities[order[0]]), 4),
-        "doubt": round(float(answers.doubt[row]), 4),
-        "needs_human": bool(answers.needs_human[row]),
-        "unlike": bool(answers.unlike[row]),
-        "cut": round(float(answers.cut[row]), 4),
-        "problem": problem,
-    }
 
 
 def open_batch(

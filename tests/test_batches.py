@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from medbench import batches, predicting
 from medbench.cli import app
 from medbench.errors import MedbenchError
+from medbench.readers import ADDITIONS
 from medbench.records import Item
 from medbench.workspace import Workspace
 
@@ -94,6 +95,7 @@ def test_corrections_and_empty_texts_are_told_in_the_file(trained: tuple[Workspa
     assert "corrected by a reader" in rows[0]["medbench_flags"]
     assert not rows[0]["title"].startswith("=")
     assert "empty" in rows[1]["medbench_flags"]
+    assert {name for name in rows[0] if name.startswith("medbench_")} <= {*ADDITIONS}
     assert [row["medbench_promise"] for row in rows] == ["settled by a reader", "for a person"]
     assert batch.stands()[0].endswith("stand alone, the others go to a person.")
     assert batch.stands()[2:] == list(batch.loaded.behind) and batch.loaded.behind[0].startswith("Probabilities are ")

@@ -58,7 +58,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("4a", ("class_words", "foreign", "label_trees", "vocabulary")),
     ("4a", ("review_learning", "review_decisions")),
     ("4a", ("served", "lesion_judged")),
-    ("4a2", ("partial_folders",)),
+    ("4a2", ("partial_folders", "answer_cells")),
     ("4b", ("review_simulation", "review_readers")),
     ("4b", ("batches", "evaluating", "lesion_heat", "fact_shares", "coding", "coding_history", "gathering")),
     ("4b", ("strangers", "shipped_lesions")),

@@ -39,6 +39,7 @@ ADDITIONS = (
     "medbench_groups",
     "medbench_scores",
     "medbench_set",
+    "medbench_set",
     "medbench_model",
     "medbench_flags",
     "medbench_promise",
