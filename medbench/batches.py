@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 CHUNK = 1000
 SAMPLE = 200
 PLAIN = ("tables", "json_list", "jsonl")  # formats that records of any other format can go out in
-_ARRAYS = tuple(each.name for each in fields(Answers) if each.name not in ("loaded", "ids", "strange"))
+_ARRAYS = tuple(each.name for each in fields(Answers) if each.name not in ("loaded", "ids", "strange", "alone"))
 Tell = Callable[[int, "int | None"], None]
 Answering = Callable[[Iterator[list[Item]]], Iterator[Answers]]
 

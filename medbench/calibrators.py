@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from medbench.beta_calibration import PRIOR, LabelBetas, fit_betas, smoothed
 from medbench.calibration import EPSILON, Floats, log_loss, logistic, logit, softmax
+from medbench.label_sets import LabelSets
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.slices import slices_of
 from medbench.tree_order import Ints, ordered
@@ -31,6 +32,8 @@ METHODS: dict[AnswerKind, tuple[Method, ...]] = {
     "one": ("identity", "temperature", "vector", "platt_normalised", "isotonic_normalised", "beta_normalised"),
 }
 """What is tried for each kind of answer; of two that are equally good the first is taken."""
+TOGETHER = "together"
+"""What the loss is called of the best method followed by the labels' company."""
 NAMES: dict[str, str] = {
     "identity": "scores as they are",
     "platt": "Platt scaling",
@@ -121,6 +124,30 @@ class LabelScales:
         return {"scale": self.scale, "shift": self.shift}
 
 
+Fitted = LabelLines | LabelScales | LabelBetas
+
+
+@dataclass(frozen=True)
+class Together:
+    """Another map, and then labels that go together raise each other (`label_sets.LabelSets`).
+
+    Attributes:
+        inner: The map that comes first.
+        sets: The sets of labels that occur.
+    """
+
+    inner: Fitted
+    sets: LabelSets
+
+    def __call__(self, scores: Scores) -> Floats:
+        """Return calibrated probabilities, (n, L) float64."""
+        return self.sets(self.inner(scores))
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return everything needed to rebuild it, as plain arrays."""
+        return {**self.inner.arrays(), "sets": self.sets.sets, "sets_count": self.sets.count}
+
+
 @dataclass(frozen=True)
 class Ordered:
     """Another map, and then no label more probable than the label above it in a tree (`tree_order.ordered`).
@@ -130,7 +157,7 @@ class Ordered:
         above: (L,) column of the label above, -1 for none.
     """
 
-    inner: LabelLines | LabelScales | LabelBetas
+    inner: Fitted | Together
     above: Ints
 
     def __call__(self, scores: Scores) -> Floats:
@@ -142,12 +169,15 @@ class Ordered:
         return {**self.inner.arrays(), "above": self.above}
 
 
-Fitted = LabelLines | LabelScales | LabelBetas
+Whole = Fitted | Together | Ordered
+"""Any map that a model may be kept with."""
 
 
-def calibrator_from(arrays: dict[str, npt.NDArray[Any]]) -> Fitted | Ordered:
+def calibrator_from(arrays: dict[str, npt.NDArray[Any]]) -> Whole:
     """Rebuild a calibrator from what `arrays()` returned."""
-    inner = _inner_from(arrays)
+    fitted = _inner_from(arrays)
+    together = Together(fitted, LabelSets(arrays["sets"], arrays["sets_count"])) if "sets" in arrays else None
+    inner = together or fitted
     return Ordered(inner, arrays["above"]) if "above" in arrays else inner
 
 

@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 ACCEPTED: Final[dict[AnswerKind, float]] = {"one": 0.05, "many": 0.2}
 """The error accepted among answers that no person reads, 0-1, when the user names none."""
 WORTH: Final = 0.5
-"""Share of answers with many labels that should stand alone when a larger error than the usual has to be accepted."""
+"""Share of answers with many labels that should stand alone, even if a larger error than usual has to be accepted."""
 CONFIDENCE: Final = 0.95
 SHARES: Final = tuple(part / 10 for part in range(1, 11))
 """Shares of answers without a person that are offered after training, fixed before any label is seen."""
@@ -220,17 +220,18 @@ class Band:
 
         Where it cannot, everything goes to a person. Only with many labels, where a share of labels wrong or missing
         has no usual size, a share is fixed instead, `WORTH` of the answers, and its error bounded: the limit is known
-        before any label is, so that one test read at every percent gives an upper confidence bound. The two ways share
-        the allowed chance of a wrong promise.
+        before any label is, so that one test read at every percent gives an upper confidence bound. That is done, too,
+        where the usual error lets fewer stand alone. The two ways share the allowed chance of a wrong promise, so both
+        may be looked at before one is taken.
         """
         wanted, chances = ACCEPTED[self.answer], 1 - self.confidence
         if self.answer == "one":
             return self.at(wanted)
-        if best := self._best(wanted, chances / 2):
-            return self._with(wanted, best)
-        half = self._share(WORTH)
+        best, half = self._best(wanted, chances / 2), self._share(WORTH)
         bound = None if half is None else self._bound(half, chances / 2)
-        return self._with(wanted, None) if bound is None else self._with(math.ceil(100 * bound - 1e-9) / 100, half)
+        if bound is None or (best is not None and best.n >= WORTH * self.n):
+            return self._with(wanted, best)
+        return self._with(math.ceil(100 * bound - 1e-9) / 100, half)
 
     def numbers(self) -> dict[str, Any]:
         """Return it JSON-ready."""

@@ -108,6 +108,8 @@ class Answers:
         needs_human: (n,) bool.
         unanswered: (n,) bool, the model had no answer; None for answers kept before there was such a thing.
         strange: By position, in words, why a text is unlike the training data; of at most `TOLD` items at once.
+        alone: (n, n_labels), what each label gets by itself; None where labels do not move each other, and for more
+            than `TOLD` items at once.
     """
 
     loaded: Loaded
@@ -123,6 +125,7 @@ class Answers:
     needs_human: npt.NDArray[np.bool_]
     unanswered: npt.NDArray[np.bool_] | None = None
     strange: Mapping[int, str] = field(default_factory=dict)
+    alone: Scores | None = None
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -148,6 +151,7 @@ class Answers:
                 round(float(probabilities[column]), 4),
                 round(float(thresholds[column]), 4),
                 bool(self.decided[row, column]),
+                None if self.alone is None else round(float(self.alone[row, column]), 4),
             )
             for column in order
         )
@@ -244,10 +248,11 @@ def answer(loaded: Loaded, items: Sequence[Item]) -> Answers:
     if not texts:
         return _no_answers(loaded)
     with loaded.lock:
-        probabilities = confidence.calibrate(loaded.model.scores(texts))
+        scores = loaded.model.scores(texts)
         vectors = loaded.model.embed(texts)
         cut = loaded.model.cut(texts)
         unanswered = loaded.model.unanswered(texts)
+    probabilities = confidence.calibrate(scores)
     there = ~(empty | unanswered)
     sight = confidence.look(vectors, texts)
     return Answers(
@@ -264,6 +269,7 @@ def answer(loaded: Loaded, items: Sequence[Item]) -> Answers:
         sight.unlike | confidence.unsure(probabilities) | ~there,
         unanswered,
         _strange(loaded, texts, vectors, sight.unlike & ~empty),
+        confidence.alone(scores) if len(texts) <= TOLD else None,
     )
 
 

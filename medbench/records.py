@@ -223,13 +223,17 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
-    """One label's calibrated probability, its decision threshold, and the decision."""
+    """One label's calibrated probability, its decision threshold, and the decision.
+
+    `alone` is the probability by itself, before labels that go together moved each other; None where they do not.
+    """
 
     label: str
     name: str
     probability: float
     threshold: float
     chosen: bool
+    alone: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from medbench import human_band
 from medbench.calibration import expected_calibration_error, log_loss
-from medbench.calibrators import Fitted, Method, Ordered, calibrator_from, fit_method, tried
+from medbench.calibrators import TOGETHER, Fitted, Method, Ordered, Together, Whole, calibrator_from, fit_method, tried
 from medbench.errors import MedbenchError
 from medbench.human_band import Band, band_from
+from medbench.label_sets import MOST_LABELS, label_sets
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.slices import slices_of
 from medbench.strangeness import NOWHERE, Sight, Stranger, Vectors, fit_stranger, stranger_from
@@ -56,7 +57,7 @@ class Trust:
 
     answer: AnswerKind
     method: Method
-    calibrator: Fitted | Ordered
+    calibrator: Whole
     thresholds: Floats
     cutoff: float | None
     coverage: float
@@ -72,6 +73,13 @@ class Trust:
     def calibrate(self, scores: Scores) -> Scores:
         """Return calibrated probabilities, (n, L) float32; rows sum to 1 when answer is "one"."""
         return self.calibrator(np.asarray(scores)).clip(0, 1).astype(np.float32)
+
+    def alone(self, scores: Scores) -> Scores | None:
+        """Return probabilities before labels that go together moved each other, (n, L) float32; None if they do not."""
+        company = self.calibrator.inner if isinstance(self.calibrator, Ordered) else self.calibrator
+        if not isinstance(company, Together):
+            return None
+        return company.inner(np.asarray(scores)).clip(0, 1).astype(np.float32)
 
     def decide(self, prob: Scores) -> Truth:
         """Return the labels chosen, (n, L) bool. For "many" an item may get none; for "one" it gets exactly one."""
@@ -245,7 +253,8 @@ def fit_trust(
     fold = _folds(len(truth), groups, rng)
     losses, honest = _cross_fitted(scores, truth, answer, fold)
     method = min(losses, key=losses.__getitem__)
-    calibrator, honest = _in_order(fit_method(method, scores, truth), honest, above)
+    found, honest, company = _together(fit_method(method, scores, truth), honest, truth, answer, fold)
+    calibrator, honest = _in_order(found, honest, above)
     trust = Trust(
         answer=answer,
         method=method,
@@ -259,7 +268,7 @@ def fit_trust(
         ece_before=expected_calibration_error(scores, truth, answer),
         ece_after=expected_calibration_error(honest, truth, answer),
         n_items=len(truth),
-        losses={name: round(loss, 6) for name, loss in losses.items()},
+        losses={name: round(loss, 6) for name, loss in (*losses.items(), *company)},
     )
     answers = _without_fold(trust, honest, truth, fold, balanced)
     return replace(trust, band=human_band.fit(*answers, answer, groups))
@@ -281,7 +290,26 @@ def _without_fold(
     return found, wrong
 
 
-def _in_order(fitted: Fitted, honest: Floats, above: Ints | None) -> tuple[Fitted | Ordered, Floats]:
+def _together(
+    fitted: Fitted, honest: Floats, truth: Truth, answer: AnswerKind, fold: npt.NDArray[np.int64]
+) -> tuple[Fitted | Together, Floats, list[tuple[str, float]]]:
+    """Return the calibrator and its cross-fitted probabilities with the labels' company, where that lowers their loss.
+
+    And that loss with its name, when it was tried: for several labels an item and not too many, each fold without its
+    own sets.
+    """
+    if answer == "one" or not 2 <= truth.shape[1] <= MOST_LABELS or not fold.max():
+        return fitted, honest, []
+    prob = np.empty(honest.shape)
+    for number in range(int(fold.max()) + 1):
+        prob[fold == number] = label_sets(truth[fold != number])(honest[fold == number])
+    loss = log_loss(prob, truth, answer)
+    if loss >= log_loss(honest, truth, answer):
+        return fitted, honest, [(TOGETHER, loss)]
+    return Together(fitted, label_sets(truth)), prob, [(TOGETHER, loss)]
+
+
+def _in_order(fitted: Fitted | Together, honest: Floats, above: Ints | None) -> tuple[Whole, Floats]:
     """Return the calibrator and its cross-fitted probabilities, made to agree with a tree of the labels."""
     return (fitted, honest) if above is None else (Ordered(fitted, above), ordered(honest, above))
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench import human_band
-from medbench.calibrators import NAMES
+from medbench.calibrators import NAMES, TOGETHER
 from medbench.human_band import Band
 from medbench.proportions import share_interval, wilson
 from medbench.records import AnswerKind, Scores, Truth
@@ -196,10 +196,16 @@ def how_calibrated(facts: Mapping[str, Any]) -> str:
     method = str(facts.get("method", ""))
     words = NAMES.get(method.partition("_")[0], method or "method unknown")
     losses = {name: loss for name, loss in facts.get("losses", {}).items() if name != method}
-    if not losses or method not in facts["losses"]:
+    company = losses.pop(TOGETHER, None)
+    if method not in facts.get("losses", {}):
+        return words
+    own = facts["losses"][method]
+    if company is not None and company < own:
+        words += f", then raised or lowered by the labels that go together (log loss {own:.4f} → {company:.4f})"
+    if not losses:
         return words
     others = ", ".join(f"{NAMES.get(name.partition('_')[0], name)} {loss:.4f}" for name, loss in losses.items())
-    return f"{words}, chosen by its cross-fitted log loss {facts['losses'][method]:.4f}; {others}"
+    return f"{words}, chosen by its cross-fitted log loss {own:.4f}; {others}"
 
 
 def calibrated(card: Mapping[str, Any]) -> str:

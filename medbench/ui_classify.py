@@ -16,6 +16,8 @@ from medbench.workspace import Workspace
 
 _SHOWN = 8
 _PROBABLE = 0.05
+_FAR = 0.05
+_MOVED = 3
 _STYLE = f"""<style>
 .mb-bars {{display: grid; grid-template-columns: minmax(6rem, 16rem) 1fr 7.5rem; gap: .3rem .8rem; align-items: center;
   font-size: .95rem; max-width: 52rem;}}
@@ -25,6 +27,8 @@ _STYLE = f"""<style>
 .mb-bar span {{position: absolute; inset: 0 auto 0 0; border-radius: .2rem; background: rgba(128, 128, 128, .55);}}
 .mb-bar.mb-full span {{background: #0b7a86;}}
 .mb-bar i {{position: absolute; top: -.2rem; bottom: -.2rem; width: 2px; background: currentColor;}}
+.mb-bar b {{position: absolute; top: .2rem; width: .4rem; height: .4rem; margin-left: -.2rem; border-radius: 50%;
+  background: #fff; box-shadow: 0 0 0 1.5px #444;}}
 {STYLE}
 </style>"""
 
@@ -117,7 +121,7 @@ def draw_answer(
     shown = _most_telling(answer.labels)
     st.html(bars(shown))
     if loaded.model.answer == "many":
-        st.caption("The upright line is the threshold of each label.")
+        st.caption(f"The upright line is the threshold of each label. {ui.plain(company(shown))}")
     _promises(loaded, answer)
     if measured := trust_figures.beside_unlike(loaded.card):
         st.caption(
@@ -150,19 +154,41 @@ def _most_telling(labels: Sequence[LabelScore]) -> list[LabelScore]:
 
 
 def bars(labels: Sequence[LabelScore]) -> str:
-    """Return labels as HTML bars: decided ones bold, the threshold as a tick. Everything is escaped."""
+    """Return labels as HTML bars: decided ones bold, the threshold as a tick, a moved label's own probability as a dot.
+
+    Everything is escaped.
+    """
     rows = []
     for score in labels:
         weight = "mb-yes" if score.chosen else "mb-no"
         tick = f'<i style="left: {score.threshold * 100:.1f}%"></i>' if score.threshold > 0 else ""
+        dot = (
+            f'<b style="left: {score.alone * 100:.1f}%"></b>'
+            if score.alone is not None and _far(score.alone, score.probability)
+            else ""
+        )
         said = _said(score.probability)
         rows.append(
             f'<div class="{weight}">{"✓ " if score.chosen else ""}{ui.escape(score.name)}</div>'
             f'<div class="mb-bar {"mb-full" if score.chosen else ""}">'
-            f'<span style="width: {score.probability * 100:.1f}%"></span>{tick}</div>'
+            f'<span style="width: {score.probability * 100:.1f}%"></span>{tick}{dot}</div>'
             f'<div class="{weight}">{said}</div>'
         )
     return f'<div class="mb-bars">{"".join(rows)}</div>'
+
+
+def company(labels: Sequence[LabelScore]) -> str:
+    """Say which of these labels the others moved far, the furthest first, in one sentence; "" for none."""
+    by = {score.name: (score.alone, score.probability) for score in labels if score.alone is not None}
+    far = sorted((name for name in by if _far(*by[name])), key=lambda name: -abs(by[name][1] - by[name][0]))
+    if not far:
+        return ""
+    told = ", ".join(f"{name} {by[name][0]:.2f} → {by[name][1]:.2f}" for name in far[:_MOVED])
+    return f"The dot is a label's probability by itself; labels that go together in the training data moved it: {told}."
+
+
+def _far(alone: float, together: float) -> bool:
+    return abs(together - alone) >= _FAR
 
 
 def _said(probability: float) -> str:
@@ -238,6 +264,7 @@ def _all_labels(answer: Prediction, key: str) -> None:
             "probability": [score.probability for score in answer.labels],
             "threshold": [score.threshold for score in answer.labels],
             "decided": [score.chosen for score in answer.labels],
+            **({"by itself": [score.alone for score in answer.labels]} if answer.labels[0].alone is not None else {}),
         }
     )
     bar = st.column_config.ProgressColumn("probability", min_value=0, max_value=1, format="%.3f")

@@ -93,6 +93,15 @@ def test_with_many_noisy_labels_half_stands_alone_at_an_error_that_is_told() -> 
     assert not band.at(0.05).limit  # a limit that the user names is not softened
 
 
+def test_an_error_that_hardly_any_answer_keeps_to_gives_way_to_half_of_them() -> None:
+    rng = np.random.default_rng(6)
+    expected = rng.beta(3, 5, 50_000)
+    error = rng.beta(4 * expected, 4 * (1 - expected))
+    band = human_band.fit(expected[:8000], error[:8000], "many")
+    assert 0 < band.at(0.2).share < 0.3  # it could be promised, of these alone
+    assert human_band.WORTH <= band.share < human_band.WORTH + 0.1 and band.accepted > 0.2
+
+
 def test_the_bound_of_half_of_the_answers_is_broken_no_more_often_than_stated() -> None:
     rng = np.random.default_rng(4)
     expected = rng.beta(3, 5, 200_000)

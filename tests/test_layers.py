@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("1", ("workspace", "events", "journal", "slices", "tree_order", "energy")),
     ("1b", ("processes",)),
     ("2-a", ("calibration", "squares")),
-    ("2-b", ("beta_calibration",)),
+    ("2-b", ("beta_calibration", "label_sets")),
     ("2a", ("readers", "cleaning", "labelcells", "splits", "calibrators", "thresholds", "attribution", "privacy")),
     ("2a", ("notes", "assertion_rules", "assertion_words", "code_sheet")),
     ("2a", ("codes_naming", "codes_references", "codes_words", "codes_ranking", "codes_translation")),
