@@ -214,8 +214,7 @@ class Batch:
     def items(self, account: Account | None = None) -> Iterator[Item]:
         """Yield the usable records of the file in its order."""
         records = self.reader.read(self.source)
-        if account is not None:
-            records = account.watch(records)
+        records = records if account is None else account.watch(records)
         rows = columns.apply(self.mapping, records, str, self.reader.roles)
         for position, row in enumerate(rows):
             yield Item(row.id or str(position + 1), row.title, row.text)
