@@ -158,8 +158,10 @@ class Batch:
 
     def predictions(self) -> Iterator[tuple[Item, Prediction]]:
         """Yield every answered item with its full answer, in file order."""
-        for item, answers, row in self._answered():
-            yield item, answers.prediction(row)
+        items = self.items()
+        for number in range(self._finished()):
+            given = self.given(number)
+            yield from zip(itertools.islice(items, len(given)), given, strict=False)
 
     def write(self, out: Path, corrections: Mapping[int, list[str]] | None = None, format: str | None = None) -> Path:
         """Write the file back with its answers, whole or not at all.
@@ -218,13 +220,6 @@ class Batch:
         rows = columns.apply(self.mapping, records, str, self.reader.roles)
         for position, row in enumerate(rows):
             yield Item(row.id or str(position + 1), row.title, row.text)
-
-    def _answered(self) -> Iterator[tuple[Item, Answers, int]]:
-        items = self.items()
-        for number in range(self._finished()):
-            answers = self._chunk(number)
-            for row, item in enumerate(itertools.islice(items, len(answers))):
-                yield item, answers, row
 
     def _finished(self) -> int:
         """Return how many chunks are on disk, without a gap from the first."""

@@ -323,7 +323,7 @@ def _out_of_fold(
             raise Stopped
         sentence = f"Cross-fitting for honest calibration, fold {number} of {len(folds)}."
         fitting.say("progress", step=number - 1, steps=len(folds), sentence=sentence)
-        quiet = _FoldSay(stop=fitting.say.stop, outer=fitting.say, told=sentence)
+        quiet = _FoldSay(stop=fitting.say.stop, outer=fitting.say, told=sentence, before=number - 1, k=len(folds))
         inside = Fitting(fitting.rng, fitting.device, quiet, around=fitting.around)
         rest = np.setdiff1d(np.arange(len(examples)), held)
         model = family.fit(examples.take(rest), _nothing(examples), options, inside)
@@ -336,15 +336,18 @@ def _out_of_fold(
 
 @dataclass
 class _FoldSay(Say):
-    """Passes on how far a fold's fit is, under the fold's sentence; everything else a fold says is kept to itself."""
+    """Passes on how far a fold's fit is, as a part of all folds; everything else a fold says is kept to itself."""
 
     outer: Say = field(default_factory=Say)
     told: str = ""
+    before: int = 0
+    k: int = 1
 
     def __call__(self, kind: str, **fields: Any) -> None:
         """Say progress aloud, keep the rest."""
-        if kind == "progress":
-            self.outer(kind, **{**fields, "sentence": self.told})
+        step, steps = fields.get("step"), fields.get("steps")
+        if kind == "progress" and step is not None and steps:
+            self.outer(kind, step=self.before * steps + step, steps=self.k * steps, sentence=self.told)
 
 
 def majority(

@@ -17,13 +17,14 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 
 from medbench import journal, metrics, trust
+from medbench.comparing_verdict import title_of
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
 from medbench.families import Family, FamilyOptions, Fitting, Model
 from medbench.records import Examples, RunSpec, TuneSpec
 
 FILE = "trials.jsonl"
-_STARTS = 8
+STARTS = 8
 """Trials drawn at random before the search leans on what it has seen, and before it breaks off poor ones."""
 
 
@@ -84,7 +85,7 @@ class Found:
         told = ", ".join(f"{name} {value}" for name, value in self.best.options.items())
         return (
             f"Its options are the best of {len(states)} trials ({states.count('pruned')} broken off) by "
-            f"{self.headline.replace('_', ' ')} on the validation split, {self.best.value:.4f}: {told}."
+            f"{title_of(self.headline)} on the validation split, {self.best.value:.4f}: {told}."
         )
 
 
@@ -193,8 +194,7 @@ def search(
     for number in range(len(past), wanted.trials):
         if fitting.say.stopping or (number and time.monotonic() >= until):
             break
-        told = f"Searching options, trial {number + 1}" + (f"; best so far {best:.4f}." if best is not None else ".")
-        fitting.say("progress", step=number, steps=wanted.trials, sentence=told, eta=max(until - time.monotonic(), 0))
+        fitting.say("progress", **_how_far(past, best, wanted, fitting.around.headline, time.monotonic() - begun))
         trial = _try(study, space, number, family, fixed, train, validation, fitting, seed, until if number else None)
         if trial is None:
             break
@@ -205,14 +205,24 @@ def search(
     return _found(study, past, family, fixed, fitting)
 
 
+def _how_far(past: list[Trial], best: float | None, wanted: TuneSpec, headline: str, spent: float) -> dict[str, Any]:
+    """Return what is told before a trial; a search ends by the clock or by the number of trials."""
+    whole = 60 * wanted.minutes
+    left = min(whole, (spent / len(past)) * wanted.trials if past else whole) - spent
+    told = f"Searching options, trial {len(past) + 1}"
+    told += f"; best {title_of(headline)} so far {best:.3f} on validation." if best is not None else "."
+    share = max(len(past) / wanted.trials, min(spent / whole, 1.0))
+    return {"step": len(past), "steps": wanted.trials, "share": share, "sentence": told, "eta": max(left, 0.0)}
+
+
 def _study(space: Space, past: list[Trial], seed: int) -> Any:
     """Return an Optuna study that knows the trials of before."""
     import optuna
 
     study = optuna.create_study(
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed + len(past), n_startup_trials=_STARTS, multivariate=True),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTS, n_warmup_steps=0),
+        sampler=optuna.samplers.TPESampler(seed=seed + len(past), n_startup_trials=STARTS, multivariate=True),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTS, n_warmup_steps=0),
     )
     ranges = {name: _range(each) for name, each in space.items()}
     for trial in past:
@@ -302,7 +312,7 @@ def _importance(study: Any, finished: int) -> dict[str, float]:
     """Return each option's share in the variation of the value (PED-ANOVA, Watanabe et al. 2023)."""
     import optuna
 
-    if finished < _STARTS:
+    if finished < STARTS:
         return {}
     try:
         shares = optuna.importance.get_param_importances(study)

@@ -88,9 +88,14 @@ def draw_baseline(workspace: Workspace, dataset: Dataset) -> None:
 def choose_family(dataset: Dataset) -> Family[Any]:
     """Let the user choose among the methods that suit the dataset, simplest first."""
     suited = families_for(dataset.item, dataset.answer)
+    if dataset.task != "icd":
+        suited = [family for family in suited if not family.for_codes]
     names = [family.name for family in suited]
-    if st.session_state.get("train_family") not in names:
+    asked = st.session_state.get("train_family")
+    if asked not in names:
         st.session_state.pop("train_family", None)
+        if asked is not None:
+            st.info(f"{get_family(asked).title} does not suit this dataset: choose another method.")
     if "train_family" not in st.session_state:
         st.session_state["train_family"] = "linear" if "linear" in names else names[0]
     chosen = st.radio(

@@ -38,6 +38,7 @@ class Told:
         scores: One row per evaluation: step, split and its figures.
         stages: (time, sentence) in order.
         began: Unix time of the newest start or resume.
+        pace: (time, share done) of the first and the newest progress of the stage at work.
     """
 
     offset: int = 0
@@ -46,6 +47,7 @@ class Told:
     scores: list[dict[str, Any]] = field(default_factory=list)
     stages: list[tuple[float, str]] = field(default_factory=list)
     began: float = 0.0
+    pace: list[tuple[float, float]] = field(default_factory=list)
 
     def hear(self, events: list[dict[str, Any]]) -> None:
         """Take in further events."""
@@ -58,12 +60,34 @@ class Told:
                     self.newest.pop(ending, None)
             if kind == "stage":
                 self.newest.pop("progress", None)  # the steps of the stage before
+                self.pace.clear()
+            if kind == "progress" and (share := share_of(event)) is not None:
+                if self.pace and share < self.pace[-1][1]:
+                    self.pace.clear()  # other steps than those before
+                self.pace[1:] = [(float(event["t"]), share)]
             if kind == "progress" and event.get("loss") is not None:
                 self.losses.append((int(event["step"]), float(event["loss"])))
             elif kind == "metric":
                 self.scores.append(event)
             if event.get("sentence") and kind in ("stage", "started", "resumed", "stopping"):
                 self.stages.append((float(event["t"]), str(event["sentence"])))
+
+    def left(self, now: float) -> float | None:
+        """Return the seconds that the stage at work still takes, as it said or by its pace; None if unknown."""
+        step = self.newest.get("progress", {})
+        if step.get("eta") is not None:
+            return max(float(step["eta"]) - (now - float(step["t"])), 0.0)
+        if len(self.pace) < 2 or not self.pace[0][1] < self.pace[1][1] < 1:
+            return None
+        (first, before), (newest, share) = self.pace
+        return max((1 - share) * (newest - first) / (share - before) - (now - newest), 0.0)
+
+
+def share_of(event: Mapping[str, Any]) -> float | None:
+    """Return how far a stage is by one of its progress events, 0-1; None when it does not tell."""
+    step, steps = event.get("step"), event.get("steps")
+    share = event.get("share", None if step is None or not steps else step / steps)
+    return None if share is None else min(float(share), 1.0)
 
 
 def told_by(workspace: Workspace, run_id: str) -> Told:
@@ -125,10 +149,7 @@ def _progress(run: Run, told: Told) -> None:
     sentence = str(run.last.get("sentence") or run.last.get("reason") or (now[-1] if now else ""))
     if run.state == "queued":
         sentence = sentence or "Waiting for its worker to start."
-    if done is not None and steps:
-        st.progress(min(float(done) / float(steps), 1.0), text=ui.plain(sentence) or None)
-    else:
-        st.progress(0.0, text=ui.plain(sentence) or "Starting.")
+    st.progress(share_of(step) or 0.0, text=ui.plain(sentence) or "Starting.")
     facts = {
         "Waiting for" if run.state == "queued" else "Running for": ui.duration(time.time() - told.began)
         if told.began
@@ -138,8 +159,8 @@ def _progress(run: Run, told: Told) -> None:
         facts["Step"] = f"{done:,} of {steps:,}"
     if step.get("rate") is not None:
         facts["Rate"] = f"{step['rate']:.1f} items/s"
-    if step.get("eta") is not None:
-        facts["Left"] = "about " + ui.duration(step["eta"])
+    if (left := told.left(time.time())) is not None:
+        facts["Left in this step"] = "about " + ui.duration(left) if left else "any moment"
     if step.get("loss") is not None:
         facts["Loss"] = f"{step['loss']:.4f}"
     if step.get("memory") is not None:

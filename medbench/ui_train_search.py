@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import ui
+from medbench import tuning, ui
 from medbench.comparing_verdict import title_of
 from medbench.families import Family
 from medbench.records import TuneSpec
@@ -65,6 +65,9 @@ def fill(wanted: TuneSpec | None) -> None:
         st.session_state[KEYS[name]] = value
 
 
+_STATES = {"complete": "finished", "pruned": "broken off"}
+
+
 def draw_found(card: dict[str, Any]) -> None:
     """Draw what a search tried: which options matter, every trial as a line, and the table."""
     found = card.get("tuning")
@@ -74,7 +77,13 @@ def draw_found(card: dict[str, Any]) -> None:
 
     title = title_of(str(found["headline"]))
     rows = [
-        {"trial": each["number"], title: each["value"], "state": each["state"], "s": each["seconds"], **each["options"]}
+        {
+            "trial": each["number"],
+            title: each["value"],
+            "state": _STATES.get(each["state"], each["state"]),
+            "seconds": each["seconds"],
+            **each["options"],
+        }
         for each in found["trials"]
     ]
     frame = pd.DataFrame(rows).sort_values(title, ascending=False, na_position="last")
@@ -93,7 +102,9 @@ def _draw_importance(importance: dict[str, float]) -> None:
     """Draw the share of the difference between trials that each option explains."""
     import pandas as pd
 
-    if importance:
+    if not importance:
+        st.caption(f"Which options matter most is told from {tuning.STARTS} finished trials on.")
+    else:
         st.caption("How much of the difference between trials each option explains, in percent.")
         shares = pd.DataFrame({"option": list(importance), "percent": [100 * share for share in importance.values()]})
         st.bar_chart(shares, x="option", y="percent", horizontal=True, sort="-percent", height=40 + 36 * len(shares))
@@ -103,7 +114,7 @@ def _parallel(frame: Any, options: list[str], title: str) -> Any:
     """Return parallel coordinates of the finished trials."""
     import plotly.graph_objects as go
 
-    done = frame[frame["state"] == "complete"]
+    done = frame[frame["state"] == _STATES["complete"]]
     axes: list[dict[str, Any]] = []
     for name in options:
         if done[name].dtype.kind in "if":

@@ -15,6 +15,7 @@ from medbench.events import Say
 from medbench.families import families_for
 from medbench.records import RunSpec, TuneSpec
 from medbench.runs import Run
+from medbench.ui_train_run import Told, share_of
 from medbench.workspace import Workspace, read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,8 +85,10 @@ def test_the_command_follows_the_form(full: tuple[Workspace, str, Run]) -> None:
 
 def test_every_familys_form_gives_its_defaults(full: tuple[Workspace, str, Run]) -> None:
     page = open_page()
-    names = [family.name for family in families_for("text", "many")]
+    suited = families_for("text", "many")
+    names = [family.name for family in suited if not family.for_codes]
     assert {"keywords", "linear"} <= set(names)
+    assert page.radio(key="train_family").options == [family.title for family in suited if family.name in names]
     for name in names:
         page.radio(key="train_family").set_value(name).run()
         command = healthy(page).code[0].value
@@ -316,3 +319,17 @@ def test_folds_are_asked_for_and_shown_with_the_spread(full: tuple[Workspace, st
     table = next(frame.value for frame in page.dataframe if "micro-F1" in frame.value.columns)
     assert list(table.iloc[:, 0])[:4] == ["Fold 1", "Fold 2", "Fold 3", "Mean ± sd"]
     assert "±" in table["micro-F1"].iloc[3]
+
+
+def test_what_a_stage_still_takes_goes_by_its_pace_and_ticks_down() -> None:
+    told = Told()
+    told.hear([{"t": 100.0, "kind": "progress", "step": 0, "steps": 10}])
+    assert told.left(101.0) is None  # nothing is done yet
+    told.hear([{"t": 120.0, "kind": "progress", "step": 4, "steps": 10}])
+    assert told.left(120.0) == pytest.approx(30.0)  # 4 steps took 20 s, 6 are left
+    assert told.left(125.0) == pytest.approx(25.0)
+    told.hear([{"t": 130.0, "kind": "progress", "step": 1, "steps": 10}])  # other steps: their pace is not known yet
+    assert told.left(130.0) is None
+    told.hear([{"t": 140.0, "kind": "progress", "step": 2, "steps": 40, "share": 0.5, "eta": 60.0}])
+    assert told.left(150.0) == pytest.approx(50.0)
+    assert share_of(told.newest["progress"]) == 0.5

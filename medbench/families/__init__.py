@@ -183,6 +183,7 @@ class Family(ABC, Generic[OptionsT]):
             train + validation instead of on the validation split alone, and the final fit uses both.
         relearns: False when it must not be fitted again on all rows after it was judged.
         combines: True when its models are made of other models; such ones are not combined again.
+        for_codes: True when it is made for labels that are medical codes, and other methods serve other labels better.
         space: Options that a search tries: (low, high), (low, high, "log"), or True for all values of a choice.
         Options: The pydantic class of its options.
     """
@@ -195,6 +196,7 @@ class Family(ABC, Generic[OptionsT]):
     cheap: ClassVar[bool] = False
     relearns: ClassVar[bool] = True
     combines: ClassVar[bool] = False
+    for_codes: ClassVar[bool] = False
     space: ClassVar[Mapping[str, tuple[Any, ...] | Literal[True]]] = {}
     Options: type[OptionsT]
 

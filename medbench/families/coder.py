@@ -175,6 +175,7 @@ class Coder(Family[CoderOptions]):
     items = frozenset({"text"})
     answers = frozenset({"one", "many"})
     cheap = True
+    for_codes = True
     Options = CoderOptions
 
     def fit(self, train: Examples, validation: Examples, options: CoderOptions, fitting: Fitting) -> CoderModel:

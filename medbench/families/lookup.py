@@ -128,6 +128,7 @@ class Lookup(Family[LookupOptions]):
     )
     items = frozenset({"text"})
     answers = frozenset({"many"})
+    for_codes = True
     Options = LookupOptions
 
     def fit(self, train: Examples, validation: Examples, options: LookupOptions, fitting: Fitting) -> LookupModel:
