@@ -7,6 +7,7 @@ import importlib.metadata as metadata
 import io
 import json
 import platform
+import shlex
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -94,13 +95,70 @@ def reproduce(workspace: Workspace, model_id: str) -> bytes:
         "README.md": _readme(card).encode(),
         **({"run.yaml": spec.read_bytes()} if spec.is_file() else {}),
         **({"tree.csv": tree.as_csv()} if tree else {}),
-        "command.sh": f"#!/bin/sh\nset -e\n{card.get('command', '# the card names no command')}\n".encode(),
+        "command.sh": _script(
+            card, run_report.dataset_card(workspace, card), spec.is_file(), tree is not None
+        ).encode(),
         "data.json": _json(_data(workspace, card)),
         "environment.txt": _environment().encode(),
         "machine.json": _json(_machine(card)),
         "model-card.json": _json(card),
     }
     return zipped(files)
+
+
+def _script(card: Mapping[str, Any], facts: Mapping[str, Any], spec: bool, tree: bool) -> str:
+    """Return the shell script that goes from the source files to the model.
+
+    Args:
+        card: The model's card.
+        facts: The card of its dataset; empty when it is gone, and nothing is imported.
+        spec: Whether run.yaml lies beside the script.
+        tree: Whether tree.csv does.
+    """
+    name = str(facts.get("id") or "")
+    lines = [
+        "#!/bin/sh",
+        "# sh command.sh FOLDER, which holds the source files of data.json; where it says nothing: here.",
+    ]
+    lines += ["set -e", 'here=$(dirname "$0")', "from=${1:-.}"]
+    if facts.get("sources"):
+        lines += _import(facts)
+    if name and tree:
+        lines.append(f'medbench hierarchy {shlex.quote(name)} "$here/tree.csv"')
+    if spec:
+        data = f" {shlex.quote(f'dataset={name}')}" if name else ""
+        lines += [f"# As it was typed: {card['command']}"] if card.get("command") else []
+        lines.append(f'medbench train "$here/run.yaml"{data}')
+    else:
+        lines.append(str(card.get("command", "# the card names no command")))
+    return "\n".join(lines) + "\n"
+
+
+def _import(facts: Mapping[str, Any]) -> list[str]:
+    """Return the lines that import a dataset from its source files, its columns, its split; its id is the proof."""
+    text = facts.get("item") != "image"
+    split, said = facts.get("split", {}), next(iter(facts.get("mapping", {}).values()), {})
+    asked = {
+        "--task": facts["task"],
+        "--name": facts["name"],
+        **({"--title": said.get("title"), "--text": said.get("text")} if text else {}),
+        "--labels": labels[0] if len(labels := said.get("labels") or ()) == 1 else None,
+        "--id": said.get("id"),
+        "--group": said.get("group"),
+        "--split": said.get("split"),
+        "--shares": "/".join(f"{100 * share:g}" for share in split.get("shares", ())),
+        "--seed": str(facts.get("seed", 0)),
+        "--licence": facts.get("licence"),
+    }
+    flags = [f"{flag} {shlex.quote(str(value))}" for flag, value in asked.items() if value]
+    flags += ["--own-split"] * (split.get("method") == "file") + ["--split-by-image"] * bool(split.get("part_groups"))
+    files = " ".join(shlex.quote(str(one["name"])) for one in facts["sources"])
+    return [
+        "# A table that lay inside an archive is no file of its own.",
+        f'shift $#; for file in {files}; do if [ -e "$from/$file" ]; then set -- "$@" "$from/$file"; fi; done',
+        f'medbench import files "$@" {" ".join(flags)}',
+        f"# The dataset is the same when its id is {facts['id']}; with another the training below does not start.",
+    ]
 
 
 def _json(value: Any) -> bytes:
@@ -144,10 +202,11 @@ def _readme(card: Mapping[str, Any]) -> str:
 
 1. Install Python {python} and the packages of `environment.txt` (`pip install -r environment.txt`). It lists what was
    installed when this bundle was made; `model-card.json` has the versions of the run itself.
-2. Import the data: dataset “{data.get("name", "")}”, id `{data.get("id", "")}`. `data.json` names the source files, the
-   columns and the split. The id comes out the same when rows and splits are; `rows_sha256` digests `rows.parquet`.
-3. Where there is a `tree.csv`, set it first: `medbench hierarchy DATASET tree.csv`.
-4. `sh command.sh`, or `medbench train run.yaml`.
+2. `sh command.sh FOLDER`, where FOLDER holds the source files that `data.json` names with their SHA-256. It imports the
+   dataset “{data.get("name", "")}” (`{data.get("id", "")}`), sets its tree of labels where there is a `tree.csv`,
+   and trains as `run.yaml` says. The id comes out the same when rows and splits are; `rows_sha256` digests `rows.parquet`.
+   What was changed by hand on the Datasets page before it was saved, and other models that the run builds on, are not
+   in here.
 
 With the same packages on the same kind of processor the figures come out the same; elsewhere last digits may differ.
 """

@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import planted_csv
 from pypdf import PdfReader
+from tiny_lesions import lesion_zip
 from typer.testing import CliRunner
 
 from medbench import bundles, checklists, comparing_judged, report_errors, runs
@@ -175,6 +180,29 @@ def test_the_bundle_holds_what_repeats_the_run(files: dict[str, bytes], trained:
     again = runs.parse_spec(held["run.yaml"].decode(), [], "run.yaml")
     assert again == RunSpec(task="literature", family="linear", dataset=card["dataset"]["id"])
     assert files["reproduce.zip"] == bundles.reproduce(place, model)  # the same files make the same bytes
+
+
+@pytest.mark.parametrize("kind", ["texts", "pictures"])
+def test_the_script_of_the_bundle_makes_the_same_dataset(
+    kind: str, trained: tuple[Workspace, str], trained_lesions: tuple[Workspace, str], tmp_path: Path
+) -> None:
+    place, model = trained if kind == "texts" else trained_lesions
+    source = tmp_path / "sources of mine"
+    source.mkdir()
+    if kind == "texts":
+        planted_csv(source / "planted.csv")
+    else:
+        lesion_zip(source / "lesions.zip")
+    with zipfile.ZipFile(io.BytesIO(bundles.reproduce(place, model))) as bundle:
+        bundle.extractall(tmp_path / "bundle")
+    script = tmp_path / "bundle" / "command.sh"
+    lines = script.read_text().splitlines()
+    assert lines[-1].startswith('medbench train "$here/run.yaml" dataset=')
+    script.write_text("\n".join(lines[:-1]).replace("medbench import", f"{sys.executable} -m medbench import"))
+    home = {**os.environ, "MEDBENCH_HOME": str(tmp_path / "home")}
+    done = subprocess.run(["sh", str(script), str(source)], env=home, capture_output=True, text=True)
+    dataset = read_json(place.model(model) / "model.json")["dataset"]["id"]
+    assert done.returncode == 0 and done.stdout.split() == [dataset], done.stderr
 
 
 def test_the_command_writes_a_folder(
