@@ -204,9 +204,9 @@ def _readme(card: Mapping[str, Any]) -> str:
    installed when this bundle was made; `model-card.json` has the versions of the run itself.
 2. `sh command.sh FOLDER`, where FOLDER holds the source files that `data.json` names with their SHA-256. It imports the
    dataset “{data.get("name", "")}” (`{data.get("id", "")}`), sets its tree of labels where there is a `tree.csv`,
-   and trains as `run.yaml` says. The id comes out the same when rows and splits are; `rows_sha256` digests `rows.parquet`.
-   What was changed by hand on the Datasets page before it was saved, and other models that the run builds on, are not
-   in here.
+   and trains as `run.yaml` says. The id comes out the same when rows and splits are; `rows_sha256` digests
+   `rows.parquet`. What was changed by hand on the Datasets page before it was saved, and other models that the run
+   builds on, are not in here.
 
 With the same packages on the same kind of processor the figures come out the same; elsewhere last digits may differ.
 """

@@ -9,6 +9,7 @@ import numpy as np
 
 from medbench import comparing_errors, comparing_judged, datasets
 from medbench.comparing_judged import Answered
+from medbench.picture_facts import fact_columns, facts_of
 from medbench.proportions import share_interval
 from medbench.workspace import Workspace
 
@@ -116,7 +117,14 @@ def examples(workspace: Workspace, model: Answered) -> Table:
     """Return wrong answers of which the model was surest, with the beginning of their texts."""
     wrong = [int(row) for row in comparing_errors.worst(model, len(model.truth)) if not model.right[row]][:_EXAMPLES]
     frame = datasets.load(workspace, str(model.card["dataset"]["id"])).frame().iloc[model.positions[wrong]]
-    names = model.card.get("label_names", {})
+    names, pictures = model.card.get("label_names", {}), model.card.get("item") == "image"
+    columns = fact_columns(map(str, frame.columns))
+
+    def shown(row: Mapping[Any, Any]) -> str:
+        if pictures:
+            known = facts_of({str(name): cell for name, cell in row.items()}, columns)
+            return ", ".join(f"{fact} {value}" if fact == "age" else value for fact, value in known.items())
+        return " ".join(f"{row['title']} {row['text']}".split())[:_QUOTED]
 
     def said(flags: Any) -> str:
         held = [label for label, flag in zip(model.labels, flags, strict=True) if flag]
@@ -124,12 +132,13 @@ def examples(workspace: Workspace, model: Answered) -> Table:
 
     rows = [
         [
-            str(row.id),
-            " ".join(f"{row.title} {row.text}".split())[:_QUOTED],
+            str(row["id"]),
+            shown(row),
             said(model.truth[at]),
             said(model.decided[at]),
         ]
-        for at, row in zip(wrong, frame.itertuples(), strict=True)
+        for at, row in zip(wrong, frame.to_dict("records"), strict=True)
     ]
     text = "Wrong answers that the model was surest of. They quote the data: mind who reads this report."
-    return Table("Examples of errors", text, ["id", "item", "true", "decided"], rows, [1.5, 5, 2.5, 2.5])
+    head = ["id", "patient" if pictures else "item", "true", "decided"]
+    return Table("Examples of errors", text, head, rows, [2, 3, 3, 3] if pictures else [1.5, 5, 2.5, 2.5])

@@ -132,7 +132,13 @@ def _performance(card: Mapping[str, Any]) -> Section:
     baselines = list(card.get("baselines", {}))
     head = ["", "model [95 % interval]", *baselines]
     text = [f"Judged on {card.get('judged_on', 'unknown rows')}."]
-    return Section("How well it does", text, head=head, rows=figure_rows(card), shares=[3, 3, *[1.5] * len(baselines)])
+    return Section(
+        "How well it does",
+        text,
+        head=head,
+        rows=figure_rows(card),
+        shares=[3, 3, *(max(1.5, len(name) / 7) for name in baselines)],
+    )
 
 
 def _folds(card: Mapping[str, Any]) -> Section:
