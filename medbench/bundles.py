@@ -137,12 +137,14 @@ def _script(card: Mapping[str, Any], facts: Mapping[str, Any], spec: bool, tree:
 def _import(facts: Mapping[str, Any]) -> list[str]:
     """Return the lines that import a dataset from its source files, its columns, its split; its id is the proof."""
     text = facts.get("item") != "image"
-    split, said = facts.get("split", {}), next(iter(facts.get("mapping", {}).values()), {})
+    split: Mapping[str, Any] = facts.get("split", {})
+    said: Mapping[str, Any] = next(iter(facts.get("mapping", {}).values()), {})
+    labels: list[str] = said.get("labels") or []
     asked = {
         "--task": facts["task"],
         "--name": facts["name"],
         **({"--title": said.get("title"), "--text": said.get("text")} if text else {}),
-        "--labels": labels[0] if len(labels := said.get("labels") or ()) == 1 else None,
+        "--labels": labels[0] if len(labels) == 1 else None,
         "--id": said.get("id"),
         "--group": said.get("group"),
         "--split": said.get("split"),
