@@ -217,8 +217,12 @@ def calibrated(card: Mapping[str, Any]) -> str:
     if "ece_after" not in facts or "method" not in facts:
         return ""
     method = str(facts["method"])
-    words, others = NAMES.get(method.partition("_")[0], method), len(facts.get("losses", {})) - 1
-    chosen = f", chosen from {others + 1} ways" if others > 0 else ""
+    losses = dict(facts.get("losses", {}))
+    company = losses.pop(TOGETHER, None)
+    words = NAMES.get(method.partition("_")[0], method)
+    chosen = f", chosen from {len(losses)} ways" if len(losses) > 1 else ""
+    if company is not None and company < losses[method]:
+        chosen += ", and then by the labels that go together"
     how = (
         f"Probabilities are calibrated by {words}{chosen}"
         if method != "identity"

@@ -93,6 +93,11 @@ def test_the_card_says_it() -> None:
     assert trust_figures.how_calibrated(facts) == (
         "Platt scaling, then raised or lowered by the labels that go together (log loss 0.0500 → 0.0400)"
     )
+    told = trust_figures.calibrated({"calibration": {**facts, "ece_before": 0.1, "ece_after": 0.01}})
+    assert told == (
+        "Probabilities are calibrated by Platt scaling, and then by the labels that go together; "
+        "expected calibration error 0.010, 0.100 before."
+    )
     facts["losses"] = {"platt": 0.05, "identity": 0.06, TOGETHER: 0.055}
     assert trust_figures.how_calibrated(facts) == (
         "Platt scaling, chosen by its cross-fitted log loss 0.0500; scores as they are 0.0600"
