@@ -123,10 +123,6 @@ def draw_answer(
     if loaded.model.answer == "many":
         st.caption(f"The upright line is the threshold of each label. {ui.plain(company(shown))}")
     _promises(loaded, answer)
-    if measured := trust_figures.beside_unlike(loaded.card):
-        st.caption(
-            ("" if answer.unlike else "No sign that this text is unlike the training data. ") + ui.plain(measured)
-        )
     _groups(answer)
     names = ["Why", "Similar training texts", "All labels", *(["Correct it"] if more else [])]
     tabs = st.tabs(names, key=f"{key}_tabs", on_change="rerun")
@@ -216,16 +212,22 @@ def _flags(loaded: Loaded, item: Item, answer: Prediction) -> None:
 
 
 def _promises(loaded: Loaded, answer: Prediction) -> None:
-    """Draw what is promised: of probabilities, of answers without a person, and of the conformal set."""
-    if words := trust_figures.calibrated(loaded.card):
-        st.caption(f"📐 {ui.plain(words)}")
+    """Draw what is promised of answers without a person and of the conformal set; folded away, what holds for all."""
     if answer.promise:
         st.caption(f"👤 {ui.plain(answer.promise)}")
-    if not answer.conformal or answer.coverage is None:
-        return
-    names = ", ".join(loaded.name_of(label) for label in answer.conformal)
-    words = trust_figures.set_words(loaded.card, answer.coverage, "texts")
-    st.caption(f"{ui.plain(words)}: **{ui.plain(names)}**.")
+    if answer.conformal and answer.coverage is not None:
+        names = ", ".join(loaded.name_of(label) for label in answer.conformal)
+        words = trust_figures.set_words(loaded.card, answer.coverage, "texts")
+        st.caption(f"🎯 {ui.plain(words)}: **{ui.plain(names)}**.")
+    measured = trust_figures.beside_unlike(loaded.card)
+    if measured and answer.unlike:
+        st.caption(f"🧭 {ui.plain(measured)}")
+    elif measured:
+        measured = f"No sign that this text is unlike the training data. {measured}"
+    told = [trust_figures.calibrated(loaded.card), "" if answer.unlike else measured]
+    if any(told):
+        with st.expander("How far the probabilities and the flag can be trusted, in figures"):
+            st.markdown("\n\n".join(ui.plain(one) for one in told if one))
 
 
 def _groups(answer: Prediction) -> None:
