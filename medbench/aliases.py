@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, MissingError
 from medbench.workspace import Workspace, read_json, undamaged
 
 SIGN = "@"
@@ -149,14 +149,14 @@ def _job(name: str, stored: Mapping[str, Any]) -> Job:
 
 
 def get(workspace: Workspace, name: str) -> Job:
-    """Return a job by its name, with or without the sign. Raises MedbenchError when there is none."""
+    """Return a job by its name, with or without the sign. Raises MissingError when there is none."""
     found = jobs(workspace)
     for job in found:
         if job.name == name.removeprefix(SIGN):
             return job
     known = ", ".join(job.alias for job in found[:8])
     todo = f"Jobs here: {known}." if known else "Make one: medbench promote MODEL."
-    raise MedbenchError("the name of a job", repr(name), todo)
+    raise MissingError("the name of a job", repr(name), todo)
 
 
 def resolve(workspace: Workspace, asked: str) -> str:
@@ -213,9 +213,9 @@ def is_there(workspace: Workspace, model_id: str) -> bool:
 
 
 def card_of(workspace: Workspace, model_id: str) -> dict[str, Any]:
-    """Return a model's card. Raises MedbenchError when there is no such model."""
+    """Return a model's card. Raises MissingError when there is no such model."""
     if not is_there(workspace, model_id):
-        raise MedbenchError("the id of a model", repr(model_id), "List them with: medbench models.")
+        raise MissingError("the id of a model", repr(model_id), "List them with: medbench models.")
     return read_json(workspace.model(model_id) / "model.json")
 
 

@@ -30,7 +30,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
-from medbench import __version__, aliases, batches, explaining, gathering, job_answers, predicting, runs
+from medbench import __version__, aliases, batches, contest, explaining, gathering, job_answers, predicting, runs
 from medbench.api_guard import Guard, RefusedError, TooLargeError, problem
 from medbench.api_jobs import add_jobs, as_response
 from medbench.api_page import page
@@ -45,7 +45,7 @@ from medbench.api_questions import (
     Problem,
 )
 from medbench.batches import Batch
-from medbench.errors import MedbenchError, OversizedError
+from medbench.errors import MedbenchError, MissingError, OversizedError
 from medbench.mapping import guess
 from medbench.predicting import Loaded
 from medbench.readers import open_source
@@ -104,8 +104,9 @@ def _add_lists(app: FastAPI, workspace: Workspace) -> None:
 
     @app.get("/aliases", summary="List the jobs and who answers for them", tags=["models"])
     def list_aliases() -> list[dict[str, Any]]:
-        """`@name` stands wherever a model id does. Each job with its champion, challenger and changes."""
-        return [job.as_json() for job in aliases.jobs(workspace)]
+        """`@name` stands wherever a model id does. Champion, challenger, changes and how both fare."""
+        fared = [(job, contest.fared(workspace, job)) for job in aliases.jobs(workspace)]
+        return [{**job.as_json(), "contest": found.as_json() if found else None} for job, found in fared]
 
     @app.get("/models/{model_id}/methods", summary="List how a model can be explained", tags=["models"])
     def methods(model_id: Annotated[str, PathField(description="As GET /models lists it.")]) -> list[dict[str, Any]]:
@@ -185,7 +186,7 @@ def _card_path(workspace: Workspace, model_id: str) -> Path:
     names = [path.parent.name for path in workspace.model_cards()]
     if model_id not in names:
         shown = ", ".join(names[:8]) or "none yet"
-        raise RefusedError(404, "the id of a model", repr(model_id[:100]), f"Models here: {shown}.")
+        raise MissingError("the id of a model", repr(model_id[:100]), f"Models here: {shown}.")
     return workspace.model(model_id) / "model.json"
 
 
@@ -316,7 +317,7 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(MedbenchError)
     async def tellproblem(_: Request, error: MedbenchError) -> Response:
-        usual = 413 if isinstance(error, OversizedError) else 400
+        usual = 413 if isinstance(error, OversizedError) else 404 if isinstance(error, MissingError) else 400
         return problem(error.status if isinstance(error, RefusedError) else usual, **error.parts())
 
     @app.exception_handler(RequestValidationError)

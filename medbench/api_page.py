@@ -21,8 +21,9 @@ th, td { text-align: left; vertical-align: top; padding: .25rem .9rem .25rem 0; 
 .method { font-weight: 700; }
 """
 
-# One attribute of a record's docstring, which is the description of its schema.
-_ATTRIBUTE = re.compile(r"^ +(\w+): (.+)$", re.MULTILINE)
+# One attribute of a record's docstring, which is the description of its schema; further lines stand deeper.
+_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8,}.+)*)", re.MULTILINE)
+_CODE = re.compile(r"`([^`]+)`")
 
 
 def page(schema: Mapping[str, Any], address: str) -> str:
@@ -40,15 +41,29 @@ def page(schema: Mapping[str, Any], address: str) -> str:
         f"<p>For programs: <a href='{escape(address)}/openapi.json'>openapi.json</a>. A refused request is answered"
         " with a status of 4xx and three fields: <code>expected</code>, <code>found</code>, <code>todo</code>.</p>",
     ]
-    for path, methods in schema["paths"].items():
-        for method, act in methods.items():
-            parts += _act(schema, method.upper(), path, act, address)
+    acts = [(method.upper(), path, act) for path, methods in schema["paths"].items() for method, act in methods.items()]
+    listed = (
+        (_anchor(method, path), f"{method} {escape(path)}", _text(act.get("summary", ""))) for method, path, act in acts
+    )
+    parts += ["<ul>", *(f"<li><a href='#{at}'><code>{name}</code></a> {what}" for at, name, what in listed), "</ul>"]
+    for method, path, act in acts:
+        parts += _act(schema, method, path, act, address)
     return "".join(parts)
 
 
+def _anchor(method: str, path: str) -> str:
+    return method.lower() + re.sub(r"\W+", "-", path)
+
+
+def _text(words: str) -> str:
+    """Return words as HTML; what stands between back-ticks is code."""
+    return _CODE.sub(r"<code>\1</code>", escape(words))
+
+
 def _act(schema: Mapping[str, Any], method: str, path: str, act: Mapping[str, Any], address: str) -> Iterator[str]:
-    yield f"<section><h2><span class='method'>{method}</span> <code>{escape(path)}</code></h2>"
-    yield f"<p><strong>{escape(act.get('summary', ''))}</strong><br>{escape(act.get('description', ''))}</p>"
+    yield f"<section id='{_anchor(method, path)}'>"
+    yield f"<h2><span class='method'>{method}</span> <code>{escape(path)}</code></h2>"
+    yield f"<p><strong>{_text(act.get('summary', ''))}</strong><br>{_text(act.get('description', ''))}</p>"
     content = act.get("requestBody", {}).get("content", {})
     kind = next(iter(content), "")
     body: Mapping[str, Any] = content[kind]["schema"] if kind else {}
@@ -69,7 +84,7 @@ def _table(title: str, fields: Sequence[tuple[str, str, bool, str]], optional: s
     yield f"<table><tr><th>{title}<th>Type<th>Meaning"
     for name, type_, needed, note in fields:
         shown = f"<code>{escape(name)}</code>{'' if needed else optional}"
-        yield f"<tr><td>{shown}<td>{escape(type_)}<td>{escape(note)}"
+        yield f"<tr><td>{shown}<td>{escape(type_)}<td>{_text(note)}"
     yield "</table>"
 
 
@@ -81,7 +96,7 @@ def _fields(
     described = dict(_ATTRIBUTE.findall(str(body.get("description", ""))))
     for name, field in body.get("properties", {}).items():
         whole = {**_resolved(schema, field), **{key: value for key, value in field.items() if key != "$ref"}}
-        note = str(field.get("description") or described.get(name, ""))
+        note = " ".join(str(field.get("description") or described.get(name, "")).split())
         yield before + name, _type(whole), name in body.get("required", ()), note
         inside = whole.get("items", whole)
         yield from _fields(schema, inside, f"{before}{name}{'[]' if inside is not whole else ''}.")

@@ -18,7 +18,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1000
 SAMPLE = 200
+LOOKED = 500
+"""Records that are looked at for whether the model learnt from them, the first of a file."""
 PLAIN = ("tables", "json_list", "jsonl")  # formats that records of any other format can go out in
 _ARRAYS = tuple(each.name for each in fields(Answers) if each.name not in ("loaded", "ids", "strange", "alone"))
 Tell = Callable[[int, "int | None"], None]
@@ -143,7 +145,14 @@ class Batch:
         alone = n - sum(int(answers.needs_human.sum()) for answers in chunks)
         if not n:
             return []
-        return [*trust_figures.beside_a_file(self.loaded.trust.band, self.loaded.card, alone, n), *self.loaded.behind]
+        about = trust_figures.beside_a_file(self.loaded.trust.band, self.loaded.card, alone, n)
+        return [*about, *trust_figures.learnt_from(*self._learnt, n), *self.loaded.behind]
+
+    @cached_property
+    def _learnt(self) -> tuple[int, int]:
+        """How many of the first records the model learnt from, and how many were looked at."""
+        items = list(itertools.islice(self.items(), LOOKED))
+        return int(predicting.seen_in_training(self.loaded, items).sum()) if items else 0, len(items)
 
     def problems(self, number: int) -> list[str]:
         """Return why records of one chunk have no answer, one sentence each; "" for those that have one."""

@@ -289,9 +289,8 @@ def _code_lines(found: CodedNote) -> list[str]:
             cause = f", because of “{away.evidence.trigger}”" if away.evidence.trigger else ""
             lines.append(f"{away.code.label}  {away.code.text}  ({away.evidence.status}: “{words}”{cause})")
     released = ", ".join(f"{table} {release}" for table, release in found.releases.items())
-    why = found.answer.why if found.answer is not None else ""
-    human = [f"A person has to code this note: {why}."] if found.needs_human and why else []
-    return [*lines, "", *human, *found.remarks, f"Codes of {released}."]
+    human = [f"A person has to code this note: {found.why}."] if found.needs_human and found.why else []
+    return [*lines, "", *human, *found.remarks, *found.stands, f"Codes of {released}."]
 
 
 def _words(text: str, evidence: tuple[Any, ...]) -> str:

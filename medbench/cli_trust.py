@@ -68,7 +68,8 @@ def trust(
 
       medbench trust MODEL --undo
     """
-    from medbench import accepted_error, aliases
+    from medbench import accepted_error, aliases, trust_figures
+    from medbench import trust as fitted
     from medbench.errors import MedbenchError
 
     with told(as_json):
@@ -82,25 +83,29 @@ def trust(
         elif undo:
             accepted_error.undo(here, name, **said)
         band, changes = accepted_error.band_of(here, name), accepted_error.changes(here, name)
+        card = aliases.card_of(here, name)
+        behind = trust_figures.behind(fitted.load(here.model(name)), card)
     facts = {"model": name, "accepted": band.accepted, "share": band.share, "promise": band.promise()}
+    facts |= {"behind": list(behind), "promises": card.get("promises", {})}
     offers = [{"share": round(one.share, 4), "accepted": one.accepted, "seen": one.error} for one in band.offered()]
     whole = {**facts, "offered": offers, "changes": [one.as_json() for one in changes]}
-    give(whole, as_json, lambda: "\n".join(_lines(band, changes)))
+    give(whole, as_json, lambda: "\n".join([*_lines(band, changes), *behind]))
 
 
 def _lines(band: Band, changes: list[Change]) -> list[str]:
     """Word the band, what is offered and what was changed."""
-    from medbench.human_band import FAULT, percent
+    from medbench.human_band import FAULT, HIGHEST, percent
 
     part = f" {band.share:.0%} of the {band.n:,} items it was tested on stand alone." if band.limit else ""
+    offered = band.offered()
     lines = [f"{band.promise()}{part}", ""]
-    lines += [f"{'alone':>6}  at most {FAULT[band.answer]}  seen on these items"] if band.offered() else []
-    lines += [f"{one.share:6.0%}  {percent(one.accepted):>7}  {one.error:7.1%}" for one in band.offered()]
-    lines += [
-        "",
-        *(
-            f"{moment(one.at)}  {one.act} {percent(one.accepted)}, before {percent(one.before)}{by(one)}"
-            for one in changes
-        ),
+    if offered:
+        lines.append(f"{'alone':>6}  at most {FAULT[band.answer]}  seen on these items")
+        lines += [f"{one.share:6.0%}  {percent(one.accepted):>7}  {one.error:7.1%}" for one in offered]
+    else:
+        lines.append(f"Of no share of its answers could {HIGHEST:.0%} {FAULT[band.answer]}, or less, be promised.")
+    lines += [""] + [
+        f"{moment(one.at)}  {one.act} {percent(one.accepted)}, before {percent(one.before)}{by(one)}" for one in changes
     ]
+    lines += [""] if changes else []
     return lines

@@ -129,14 +129,25 @@ class CodedNote:
     answer: Prediction | None = None
     kept: str = ""
 
+    @property
+    def why(self) -> str:
+        """Why a person has to code it, half a sentence; "" where none has to, or nothing is known."""
+        return self.answer.why if self.answer is not None else ""
+
+    @property
+    def stands(self) -> tuple[str, ...]:
+        """What stands behind the model's answers, one sentence each; nothing for the dictionary."""
+        if self.answer is None:
+            return ()
+        return (*filter(None, [self.answer.promise]), *self.answer.behind)
+
     def as_json(self) -> dict[str, Any]:
         """Return it JSON-ready; evidence carries its words."""
         rows = [{**_code_json(one.code), **_proposal_json(self.text, one)} for one in self.proposals]
         apart = [_apart_json(self.text, one) for one in self.apart]
-        why = self.answer.why if self.answer is not None else ""
-        human = {"needs_human": self.needs_human, "why": why}
+        human = {"needs_human": self.needs_human, "why": self.why}
         facts = {"model": self.model or None, "releases": self.releases, **human}
-        return {**facts, "codes": rows, "set_apart": apart, "remarks": list(self.remarks)}
+        return {**facts, "codes": rows, "set_apart": apart, "remarks": list(self.remarks), "stands": list(self.stands)}
 
 
 def _code_json(code: Code) -> dict[str, Any]:
@@ -323,7 +334,6 @@ def _add_model(
         remarks.append(f"{unlike} {answer.strange}".strip())
     if answer.cut:
         remarks.append(f"The model did not read the last {answer.cut:.0%} of the note.")
-    remarks += [*filter(None, [answer.promise]), *answer.behind]
     return answer
 
 

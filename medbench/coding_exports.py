@@ -68,9 +68,9 @@ def as_pdf(coded: CodedNote, sheet: CodeSheet) -> bytes:
     paper.text(f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by medbench; codes proposed by {who}.")
     paper.notice(NOTICE)
     paper.facts(list(coded.releases.items()))
-    if coded.needs_human and coded.answer is not None and coded.answer.why:
-        paper.point(f"A person should code this note: {coded.answer.why}.")
-    for remark in coded.remarks:
+    if coded.needs_human and coded.why:
+        paper.point(f"A person should code this note: {coded.why}.")
+    for remark in (*coded.remarks, *coded.stands):
         paper.point(remark)
     paper.heading("Codes settled on")
     listed = fhir.rows(chosen(coded, sheet))

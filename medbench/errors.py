@@ -35,5 +35,9 @@ class OversizedError(MedbenchError):
     """What was given is sound but too large or too much at once; over HTTP that has a status of its own (413)."""
 
 
+class MissingError(MedbenchError):
+    """There is nothing of the name that was given (a model, a job); over HTTP that is status 404."""
+
+
 class Stopped(Exception):  # noqa: N818 - it is an outcome, not an error
     """Raised inside a fit when the user cancelled and nothing usable exists yet."""

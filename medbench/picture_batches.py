@@ -7,7 +7,7 @@ import hashlib
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -115,9 +115,17 @@ def predict_pictures(
 
 def _told(loaded: Loaded, rows: Sequence[dict[str, Any]], resumed: int) -> Answered:
     refused = tuple((str(row["image"]), str(row["problem"])) for row in rows if row["problem"])
-    alone, n = sum(not row["needs_human"] for row in rows), len(rows) - len(refused)
-    stands = [*trust_figures.beside_a_file(loaded.trust.band, loaded.card, alone, n), *loaded.behind] if n else []
-    return Answered(n, refused, resumed, tuple(stands))
+    return Answered(len(rows) - len(refused), refused, resumed, _stands(loaded, rows, len(rows) - len(refused)))
+
+
+def _stands(loaded: Loaded, rows: Sequence[Mapping[str, Any]], n: int) -> tuple[str, ...]:
+    """Return what stands behind n answers, one sentence each; nothing without one."""
+    if not n:
+        return ()
+    alone = sum(not row["needs_human"] for row in rows)
+    about = trust_figures.beside_a_file(loaded.trust.band, loaded.card, alone, n)
+    learnt = sum(bool(row.get("seen_in_training")) for row in rows)
+    return (*about, *trust_figures.learnt_from(learnt, n, n, "pictures"), *loaded.behind)
 
 
 def _leave_out(sources: Sources, ours: tuple[Path, ...]) -> None:
@@ -198,11 +206,12 @@ class _Asked:
         """Answer for some pictures, store their rows, and tell the history, which a kill in between does not reach."""
         items, marks, problems = self._opened(part)
         given = predicting.predict(self.loaded, items)
-        left = iter(given)
+        seen = predicting.seen_in_training(self.loaded, items)
+        left = iter(zip(given, seen.tolist(), strict=True))
         rows = [
             _flat(self.loaded, _unread(row.picture.path, self.loaded.id, problems[number]))
             if number in problems
-            else _flat(self.loaded, next(left))
+            else _flat(self.loaded, *next(left))
             for number, row in enumerate(part)
         ]
         with replacing(place) as temporary, temporary.open("wb") as file:
@@ -256,7 +265,7 @@ def _unread(name: str, model: str, problem: str) -> Prediction:
     return Prediction(name, model, (), needs_human=True, doubt=1.0, problem=problem)
 
 
-def _flat(loaded: Loaded, given: Prediction) -> dict[str, Any]:
+def _flat(loaded: Loaded, given: Prediction, seen: bool = False) -> dict[str, Any]:
     chosen = given.chosen[0] if given.chosen else ""
     by_label = {score.label: score.probability for score in given.labels}
     return {
@@ -269,6 +278,7 @@ def _flat(loaded: Loaded, given: Prediction) -> dict[str, Any]:
         "set_measured": trust_figures.set_cell(loaded.card, given.conformal),
         "needs_human": given.needs_human,
         "unlike_training": given.unlike,
+        "seen_in_training": seen,
         "promise": loaded.row_words(not given.needs_human, given.unlike),
         "model": given.model,
         "problem": given.problem or "",

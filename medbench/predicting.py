@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from medbench import aliases, group_answers, trust, trust_figures
 from medbench.cleaning import clean_text
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, MissingError
 from medbench.families import Model, get_family
 from medbench.group_answers import GroupAnswers
 from medbench.pictures import open_picture, perceptual_hash
@@ -184,14 +184,15 @@ def load(workspace: Workspace, model_id: str, device: str = "cpu") -> Loaded:
     """Load a model, or return it from memory; for `@job`, its champion.
 
     Raises:
-        MedbenchError: The model is missing or damaged, or there is no such job.
+        MissingError: There is no such model, or no such job.
+        MedbenchError: The model is damaged.
     """
     model_id = aliases.resolve(workspace, model_id)
     folder = workspace.model(model_id)
     card_path = folder / "model.json"
     if not card_path.exists():
         names = ", ".join(path.parent.name for path in workspace.model_cards()[:8]) or "none yet"
-        raise MedbenchError("the id of a model", repr(model_id), f"Models here: {names}.")
+        raise MissingError("the id of a model", repr(model_id), f"Models here: {names}.")
     key = (str(folder), card_path.stat().st_mtime_ns)
     if (known := _in_memory(key)) is not None:  # does not wait for another one to be read
         return known
@@ -230,14 +231,16 @@ def load_for(workspace: Workspace, model_id: str, item: ItemKind, device: str = 
     Raises:
         MedbenchError: The model is missing, damaged, or reads the other kind.
     """
-    loaded = load(workspace, model_id, device)
-    if loaded.card.get("item", "text") != item:
-        other = {"text": "texts", "image": "pictures"}
+    folder, kind = workspace.model(aliases.resolve(workspace, model_id)), item
+    if (folder / "model.json").exists():
+        with undamaged(folder, "model"):
+            kind = read_json(folder / "model.json").get("item", "text")
+    if kind != item:  # told by the card, since a network takes seconds to load
+        reads = {"text": "texts", "image": "pictures"}
         fitting = [str(card["id"]) for card in list_models(workspace) if card.get("item", "text") == item][:5]
         todo = f"Choose one of these: {', '.join(fitting)}." if fitting else "Train one first."
-        reads = other["image" if item == "text" else "text"]
-        raise MedbenchError(f"a model that reads {other[item]}", f"{model_id!r}, which reads {reads}", todo)
-    return loaded
+        raise MedbenchError(f"a model that reads {reads[item]}", f"{model_id!r}, which reads {reads[kind]}", todo)
+    return load(workspace, model_id, device)
 
 
 def answer(loaded: Loaded, items: Sequence[Item]) -> Answers:
@@ -377,8 +380,7 @@ def fingerprint(item: str, kind: str = "text") -> int:
     """
     if kind == "image":
         return perceptual_hash(open_picture(part_image(item)[0]))
-    text = item
-    plain = " ".join(unicodedata.normalize("NFKC", clean_text(text)).casefold().split())
+    plain = " ".join(unicodedata.normalize("NFKC", clean_text(item)).casefold().split())
     return int.from_bytes(hashlib.blake2b(plain.encode(), digest_size=8).digest(), "little")
 
 

@@ -161,6 +161,24 @@ def beside_a_file(band: Band | None, card: Mapping[str, Any], alone: int, n: int
     return [*told, promise(band, card)]
 
 
+def learnt_from(seen: int, looked: int, n: int, what: str = "records") -> list[str]:
+    """Return what must be said when a model learnt from items of a file: one sentence, or none.
+
+    Args:
+        seen: Items that it learnt from.
+        looked: Items that were looked at, the first of the file.
+        n: Items of the file.
+        what: What they are, in the plural.
+    """
+    if not seen:
+        return []
+    first = "" if looked == n else "first "
+    return [
+        f"The model learnt from {seen:,} of the {first}{looked:,} {what}: its answers to these prove little, and no "
+        "promise covers them."
+    ]
+
+
 def sentences(promises: Mapping[str, Any], answer: AnswerKind) -> list[str]:
     """Say in words what `measured` found; nothing for a model that was judged without it."""
     told = []
@@ -268,8 +286,7 @@ def why_a_person(band: Band | None, unlike: bool) -> str:
         unlike: The item is unlike the training data.
     """
     if band is not None and not band.limit:
-        what = human_band.WHAT[band.answer].format(human_band.percent(band.accepted))
-        return f"every answer of this model does, since {what} could not be guaranteed on {band.n:,} items"
+        return "for this model no limit of error could be guaranteed, so every answer goes to one"
     if unlike:
         return "it is unlike the training data"
     return "the model is not sure enough of it"

@@ -253,9 +253,9 @@ def _summary(job: Job, frame: pd.DataFrame, corrected: int) -> None:
     ui.facts({name: f"{count:,}" for name, count in counts.items()})
     loaded, alone = job.batch.loaded, int((~frame["needs_human"]).sum())
     stands = [*trust_figures.beside_a_file(loaded.trust.band, loaded.card, alone, len(frame)), *loaded.behind]
-    st.caption("  \n".join(f"👤 {ui.plain(sentence)}" for sentence in stands))
+    st.caption("  \n".join(map(ui.plain, stands)))
     if seen:
-        st.warning(f"The model learnt from {seen:,} of these texts: its answers to them prove little.")
+        st.warning(" ".join(trust_figures.learnt_from(seen, len(frame), len(frame), "texts")))
     told = [f"Line {line}: {status}, {reason}" for line, status, reason in job.batch.account.entries]
     if told:
         with st.expander(f"Records mended or refused ({len(told):,})", key="classify_account"):

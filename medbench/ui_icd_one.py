@@ -113,11 +113,12 @@ def _say(coded: CodedNote, coder: Coder) -> None:
     if coded.text != st.session_state.get("icd_text") or st.session_state.get("icd_coded_by", coder) != coder:
         told.append("The codes below belong to the note, or to the coder, as it was before your last change.")
     if coded.needs_human:
-        why = coded.answer.why if coded.answer is not None else ""
-        told.append("👤 **A person should code this note**" + (f": {ui.plain(why)}." if why else "."))
+        told.append("👤 **A person should code this note**" + (f": {ui.plain(coded.why)}." if coded.why else "."))
     told += [ui.plain(remark) for remark in (*ui_icd.file_remarks(coded), *coded.remarks)]
     for sentence in told:
         st.markdown(sentence)
+    if coded.stands:
+        st.caption("  \n".join(map(ui.plain, coded.stands)))
     held = " · ".join(f"{table}, {release}" for table, release in coded.releases.items())
     count = ui.count_of(len(coded.proposals), "code")
     shown = f"The first {count}; there may be more" if len(coded.proposals) == coding.MOST else count

@@ -95,6 +95,7 @@ def test_evidence_points_into_the_text_it_returns(client: TestClient, model: str
         ("predict", {"model": "MODEL", "items": [{"text": "a"}], "evidenc": True}, 422, "body.evidenc: Extra inputs"),
         ("predict", {"model": "no-such", "items": [{"text": "a"}]}, 404, "'no-such'"),
         ("predict", {"model": "../x", "items": [{"text": "a"}]}, 404, "'../x'"),
+        ("predict", {"model": "@no-such", "items": [{"text": "a"}]}, 404, "'@no-such'"),
         ("predict", {"model": "MODEL", "items": [{"text": "a"}] * 1001}, 413, "1,001"),
         ("predict", {"model": "MODEL", "items": [{"text": "a"}] * 51, "evidence": True}, 413, "51"),
         ("predict", {"model": "MODEL", "items": [{"text": "é" * 500_001}]}, 413, "1,000,002 bytes"),

@@ -52,7 +52,7 @@ def test_a_pdf_is_read_and_coded(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     ("body", "status", "found"),
-    [({"text": " "}, 400, "an empty text"), ({"text": NOTE, "model": "nobody"}, 400, "'nobody'"), ({}, 422, "text")],
+    [({"text": " "}, 400, "an empty text"), ({"text": NOTE, "model": "nobody"}, 404, "'nobody'"), ({}, 422, "text")],
 )
 def test_refusals(client: TestClient, body: dict[str, str], status: int, found: str) -> None:
     answer = client.post("/api/icd/predict", json=body)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from medbench import batches, predicting
+from medbench import batches, datasets, predicting
 from medbench.cli import app
 from medbench.errors import MedbenchError
 from medbench.readers import ADDITIONS
@@ -98,7 +98,9 @@ def test_corrections_and_empty_texts_are_told_in_the_file(trained: tuple[Workspa
     assert {name for name in rows[0] if name.startswith("medbench_")} <= {*ADDITIONS}
     assert [row["medbench_promise"] for row in rows] == ["settled by a reader", "for a person"]
     assert batch.stands()[0].endswith("stand alone, the others go to a person.")
-    assert batch.stands()[2:] == list(batch.loaded.behind) and batch.loaded.behind[0].startswith("Probabilities are ")
+    assert batch.stands()[-len(batch.loaded.behind) :] == list(batch.loaded.behind) and batch.loaded.behind[
+        0
+    ].startswith("Probabilities are ")
     members = [cell.partition("=")[0] for cell in rows[0]["medbench_set"].split(";") if cell]
     assert members == list(batch.prediction(0).conformal) and rows[1]["medbench_set"] == ""
     plain = list(csv.DictReader(batch.write(tmp_path / "plain.csv").open(encoding="utf-8-sig")))
@@ -157,3 +159,16 @@ def test_any_file_goes_out_as_a_table_or_as_json(trained: tuple[Workspace, str],
     with pytest.raises(MedbenchError, match="CSV or JSON to write answers to"):
         batch.write(tmp_path / "a.nbib", format="medline")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.json", "a.jsonl", "a.ris", "chunks"]
+
+
+def test_a_file_that_the_model_learnt_from_is_told(trained: tuple[Workspace, str], tmp_path: Path) -> None:
+    workspace, model = trained
+    dataset = predicting.load(workspace, model).card["dataset"]["id"]
+    rows = datasets.load(workspace, dataset).frame().head(3)
+    with (tmp_path / "in.csv").open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["title", "abstract"])
+        lines.writerows([*zip(rows["title"], rows["text"], strict=True), ("A new one", "about something else")])
+    batch = batches.open_batch(workspace, model, tmp_path / "in.csv", folder=tmp_path / "work")
+    batch.run()
+    assert "The model learnt from 3 of the 4 records: its answers to these prove little" in "\n".join(batch.stands())

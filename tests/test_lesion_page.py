@@ -282,7 +282,7 @@ def test_the_api_refuses_in_three_fields(client: TestClient, model: str, photo: 
 
     assert "a text file 'note.jpg'" in refused(422, ("note.jpg", b"only words"))
     assert "none in 'note.docx'" in refused(400, ("note.docx", b"only words"))
-    assert "no-such-model" in refused(400, ("mole.jpg", photo), name="no-such-model")
+    assert "no-such-model" in refused(404, ("mole.jpg", photo), name="no-such-model")
     assert "which reads texts" in refused(400, ("mole.jpg", photo), name="starter-specialties")
     eleven = [(f"{number}.jpg", photo) for number in range(11)]
     assert refused(413, *eleven, heat=True) == "11"

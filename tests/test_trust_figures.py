@@ -113,6 +113,4 @@ def test_why_a_person_is_asked_names_the_true_reason() -> None:
     assert trust_figures.why_a_person(promised, False) == "the model is not sure enough of it"
     assert trust_figures.why_a_person(promised, True) == "it is unlike the training data"
     nothing = human_band.fit(np.linspace(0, 0.6, 40), np.ones(40), "one")
-    assert trust_figures.why_a_person(nothing, True) == (
-        "every answer of this model does, since at most 5% wrong could not be guaranteed on 40 items"
-    )
+    assert trust_figures.why_a_person(nothing, True).startswith("for this model no limit of error could be guaranteed")
