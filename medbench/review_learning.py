@@ -208,6 +208,7 @@ class Ranker:
     _told: int | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _thread: threading.Thread | None = None
+    _made: threading.Event = field(default_factory=threading.Event)
 
     def tell(self, known: Known) -> None:
         """Hand over what is known now and return at once; only the newest word counts while the thread is busy."""
@@ -224,6 +225,11 @@ class Ranker:
     def busy(self) -> bool:
         """True while the thread learns."""
         return self._thread is not None
+
+    def first(self, seconds: float) -> None:
+        """Wait, at most so long, until there is a ranking or none can be made; for whoever comes back to a review."""
+        if self.busy:
+            self._made.wait(seconds)
 
     def wait(self, seconds: float) -> None:
         """Wait until the thread has nothing to do; for tests and the command line."""
@@ -246,6 +252,7 @@ class Ranker:
                 self.pool = self.read_pool()
             if self.family != "linear" and self.current is None:
                 self.current = learn(self.pool, known)  # a quick ranking while the slower one is made
+                self._made.set()
             self.current = learn(self.pool, known, self.family)
             self.problem = ""
         except MedbenchError as error:
@@ -253,6 +260,7 @@ class Ranker:
         except Exception:  # the thread's last wall: whatever it is, reading must go on
             log.exception("A review could not learn from its decisions.")
             self._fall_back(known, "Learning failed; the details are in the log.")
+        self._made.set()
 
     def _fall_back(self, known: Known, problem: str) -> None:
         self.problem = problem

@@ -14,6 +14,7 @@ from medbench.review_decisions import Decision, Standing, Verdict
 from medbench.ui_review import STRATEGY_NAMES, WHY, reader
 
 _STRONGEST = 12
+_PATIENCE = 20.0  # seconds; with more records than that takes, the first record is one at random
 
 
 def draw_reading(held: Review) -> None:
@@ -25,6 +26,9 @@ def draw_reading(held: Review) -> None:
     if not who:
         ui.empty("Type your initials to begin. They are kept with every decision, so that readers can be told apart.")
         return
+    if held.ranker.current is None and held.journal.standing().decisions:
+        with st.spinner("Learning the order again from what was decided…"):
+            held.ranker.first(_PATIENCE)  # once, on coming back: else the first record would be any
     _read(held, who)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _EVERY = 1.0  # seconds between two looks at a living one
 _SHARE_TOLD = 0.05  # before that, the time left is a guess
+_USUAL_SHARE = 0.05  # of the records of a systematic review that are relevant, roughly
 _CHOSEN = "trial_chosen"
 _WANTED = "trial_wanted"
 
@@ -51,10 +52,10 @@ def _ask(workspace: Workspace, cards: dict[str, dict[str, Any]]) -> None:
         "Dataset", list(cards), key="trial_dataset", help="Its labelled rows are replayed.",
         format_func=lambda one: f"{cards[one]['name']} · {ui.count_of(int(cards[one]['n_labelled']), 'row')}",
     )  # fmt: skip
-    names = dict(cards[dataset].get("label_names") or {})
     label = right.selectbox(
-        "Relevant is", cards[dataset]["labels"], key=f"trial_label_{dataset}", help="All other rows are irrelevant.",
-        format_func=lambda one: names.get(one, one),
+        "Relevant is", cards[dataset]["labels"], key=f"trial_label_{dataset}", index=_typical(cards[dataset]),
+        format_func=lambda one: _label_words(cards[dataset], one),
+        help="All other rows are irrelevant. First comes the label that is about as rare as what reviews look for.",
     )  # fmt: skip
     left, right = st.columns(2)
     strategy = left.selectbox(
@@ -80,6 +81,22 @@ def _ask(workspace: Workspace, cards: dict[str, dict[str, Any]]) -> None:
             st.rerun()
 
 
+def _typical(card: dict[str, Any]) -> int:
+    """Return which of a dataset's labels is nearest to the share that a usual review is after."""
+    classes, n = _classes(card), max(int(card["n_labelled"]), 1)
+    apart = [abs(classes.get(label, 0) / n - _USUAL_SHARE) for label in card["labels"]]
+    return apart.index(min(apart))
+
+
+def _label_words(card: dict[str, Any], label: str) -> str:
+    name, count = str((card.get("label_names") or {}).get(label, label)), _classes(card).get(label)
+    return name if count is None else f"{name} · {ui.count_of(count, 'row')}"
+
+
+def _classes(card: dict[str, Any]) -> dict[str, int]:
+    return dict(card.get("profile", {}).get("classes", {}))
+
+
 def _draw_chosen(workspace: Workspace, trials: list[Trial], cards: dict[str, dict[str, Any]]) -> None:
     st.divider()
     names = {trial.id: _name(trial, cards) for trial in trials}
@@ -92,9 +109,11 @@ def _draw_chosen(workspace: Workspace, trials: list[Trial], cards: dict[str, dic
     if trial.alive:
         st.fragment(_draw_living, run_every=_EVERY)(workspace, trial.id)
         return
-    if right.button("🗑️ Delete", key="trial_delete", help="Removes this simulation. It can be begun again."):
-        review_trials.delete(workspace, trial.id)
-        st.rerun()
+    with right.popover("🗑️ Delete", help="Asks before it deletes."):
+        st.markdown("This simulation and its result are removed. It can be begun again.")
+        if st.button("Yes, delete", key="trial_delete", type="primary", help="There is no way back."):
+            review_trials.delete(workspace, trial.id)
+            st.rerun()
     if trial.state == "finished":
         _draw_found(review_trials.result(workspace, trial.id), trial, _label(trial, cards))
     elif trial.state == "cancelled":

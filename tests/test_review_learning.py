@@ -124,8 +124,11 @@ def test_nobody_waits_for_the_ranker() -> None:
     ranker.tell(Known(np.arange(10), relevant[:10, None]))
     ranker.tell(Known(np.arange(40), relevant[:40, None]))  # returns while the first is still being learnt
     assert ranker.busy
+    ranker.first(0.01)  # who comes back waits, but not for ever
     assert ranker.current is None
     go.set()
+    ranker.first(30)
+    assert ranker.current is not None
     ranker.wait(30)
     assert not ranker.busy
     assert ranker.current is not None
