@@ -134,11 +134,9 @@ def _studied(found: Study) -> None:
     worth, agreed = study_tables(found)
     st.caption(f"Means over {ui.count_of(found.items, 'record')}.")
     st.dataframe(worth, hide_index=True, key="classify_study_worth")
+    ui.export(worth, "methods", "classify_study_worth_export")
     st.dataframe(agreed, hide_index=True, key="classify_study_agreed")
-    with st.container(horizontal=True):
-        ui.download("Worth as CSV", lambda: ui.csv_bytes(worth), "methods.csv", "classify_study_csv", "text/csv")
-        agreement = "agreement.csv"
-        ui.download("Agreement as CSV", lambda: ui.csv_bytes(agreed), agreement, "classify_study_csv2", "text/csv")
+    ui.export(agreed, "agreement", "classify_study_agreed_export")
 
 
 def study_tables(found: Study) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -165,14 +165,16 @@ def _compare(loaded: Loaded, item: Item, label: str, key: str) -> None:
         words: st.column_config.NumberColumn(words, format="%.2f", help=told) for words, told in _MEASURES.values()
     }
     st.dataframe(frame, hide_index=True, key=f"{key}_methods_table", column_config=settings)
+    ui.export(frame, "methods", f"{key}_methods_export")
     st.markdown("**How far they agree**")
-    st.dataframe(agreement_table(found), hide_index=True, key=f"{key}_agreement")
+    agreed = agreement_table(found)
+    st.dataframe(agreed, hide_index=True, key=f"{key}_agreement")
     st.caption(
         "Rank correlation of the weights (1: the same order, 0: none) and, behind it, the share of the strongest words "
         "that both name. A method that marks whole sentences is compared in sentences."
     )
     with st.container(horizontal=True):
-        ui.download("Methods as CSV", lambda: ui.csv_bytes(frame), "methods.csv", f"{key}_methods_csv", "text/csv")
+        ui.export(agreed, "agreement", f"{key}_agreement_export")
         rows = [Told(item, loaded.name_of(label), one) for one in found.told]
         ui.download(
             "All explanations as JSON",

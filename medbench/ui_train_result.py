@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -20,6 +21,7 @@ from medbench import (
     ui_train_folds,
     ui_train_search,
 )
+from medbench.comparing_verdict import TITLES, title_of
 from medbench.ui_train import draw_scores
 from medbench.workspace import Workspace, read_json
 
@@ -71,6 +73,7 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
         if st.button("Classify with it", key="train_classify", type="primary", help="Open the page where it answers."):
             st.switch_page(ui.page_of(str(card["task"])), query_params={"model": model_id})
         _downloads(workspace, card)
+        ui.export(figures_frame(rows), "figures", "train_figures")
     use = st.expander("👑 Put it to use", key="train_deploy", on_change="rerun")
     if use.open:
         with use, ui.guarded():
@@ -85,6 +88,17 @@ def draw_result(workspace: Workspace, model_id: str) -> None:
         ui_lesion_judged.draw_judged(workspace, card)
     else:
         ui_class_words.draw(workspace, card)
+
+
+def figures_frame(rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return every figure of the run and of the trivial answers with its 95 % interval, one answer a row."""
+    import pandas as pd
+
+    names = [name for name in TITLES if any(name in figures for figures in rows.values())]
+    return pd.DataFrame(
+        {"": words, **{title_of(name): ui.with_interval(figures.get(name)) for name in names}}
+        for words, figures in rows.items()
+    )
 
 
 def _downloads(workspace: Workspace, card: dict[str, Any]) -> None:

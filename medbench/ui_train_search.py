@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from medbench import tuning, ui
+from medbench import tuning, ui, ui_compare
 from medbench.comparing_verdict import title_of
 from medbench.families import Family
 from medbench.records import TuneSpec
@@ -93,7 +93,9 @@ def draw_found(card: dict[str, Any]) -> None:
         else:
             _draw_importance(found["importance"])
             st.caption(f"Every finished trial is a line; yellow is the best {title}. Drag along an axis to pick lines.")
-            st.plotly_chart(_parallel(frame, list(found["trials"][0]["options"]), title), key="train_parallel")
+            ui_compare.plot(
+                _parallel(frame, list(found["trials"][0]["options"]), title), "trials", "train_parallel", 340, sides=70
+            )
         st.dataframe(frame, hide_index=True, key="train_trials")
         ui.export(frame, "trials", "train_trials")
 
@@ -125,6 +127,4 @@ def _parallel(frame: Any, options: list[str], title: str) -> Any:
             axes.append({"label": name, "values": values, "tickvals": list(range(len(words))), "ticktext": words})
     axes.append({"label": title, "values": done[title]})
     lines = go.Parcoords(dimensions=axes, line={"color": done[title], "colorscale": "Viridis"})
-    figure = go.Figure(lines)
-    figure.update_layout(height=340, margin={"l": 70, "r": 50, "t": 50, "b": 20})
-    return figure
+    return go.Figure(lines)

@@ -67,6 +67,19 @@ def test_one_run_stands_against_the_baselines(trained: tuple[Workspace, str], mo
     assert "Two runs can disagree" in words_on(drawn("Disagreements"))
 
 
+def test_a_run_that_is_not_above_its_own_base_is_named(both: Workspace) -> None:
+    paths = {str(card["name"]): both.model(str(card["id"])) / "model.json" for card in comparing_judged.cards(both)}
+    path = paths["words"]
+    card = read_json(path)
+    as_it_was = card["metrics"]["micro_f1"]
+    try:
+        write_json(path, {**card, "baselines": {**card["baselines"], "before tuning": {"micro_f1": as_it_was}}})
+        app = drawn()
+        assert "words is NOT better than its base before tuning: micro-F1" in words_on(app)
+    finally:
+        write_json(path, card)
+
+
 def test_two_runs_get_a_verdict_and_a_table_of_pairs(both: Workspace) -> None:
     app = drawn()
     told = words_on(app)
