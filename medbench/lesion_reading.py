@@ -181,7 +181,19 @@ def malignant_share(reading: LesionReading) -> float:
 
 
 def to_know(loaded: Loaded, reading: LesionReading) -> list[str]:
-    """Return what explains the differential, one sentence each."""
+    """Return what explains the differential and what stands behind it, one sentence each."""
+    return [*of_this(loaded, reading), *of_all(loaded)]
+
+
+def of_all(loaded: Loaded) -> list[str]:
+    """Return what stands behind every answer of a model, one sentence each."""
+    spread = f"± is how much the probability moves {loaded.model.spread_means}."
+    card = loaded.card
+    return [spread, *filter(None, (trust_figures.calibrated(card), trust_figures.beside_unlike(card)))]
+
+
+def of_this(loaded: Loaded, reading: LesionReading) -> list[str]:
+    """Return what explains one differential and what is promised of it, one sentence each."""
     answer = reading.prediction
     likely = max(answer.labels, key=lambda score: score.probability)
     told = []
@@ -197,9 +209,7 @@ def to_know(loaded: Loaded, reading: LesionReading) -> list[str]:
         names = ", ".join(loaded.name_of(label) for label in answer.conformal)
         words = trust_figures.set_words(loaded.card, answer.coverage, "pictures", "diagnosis")
         told.append(f"{words}: {names}.")
-    told.append(f"± is how much the probability moves {loaded.model.spread_means}.")
-    stands = (trust_figures.calibrated(loaded.card), answer.promise, trust_figures.beside_unlike(loaded.card))
-    return [*told, *filter(None, stands)]
+    return [*told, *filter(None, [answer.promise])]
 
 
 # --- for a few lines of Python ---------------------------------------------------------------------------------

@@ -103,6 +103,13 @@ def link(label: str, path: str, query: Mapping[str, str] | None = None) -> None:
 # --- numbers people read ---------------------------------------------------------------------------------------
 
 
+def behind(sentences: Iterable[str]) -> None:
+    """Fold away what stands behind every answer of a model: none of it is news, all of it must be within reach."""
+    if told := [plain(sentence) for sentence in sentences if sentence]:
+        with st.expander("How far such an answer can be trusted, in figures"):
+            st.markdown("\n".join(f"- {sentence}" for sentence in told))
+
+
 def number(value: float | None) -> str:
     """Return 1,234 for whole numbers, three significant digits for others, – for None."""
     if value is None:

@@ -224,10 +224,7 @@ def _promises(loaded: Loaded, answer: Prediction) -> None:
         st.caption(f"🧭 {ui.plain(measured)}")
     elif measured:
         measured = f"No sign that this text is unlike the training data. {measured}"
-    told = [trust_figures.calibrated(loaded.card), "" if answer.unlike else measured]
-    if any(told):
-        with st.expander("How far the probabilities and the flag can be trusted, in figures"):
-            st.markdown("\n\n".join(ui.plain(one) for one in told if one))
+    ui.behind([trust_figures.calibrated(loaded.card), "" if answer.unlike else measured])
 
 
 def _groups(answer: Prediction) -> None:

@@ -117,8 +117,7 @@ def _say(coded: CodedNote, coder: Coder) -> None:
     told += [ui.plain(remark) for remark in (*ui_icd.file_remarks(coded), *coded.remarks)]
     for sentence in told:
         st.markdown(sentence)
-    if coded.stands:
-        st.caption("  \n".join(map(ui.plain, coded.stands)))
+    ui.behind(coded.stands)
     held = " · ".join(f"{table}, {release}" for table, release in coded.releases.items())
     count = ui.count_of(len(coded.proposals), "code")
     shown = f"The first {count}; there may be more" if len(coded.proposals) == coding.MOST else count

@@ -176,7 +176,8 @@ def draw_answer(loaded: Loaded, reading: LesionReading, heading: str = "") -> No
         with st.container(border=True):
             st.markdown("  \n".join(f"⚠️ {ui.plain(sentence)}" for sentence in minded))
     st.html(differential(reading))
-    st.caption("  \n".join(ui.plain(sentence) for sentence in lesion_reading.to_know(loaded, reading)))
+    st.caption("  \n".join(ui.plain(sentence) for sentence in lesion_reading.of_this(loaded, reading)))
+    ui.behind(lesion_reading.of_all(loaded))
     draw_origin(loaded)
 
 
