@@ -45,7 +45,7 @@ from medbench.api_questions import (
     Problem,
 )
 from medbench.batches import Batch
-from medbench.errors import MedbenchError, MissingError, OversizedError
+from medbench.errors import FullDiskError, MedbenchError, MissingError, OversizedError
 from medbench.mapping import guess
 from medbench.predicting import Loaded
 from medbench.readers import open_source
@@ -317,7 +317,8 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(MedbenchError)
     async def tellproblem(_: Request, error: MedbenchError) -> Response:
-        usual = 413 if isinstance(error, OversizedError) else 404 if isinstance(error, MissingError) else 400
+        known = {OversizedError: 413, MissingError: 404, FullDiskError: 507}
+        usual = next((status for kind, status in known.items() if isinstance(error, kind)), 400)
         return problem(error.status if isinstance(error, RefusedError) else usual, **error.parts())
 
     @app.exception_handler(RequestValidationError)

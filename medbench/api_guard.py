@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 
 from starlette.datastructures import Headers
@@ -10,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, full_disk
 
 BODY_LIMIT = 16_000_000  # bytes of JSON; parsed on the event loop, so kept small
 FILE_LIMIT = 1_000_000_000  # bytes
@@ -87,7 +86,7 @@ class Guard:
 
 def _fault(error: Exception) -> Response:
     """Return what a caller is told of a failure: a full disk by name, anything else as a fault."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if full_disk(error) is not None:
         return problem(507, "room on the server's disk", "a full disk", "Free some space there, then ask again.")
     return problem(500, "an answer", "a fault in medbench", "Look into the log of the server, and report it.")
 

@@ -147,10 +147,13 @@ def _changing(workspace: Workspace) -> Iterator[dict[str, Job]]:
     handle = os.open(workspace.models / "aliases.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         _take(handle)
+        path = path_of(workspace)
+        for left in path.parent.glob(f".{path.name}.*"):  # of a writer that was killed: whoever writes holds the lock
+            left.unlink(missing_ok=True)
         held = {job.name: job for job in jobs(workspace)}
         yield held
         stored = {name: {key: value for key, value in asdict(held[name]).items() if key != "name"} for name in held}
-        write_json(path_of(workspace), {"version": VERSION, "jobs": stored})
+        write_json(path, {"version": VERSION, "jobs": stored})
     finally:
         os.close(handle)  # frees the lock
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from medbench import batch_history, batches, history, job_answers, predicting, shadowing
 from medbench.batches import Batch, Tell
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, full_disk
 from medbench.job_answers import Turn
 from medbench.predicting import Answers
 from medbench.readers import Account, get_reader
@@ -135,9 +135,9 @@ class Job:
             self.table(self._rows_made)
         except MedbenchError as error:
             self.problem = error
-        except Exception:  # the end of a thread: logged whole, told in one sentence
+        except Exception as error:  # the end of a thread: logged whole, told in one sentence
             log.exception("Batch %s failed.", self.id)
-            self.problem = UNEXPECTED
+            self.problem = full_disk(error) or UNEXPECTED
         self.sentence = ""
 
     def _say(self, sentence: str, at: int, of: int | None) -> None:
@@ -266,13 +266,18 @@ def keep(workspace: Workspace, data: BinaryIO) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        with tempfile.NamedTemporaryFile(dir=place, prefix=".", delete=False) as out:
-            while piece := data.read(1 << 20):
-                digest.update(piece)
-                out.write(piece)
-        return Path(out.name).replace(place / digest.hexdigest())
+        with tempfile.TemporaryDirectory(dir=place, prefix=".") as folder:  # on a full disk nothing may be left behind
+            kept = Path(folder) / "file"
+            with kept.open("wb") as out:
+                while piece := data.read(1 << 20):
+                    digest.update(piece)
+                    out.write(piece)
+            return kept.replace(place / digest.hexdigest())
     except OSError as error:
-        raise MedbenchError(f"room to write in {place}", str(error), "Free some disk space.") from error
+        refused = full_disk(error) or MedbenchError(
+            f"a folder that can be written, {place}", str(error.strerror).lower(), "Fix its permissions."
+        )
+        raise refused from error
 
 
 def open_job(

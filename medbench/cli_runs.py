@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import getpass
 import json
 import os
@@ -15,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, full_disk
 from medbench.workspace import Workspace
 
 runs_app = typer.Typer(rich_markup_mode=None, help="List, show, follow, cancel and resume runs.")
@@ -53,8 +52,8 @@ def _refuse(error: MedbenchError, as_json: bool) -> NoReturn:
 
 def _of_the_system(error: OSError) -> MedbenchError:
     """Say what the operating system refused: a full disk, a folder that may not be written, too long a name."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MedbenchError("room on the disk", "a full one", "Free some space, then give the command again.")
+    if (full := full_disk(error)) is not None:
+        return full
     where = f" ({str(error.filename)[:120]!r})" if error.filename is not None else ""
     cause = os.strerror(error.errno or 0).lower()
     return MedbenchError("files that can be read and written", f"{cause}{where}", "Check the path and its permissions.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class MedbenchError(Exception):
     """A problem the user can solve, told in three parts.
@@ -39,5 +41,16 @@ class MissingError(MedbenchError):
     """There is nothing of the name that was given (a model, a job); over HTTP that is status 404."""
 
 
+class FullDiskError(MedbenchError):
+    """There is no room to write; over HTTP that is status 507."""
+
+
 class Stopped(Exception):  # noqa: N818 - it is an outcome, not an error
     """Raised inside a fit when the user cancelled and nothing usable exists yet."""
+
+
+def full_disk(error: BaseException) -> FullDiskError | None:
+    """Return what the user is told when the disk, or their share of it, is full; None for any other error."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FullDiskError("room on the disk", "a full one", "Free some space, then try again.")
+    return None

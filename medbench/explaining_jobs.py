@@ -20,7 +20,7 @@ import numpy as np
 from medbench import class_words, datasets, predicting
 from medbench.batch_jobs import Job
 from medbench.class_words import ClassWords
-from medbench.errors import MedbenchError, Stopped
+from medbench.errors import MedbenchError, Stopped, full_disk
 from medbench.evidence_sheet import Told
 from medbench.explaining import Study, Tell, explanation_json, study
 from medbench.journal import whole_lines
@@ -81,9 +81,9 @@ class Asked(Generic[ResultT]):
             return
         except MedbenchError as error:
             self.problem = error
-        except Exception:  # the end of a thread: logged whole, told in one sentence
+        except Exception as error:  # the end of a thread: logged whole, told in one sentence
             log.exception("An explanation failed.")
-            self.problem = UNEXPECTED
+            self.problem = full_disk(error) or UNEXPECTED
 
 
 # --- the sentences of every record of a batch --------------------------------------------------------------------

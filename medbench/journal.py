@@ -20,7 +20,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, full_disk
 
 VERSION = 1
 _ID = re.compile(r"(?P<file>[a-z0-9][a-z0-9.-]*-\d{8})-(?P<at>[0-9a-f]+)-[0-9a-f]{8}")
@@ -80,9 +80,10 @@ def append(path: Path, name: str, lines: Iterable[dict[str, Any]]) -> list[str]:
                 whole = {"v": VERSION, "id": ids[-1], "t": _process.now(), **line}
                 at += file.write(json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
     except OSError as error:
-        raise MedbenchError(
-            f"room to write in {path.parent}", str(error), "Free some disk space or fix its permissions."
-        ) from error
+        refused = full_disk(error) or MedbenchError(
+            f"a folder that can be written, {path.parent}", str(error.strerror).lower(), "Fix its permissions."
+        )
+        raise refused from error
     return ids
 
 

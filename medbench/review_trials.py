@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medbench import datasets, processes
-from medbench.errors import MedbenchError, Stopped
+from medbench.errors import MedbenchError, Stopped, full_disk
 from medbench.events import Say
 from medbench.processes import State
 from medbench.review_simulation import Asked, Replays, checked, labelled, replay
@@ -177,9 +177,9 @@ def main(arguments: list[str] | None = None) -> int:
     except MedbenchError as error:
         say("failed", sentence=str(error))
         return 1
-    except Exception:  # noqa: BLE001 - logged whole, told in one sentence
+    except Exception as error:  # noqa: BLE001 - logged whole, told in one sentence
         traceback.print_exc()
-        say("failed", sentence=_UNEXPECTED)
+        say("failed", sentence=str(full_disk(error) or _UNEXPECTED))
         return 1
     return 0
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from medbench import processes
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, full_disk
 from medbench.events import Say, read_events
 from medbench.processes import State
 from medbench.records import RunSpec
@@ -78,9 +78,10 @@ def start(workspace: Workspace, spec: RunSpec, cluster: str = "") -> str:
         summary = spec.model_dump(include={"task", "family", "dataset", "name", "seed"})
         Say(folder / "events.jsonl")("created", spec=summary)
     except OSError as error:
-        raise MedbenchError(
-            f"room to write in {workspace.runs}", str(error), "Free some disk space or fix its permissions."
-        ) from error
+        refused = full_disk(error) or MedbenchError(
+            f"a folder that can be written, {workspace.runs}", str(error.strerror).lower(), "Fix its permissions."
+        )
+        raise refused from error
     _launch(workspace, folder, resume=False, cluster=cluster)
     return run_id
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from medbench import table_formats
-from medbench.errors import MedbenchError
+from medbench.errors import MedbenchError, full_disk
 from medbench.records import Finding
 from medbench.workspace import Workspace
 
@@ -67,8 +67,11 @@ def guarded() -> Iterator[None]:
         yield
     except MedbenchError as error:
         show_error(error)
-    except Exception:  # the last wall before the user: whatever it is, it is logged whole and told in one sentence
+    except Exception as error:  # the last wall before the user: logged whole and told in one sentence
         log.exception("A page could not be drawn.")
+        if (full := full_disk(error)) is not None:
+            show_error(full)
+            return
         st.error("Something went wrong on this page. The details are in the log. Reload the page to go on.")
 
 

@@ -220,7 +220,7 @@ def test_threads_and_processes_write_at_once(workspace: Workspace) -> None:
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("in the way")
-    with pytest.raises(MedbenchError, match="room to write"):
+    with pytest.raises(MedbenchError, match="a folder that can be written"):
         keep(Workspace.here(tmp_path), 1)
 
 
