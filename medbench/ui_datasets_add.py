@@ -148,20 +148,24 @@ def _forget(upload: Upload | None) -> None:
 
 
 def _source() -> str:
-    """Ask where clinical notes come from."""
-    return st.segmented_control(
+    """Ask where clinical notes come from; the address and the session remember it."""
+    wanted = st.query_params.get("from") or st.session_state.get("add_from")
+    source = st.segmented_control(
         "From",
         [FILES, MIMIC],
-        default=MIMIC if st.query_params.get("from") == "mimic" else FILES,
+        default=MIMIC if wanted == "mimic" else FILES,
         required=True,
         key="add_source",
         help="Files of yours, or the folder of a MIMIC download on this computer.",
     )
+    st.session_state["add_from"] = st.query_params["from"] = "mimic" if source == MIMIC else "files"
+    return source
 
 
 def _task() -> Task:
+    """Ask what is to be learnt; the address and the session remember it."""
     tasks = all_tasks()
-    wanted = str(st.query_params.get("task", ""))
+    wanted = str(st.query_params.get("task") or st.session_state.get("add_job", ""))
     name = st.segmented_control(
         "Job",
         sorted(tasks, key=lambda one: tasks[one].item == "image"),
@@ -171,6 +175,7 @@ def _task() -> Task:
         key="add_task",
         help="What is asked of each record or picture.",
     )
+    st.session_state["add_job"] = st.query_params["task"] = name
     return tasks[name]
 
 

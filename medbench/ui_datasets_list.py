@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from medbench import ui
+from medbench import mimic_jobs, ui
 from medbench.datasets import list_datasets
 from medbench.tasks import all_tasks
 from medbench.workspace import Workspace
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 def draw(workspace: Workspace) -> None:
     """Draw the list; a click on a dataset opens it."""
+    if (job := mimic_jobs.current(workspace)) is not None and job.running:
+        watch = {"add": "1", "task": "icd", "from": "mimic"}
+        ui.empty(f"At work: {ui.plain(job.sentence)}", "Watch it", "pages/datasets.py", watch)
     cards = list_datasets(workspace)
     if not cards:
         ui.empty(

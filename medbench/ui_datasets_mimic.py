@@ -94,10 +94,17 @@ def _form(workspace: Workspace) -> None:
         0,
         100,
         key="mimic_patients",
+        persist_state="session",
         help="A part of them to try it out; those with discharge notes first.",
     )
     seed = columns[2].number_input(
-        "Seed", 0, 2**31 - 1, 0, key="mimic_seed", help="Of the draw of patients and of the splits 80/10/10 by patient."
+        "Seed",
+        0,
+        2**31 - 1,
+        0,
+        key="mimic_seed",
+        persist_state="session",
+        help="Of the draw of patients and of the splits 80/10/10 by patient.",
     )
     wanted, drop = _choices(version)
     if not st.button(
@@ -124,6 +131,7 @@ def _choices(version: Version) -> tuple[Order, bool]:
         notes = st.text_input(
             "Folder of MIMIC-IV-Note",
             key="mimic_notes",
+            persist_state="session",
             placeholder="/data/physionet.org/files/mimic-iv-note/2.2",
             help="The notes of MIMIC-IV are a download of their own. Leave it empty where note lies beside hosp.",
         ).strip()
@@ -131,14 +139,23 @@ def _choices(version: Version) -> tuple[Order, bool]:
         ids = st.text_input(
             "Files with published splits",
             key="mimic_splits",
+            persist_state="session",
             placeholder="/data/splits/mimiciii_full.csv",
             help="Ids of admissions, patients or notes and their split; several files with ; between them. "
             "Empty: 80/10/10 by patient.",
         )
         everything = st.toggle(
-            "All tables", key="mimic_everything", help="Also laboratory values, orders and charts. Coding needs none."
+            "All tables",
+            key="mimic_everything",
+            persist_state="session",
+            help="Also laboratory values, orders and charts. Coding needs none.",
         )
-        drop = st.toggle("Build again", key="mimic_drop", help="In the place of one of the same files and choices.")
+        drop = st.toggle(
+            "Build again",
+            key="mimic_drop",
+            persist_state="session",
+            help="In the place of one of the same files and choices.",
+        )
     files = tuple(Path(part.strip()).expanduser() for part in ids.split(";") if part.strip())
     apart = Path(notes).expanduser() if notes else None
     return Order(Path(), version, notes=apart, split_ids=files, everything=everything), drop
@@ -163,6 +180,8 @@ def _built(workspace: Workspace, task: Task, job: MimicJob | None) -> None:
     _verdict(path, verdict)
     if verdict.can_train:
         _dataset(workspace, task, path)
+    else:
+        st.warning("No admission here has both a discharge note and codes: nothing can be trained on this database.")
 
 
 def _verdict(path: Path, verdict: Verdict) -> None:
@@ -227,7 +246,13 @@ def _dataset(workspace: Workspace, task: Task, path: Path) -> None:
         "Admissions of MIMIC-IV carry codes of the one or the other.",
     )
     least = columns[3].number_input(
-        "At least", 1, None, 10, key="mimic_min_count", help="A code needs so many admissions to become a label."
+        "At least",
+        1,
+        None,
+        10,
+        key="mimic_min_count",
+        persist_state="session",
+        help="A code needs so many admissions to become a label.",
     )
     if st.button(
         "Make the dataset",
