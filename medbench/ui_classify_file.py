@@ -41,7 +41,8 @@ def draw_file(workspace: Workspace, loaded: Loaded, asked: str = "") -> None:
     opened = st.session_state.get("classify_batch") or st.query_params.get("batch")
     if opened is not None:
         try:
-            job = batch_jobs.reopen(workspace, opened)
+            with st.spinner("Opening the file…"):  # its model may have to be loaded
+                job = batch_jobs.reopen(workspace, opened)
         except MedbenchError as error:
             _close()
             ui.show_error(error)

@@ -22,7 +22,7 @@ STATES = {
     "lost": ("⚠️", "lost"),
 }
 RECENT = 6
-INDENT = "&emsp;" * 2  # as wide as the icon of a link
+_STYLE = "<style>[data-testid='stPageLink'] p {white-space: normal; overflow: visible;}</style>"
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,7 @@ def draw(workspace: Workspace) -> None:
             "Starter models": f"{len(stock.starters):,}",
         }
     )
+    st.html(_STYLE)
     left, right = st.columns(2, gap="large")
     with left:
         _recent_runs(stock)
@@ -159,21 +160,20 @@ def run_name(run: Run, stock: Stock) -> str:
     return f"{run.spec.get('family', '?')} on {name}"
 
 
+def _entry(page: str, name: str, icon: str, query: Mapping[str, str], told: str) -> None:
+    """Draw a link and, below it, what is told of it: beside each other they would not fit a narrow window."""
+    with st.container(gap=None):
+        st.page_link(page, label=ui.plain(name), icon=icon, query_params=dict(query), width="stretch")
+        st.html(f'<div class="mb-fact" style="padding-left: 2.2rem">{ui.escape(told)}</div>')
+
+
 def _recent_runs(stock: Stock) -> None:
     st.subheader("Newest runs", anchor=False)
     if not stock.runs:
         ui.empty("No run yet. A run learns from a dataset and leaves a model.", "Go to Train", "pages/train.py")
     for run in stock.runs[:RECENT]:
         icon, word = STATES[run.state]
-        with st.container(horizontal=True, wrap=False, vertical_alignment="center"):
-            st.page_link(
-                "pages/train.py",
-                label=ui.plain(run_name(run, stock)),
-                icon=icon,
-                query_params={"run": run.id},
-                width="stretch",
-            )
-            st.caption(f"{word} · {ui.when(run.created)}", width="content")
+        _entry("pages/train.py", run_name(run, stock), icon, {"run": run.id}, f"{word} · {ui.when(run.created)}")
     if len(stock.runs) > RECENT:
         ui.link(f"All {len(stock.runs):,} runs", "pages/train.py")
     if len(stock.own) > 1:
@@ -187,11 +187,8 @@ def _models(workspace: Workspace, stock: Stock) -> None:
         ui.empty("No model yet. Runs leave models here.", "Go to Train", "pages/train.py")
     for name in names:
         card = read_json(workspace.model(name) / "model.json")
-        with st.container(gap=None):  # the name above its figures: both are long
-            label = ui.plain(str(card.get("name") or name))
-            page = ui.page_of(str(card.get("task")))
-            st.page_link(page, label=label, icon="🏷️", query_params={"model": name}, width="stretch")
-            st.caption(f"{INDENT}{_headline(card)}")
+        page = ui.page_of(str(card.get("task")))
+        _entry(page, str(card.get("name") or name), "🏷️", {"model": name}, _headline(card))
 
 
 def _headline(card: Mapping[str, Any]) -> str:
@@ -207,11 +204,8 @@ def _recent_datasets(stock: Stock) -> None:
     if not stock.datasets:
         ui.empty("No dataset yet.", "Add a dataset", "pages/datasets.py", {"add": "1"})
     for card in stock.datasets[:RECENT]:
-        with st.container(horizontal=True, wrap=False, vertical_alignment="center"):
-            query = {"dataset": str(card["id"])}
-            label = ui.plain(str(card["name"]))
-            st.page_link("pages/datasets.py", label=label, icon="🗂️", query_params=query, width="stretch")
-            labels = ui.count_of(len(card["labels"]), "label") if card["labels"] else "no labels"
-            st.caption(f"{ui.count_of(int(card['n_rows']), 'row')} · {labels}", width="content")
+        labels = ui.count_of(len(card["labels"]), "label") if card["labels"] else "no labels"
+        told = f"{ui.count_of(int(card['n_rows']), 'row')} · {labels}"
+        _entry("pages/datasets.py", str(card["name"]), "🗂️", {"dataset": str(card["id"])}, told)
     if len(stock.datasets) > RECENT:
         ui.link(f"All {len(stock.datasets):,} datasets", "pages/datasets.py")
