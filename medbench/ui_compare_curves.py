@@ -107,13 +107,14 @@ def _reliability(compared: Compared) -> None:
         if len(model.raw_reliability):
             found.add_scatter(
                 x=raw[:, 0], y=raw[:, 1], customdata=raw[:, 2], name=f"{name}, before", mode="lines+markers",
-                line={"color": colour, "dash": "dot", "width": 1}, hovertemplate=_BIN,
+                line={"color": colour, "dash": "dot", "width": 1}, hovertemplate=_BIN, legendgroup=name,
+                showlegend=False,
             )  # fmt: skip
         else:
             without.append(name)
         found.add_scatter(
             x=after[:, 0], y=after[:, 1], customdata=after[:, 2], name=name, mode="lines+markers",
-            line={"color": colour}, hovertemplate=_BIN,
+            line={"color": colour}, hovertemplate=_BIN, legendgroup=name,
         )  # fmt: skip
     _diagonal(found)
     found.update_layout(title="Reliability on the judged items", xaxis_title="claimed probability", yaxis_title="true")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -203,17 +203,32 @@ def _seeds(compared: Compared, metric: str) -> list[str]:
 # --- the table -------------------------------------------------------------------------------------------------
 
 
-def draw_table(workspace: Workspace, compared: Compared, metric: str) -> None:
-    """Draw every run and every baseline with what differs, what it cost and all its metrics."""
+def draw_table(workspace: Workspace, compared: Compared, metric: str) -> Callable[[], None]:
+    """Draw what belongs to the table of runs, and return what draws the grid itself in the place kept for it.
+
+    The grid brings its own page with 4.7 MB of program, which a browser runs anew on every visit: called last,
+    it keeps nothing else of the page waiting.
+
+    Args:
+        workspace: Where the runs lie.
+        compared: What the page has loaded.
+        metric: What decides.
+    """
     every = st.toggle("All metrics", key="compare_all_metrics", help="Off: the metrics of the task alone.")
     frame = runs_table(compared, metric, every)
     widths = dict.fromkeys(frame.columns, 180)
     widths |= {"Run": 240, "What differs": 190, "Took": 110, "Memory": 110, "Size": 110, "Items/s": 110, "Method": 165}
-    ui_grid.grid(frame, f"compare_table_{every}", widths=widths)
+    kept = st.container(height=ui_grid.fitted_height(min(len(frame), 12)) + 20, border=False)
     st.caption("95 % intervals in brackets. Lower rows: what any model has to beat.")
     with st.container(horizontal=True):
         ui.export(frame, "runs", "compare_table_export")
         _reports(workspace, compared)
+
+    def fill() -> None:
+        with kept:
+            ui_grid.grid(frame, f"compare_table_{every}", widths=widths)
+
+    return fill
 
 
 def _reports(workspace: Workspace, compared: Compared) -> None:

@@ -50,7 +50,7 @@ def grid(
     answer = AgGrid(
         shown,
         gridOptions=_grid_options([*columns, {"field": "__row", "hide": True}], selection, page_size if paged else 0),
-        height=height or _fitted_height(min(len(shown), page_size or 12), paged, bool(wrap)),
+        height=height or fitted_height(min(len(shown), page_size or 12), paged, bool(wrap)),
         key=key,
         update_on=["selectionChanged"] if selection != "none" else [],
         data_return_mode="AS_INPUT",
@@ -63,8 +63,8 @@ def grid(
     return [] if picked is None else [row for value in picked["__row"] if (row := int(value)) < len(frame)]
 
 
-def _fitted_height(rows: int, paged: bool, wrapped: bool) -> int:
-    """Return the pixels that this many rows take, with heading, pager and some room for wrapped text."""
+def fitted_height(rows: int, paged: bool = False, wrapped: bool = False) -> int:
+    """Return the pixels that this many rows of a grid take, with heading, pager and some room for wrapped text."""
     return 34 * max(rows, 1) + 52 + 48 * paged + 60 * wrapped
 
 

@@ -51,10 +51,7 @@ def draw(dataset: Dataset) -> None:
         column_config={"terms": st.column_config.TextColumn("terms", width="large", help="Most certain first.")},
     )
     _one_label(found, names)
-    rows = _table(found, names)
-    ui.download(
-        "All labels as CSV", lambda: ui.csv_bytes(rows), f"{dataset.id}-vocabulary.csv", "vocabulary_csv", "text/csv"
-    )
+    ui.export(_table(found, names), f"{dataset.id}-vocabulary", "vocabulary")
     _rules(dataset, found, names)
 
 

@@ -27,7 +27,7 @@ with ui.page("Compare", INTRO) as place:
         ui_compare.no_plots_yet()
         held = ui_compare.load(place, choice.ids)
         ui_compare_runs.draw_verdict(held, metric)
-        ui_compare_runs.draw_table(place, held, metric)
+        draw_grid = ui_compare_runs.draw_table(place, held, metric)
         parts: dict[str, Callable[[], None]] = {
             "Pairs": lambda: ui_compare_runs.draw_pairs(place, held, metric),
             "Disagreements": lambda: ui_compare_records.draw_disagreements(place, held),
@@ -47,3 +47,4 @@ with ui.page("Compare", INTRO) as place:
                 with tab, ui.guarded():
                     draw()
                     ui_compare.draw_camera()
+        draw_grid()
