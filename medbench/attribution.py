@@ -107,7 +107,7 @@ def occlusion(score_texts: ScoreTexts, text: str, units: Sequence[Stretch]) -> t
 
 
 def log_odds(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Return the log-odds of scores in [0, 1], which are kept a millionth away from both ends."""
+    """Return the log-odds, in the shape of the scores in [0, 1], which are kept a millionth away from both ends."""
     kept = np.clip(np.asarray(scores, dtype=np.float64), _ODDS_FLOOR, 1 - _ODDS_FLOOR)
     odds: npt.NDArray[np.float64] = np.log(kept) - np.log1p(-kept)
     return odds

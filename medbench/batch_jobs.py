@@ -261,7 +261,7 @@ _lock = threading.Lock()
 
 
 def keep(workspace: Workspace, data: BinaryIO) -> Path:
-    """Write a dropped file's bytes under their own hash, once; return where."""
+    """Write a dropped file's bytes under their own hash, once; return where. Raises MedbenchError when it cannot."""
     place = workspace.data / "batches" / "files"
     try:
         place.mkdir(parents=True, exist_ok=True)

@@ -160,7 +160,7 @@ class Batch:
         return [answers.problem(row) for row in range(len(answers))]
 
     def item(self, position: int) -> Item:
-        """Return the item at this position among the usable records; reads the file up to it."""
+        """Return the item at this position among the usable records. Raises MedbenchError past the end."""
         for item in itertools.islice(self.items(), position, position + 1):
             return item
         raise MedbenchError("a position inside the file", str(position), "Choose a row of the table.")
@@ -182,6 +182,9 @@ class Batch:
 
         Returns:
             `out`.
+
+        Raises:
+            MedbenchError: Records of this file cannot go out in that format.
         """
         writer = get_reader(format) if format else (self.reader if self.reader.writes else get_reader("tables"))
         answered = self._with_answers(corrections or {})

@@ -71,6 +71,6 @@ def logistic(margin: npt.ArrayLike) -> Floats:
 
 
 def softmax(margin: Floats) -> Floats:
-    """Return rows that sum to 1, float64."""
+    """Return (n, L) float64 rows that sum to 1, of (n, L) margins."""
     power = np.exp(margin - margin.max(axis=1, keepdims=True))
     return np.asarray(power / power.sum(axis=1, keepdims=True))

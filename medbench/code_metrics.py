@@ -155,7 +155,7 @@ def folded(
     """Fold the columns of one category into one: true or decided when any of its codes is, as probable as the best.
 
     Returns:
-        The categories in the order of first sight, and truth, prob and decided with one column for each.
+        The categories in the order of first sight, and truth, prob and decided, (n, categories) each.
     """
     heads = [key(label) for label in labels]
     names = tuple(dict.fromkeys(heads))

@@ -126,7 +126,7 @@ def _find(package: str, pattern: str) -> Path:
 
 
 def read() -> Rows:
-    """Read every table; takes a few seconds."""
+    """Read every table; takes a few seconds. Raises MedbenchError when a package holds something unknown."""
     rows = Rows()
     tabular, every, pcs, dx9, sg9, gem, ccsr = sources()
     _read_tabular(rows, tabular, frozenset(_lines(every)))

@@ -167,7 +167,11 @@ class Dataset:
         return self._frame
 
     def rows(self, positions: Iterable[int]) -> list[dict[str, Any]]:
-        """Return the rows at these positions, in that order, reading only the pieces of the file that hold them."""
+        """Return the rows at these positions, in that order, reading only the pieces of the file that hold them.
+
+        Raises:
+            MedbenchError: A position lies outside, or the file is damaged.
+        """
         import pyarrow.parquet as parquet
 
         wanted = [int(position) for position in positions]

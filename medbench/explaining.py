@@ -86,7 +86,7 @@ ANY_MODEL = ("occlusion", "sentences", "shap")
 
 
 def methods_for(loaded: Loaded) -> list[Method]:
-    """Return the methods that fit a model of texts, its best first."""
+    """Return the methods that fit a model of texts, its best first. Raises MedbenchError for models of pictures."""
     if loaded.card.get("item", "text") != "text":
         raise MedbenchError("a model that reads texts", f"{loaded.id!r}, which reads pictures", "Choose another model.")
     return [METHODS[name] for name in dict.fromkeys([*loaded.model.methods(), *ANY_MODEL])]

@@ -46,7 +46,7 @@ class Placed:
     vectors: npt.NDArray[np.float32]
 
     def sample(self, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-        """Return the vectors of some of them, drawn at random."""
+        """Return (m, d) float32, the vectors of some of them, drawn at random."""
         return self.vectors[rng.permutation(len(self.vectors))[:_SAMPLE_FOR_STRANGERS]]
 
 

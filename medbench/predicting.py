@@ -60,7 +60,7 @@ class Loaded:
         return str(self.card.get("label_names", {}).get(label, label))
 
     def known(self) -> npt.NDArray[np.uint64]:
-        """Return the sorted fingerprints of all texts the model learnt from."""
+        """Return (m,) uint64, the sorted fingerprints of all texts the model learnt from."""
         if self._known is None:
             path = self.folder / "known.npz"
             with undamaged(self.folder, "model"):
@@ -318,7 +318,7 @@ def predict(loaded: Loaded, items: Sequence[Item]) -> list[Prediction]:
 
 
 def explain(loaded: Loaded, item: Item, label: str) -> Explanation:
-    """Mark the words or sentences of `item.joined` that drove `label`."""
+    """Mark the words or sentences of `item.joined` that drove `label`. Raises MedbenchError for an unknown label."""
     if label not in loaded.labels:
         raise MedbenchError(f"one of the labels {', '.join(loaded.labels)}", repr(label), "Choose one of these.")
     with loaded.lock:

@@ -87,7 +87,11 @@ def start(workspace: Workspace, spec: RunSpec, cluster: str = "") -> str:
 
 
 def resume(workspace: Workspace, run_id: str) -> str:
-    """Start the worker of a lost, failed or cancelled run again, from its newest checkpoint; return the run id."""
+    """Start the worker of a lost, failed or cancelled run again, from its newest checkpoint; return the run id.
+
+    Raises:
+        MedbenchError: There is no such run, or it is alive or finished.
+    """
     run = get(workspace, run_id)
     if run.alive or run.state == "finished":
         raise MedbenchError("a run that was lost, failed or cancelled", f"{run_id} is {run.state}", "Start a new run.")
@@ -214,7 +218,11 @@ def read_spec(path: Path, overrides: list[str]) -> RunSpec:
 
 
 def parse_spec(text: str, overrides: list[str] | None = None, source: str = "the spec") -> RunSpec:
-    """Parse YAML text into a spec, overrides merged. A bare key that is no field of the spec means `options.<key>`."""
+    """Parse YAML text into a spec, overrides merged. A bare key that is no field of the spec means `options.<key>`.
+
+    Raises:
+        MedbenchError: It is no YAML, or values do not fit; all problems at once.
+    """
     import yaml
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException

@@ -102,7 +102,7 @@ def _own_splits(own: Sequence[str] | None) -> list[SplitName]:
 def folds(examples: Examples, k: int, rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
     """Return k arrays of row positions: stratified, groups kept together, every row in exactly one.
 
-    A fold can be empty only when there are fewer groups than folds.
+    A fold can be empty only when there are fewer groups than folds. Raises MedbenchError for fewer than 2 folds.
     """
     if k < 2:
         raise MedbenchError("at least 2 folds", str(k), "Use 5.")

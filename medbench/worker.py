@@ -279,7 +279,11 @@ def _save(
 
 
 def chosen_device(name: str) -> Device:
-    """Return the device a spec names; "auto" takes the first GPU if there is one. Torch is imported only to look."""
+    """Return the device a spec names; "auto" takes the first GPU if there is one. Torch is imported only to look.
+
+    Raises:
+        MedbenchError: The device is not there.
+    """
     driver = any(Path(path).exists() for path in ("/proc/driver/nvidia", "/dev/nvidia0", "/dev/dxg"))
     if name == "cpu" or (name == "auto" and not driver):
         return Device("cpu")

@@ -12,6 +12,7 @@ os.environ.pop("MEDBENCH_HOME", None)
 
 import fcntl
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,16 @@ from medbench.events import Say
 from medbench.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
+HUNG = 300
+"""Seconds after which what is waited for is taken to hang, however busy the machine is."""
+
+
+def until(happened: Callable[[], object]) -> None:
+    """Wait until something has happened; fails when it hangs."""
+    began = time.monotonic()
+    while not happened():
+        assert time.monotonic() - began < HUNG, "what was waited for did not happen"
+        time.sleep(0.02)
 
 
 @pytest.fixture

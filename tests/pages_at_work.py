@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from conftest import HUNG
 from streamlit.testing.v1 import AppTest
 
 from medbench import datasets
@@ -12,8 +13,6 @@ from medbench.tasks import get_task
 from medbench.workspace import Workspace
 
 APP = str(Path(__file__).resolve().parent.parent / "app.py")
-HUNG = 300
-"""Seconds after which a page is taken to hang: its first run imports much, and the machine may be busy."""
 SUBJECTS = {"heart": "cardiac ventricle rhythm", "lung": "airway breath spirometry", "skin": "dermal rash lesion"}
 
 

@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from pages_at_work import HUNG, words_on
+from conftest import HUNG
+from pages_at_work import words_on
 from streamlit.testing.v1 import AppTest
 from test_aliases import TEXT, twin
 from typer.testing import CliRunner

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, planted_csv
+from conftest import HUNG, ROOT, planted_csv
 from drawn_pictures import encoded
 from pages_at_work import opened, words_on
 from starlette.testclient import TestClient
@@ -78,7 +78,7 @@ def test_a_file_on_the_page_is_answered_by_one_model_and_unseen_by_the_other(
         path = batch_jobs.keep(place, data)
     work = batch_jobs.open_job(place, f"@{JOB}", path, "some.csv")
     work.go()
-    work.wait(60)
+    work.wait(HUNG)
     assert work.complete and work.problem is None and shadowing.finish(60)
     asked = job_history.asked_of(place, JOB)
     assert len(asked) == 40 and {(one.model, one.unseen_by) for one in asked} == {(first, second)}
@@ -95,7 +95,7 @@ def test_a_file_on_the_page_is_answered_by_one_model_and_unseen_by_the_other(
     again = batch_jobs.reopen(place, work.id)
     assert again.batch.job == f"@{JOB}" and again.batch.loaded.id == first
     again.go()
-    again.wait(60)
+    again.wait(HUNG)
     assert len(job_history.asked_of(place, JOB)) == 40  # once
     direct = batch_jobs.open_job(place, first, path, "some.csv")
     assert direct.id != work.id and direct.batch.job == ""

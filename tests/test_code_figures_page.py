@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pages_at_work import HUNG
+from conftest import HUNG
 from streamlit.testing.v1 import AppTest
 
 from medbench.ui_train_result import label_frame

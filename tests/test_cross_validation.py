@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from conftest import until
 
 from medbench import cross_validation, fold_figures, preflight, runs
 from medbench.comparing_tests import mean_sd
@@ -162,13 +162,10 @@ def test_a_run_with_folds_is_killed_resumed_shown_and_its_model_is_the_same(
     assert once.seconds and thrice.seconds == pytest.approx(3 * once.seconds)
     assert "folds=3" in runs.command_line(spec) and runs.parse_spec(runs.to_yaml(spec)) == spec
     run = runs.start(place, spec)
-    deadline = time.monotonic() + 60
-    while not (place.run(run) / "folds" / "fold-1.npz").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until((place.run(run) / "folds" / "fold-1.npz").exists)
     process = next(event["process"] for event in runs.events(place, run)[0] if event["kind"] == "launched")
     os.killpg(process, signal.SIGKILL)
-    while runs.get(place, run).alive:
-        time.sleep(0.02)
+    until(lambda: not runs.get(place, run).alive)
     first = (place.run(run) / "folds" / "fold-1.npz").stat().st_mtime_ns
     runs.resume(place, run)
     *_, last = runs.follow(place, run)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from conftest import HUNG
 
 from medbench import history
 from medbench.errors import MedbenchError
@@ -211,7 +212,7 @@ def test_threads_and_processes_write_at_once(workspace: Workspace) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [process.wait(30) for process in others] == [0, 0]
+    assert [process.wait(HUNG) for process in others] == [0, 0]
     frame = history.read(workspace, texts=True, limit=None)
     assert len(frame) == frame["id"].nunique() == 4 * 20 * 5 + 2 * 50
     assert set(frame["text"]) == {item(number).text for number in range(5)} | {"x" * 3000}

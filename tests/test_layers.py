@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -139,8 +139,17 @@ class Module:
     leaf: str
 
     @cached_property
-    def tree(self) -> ast.Module:
-        return ast.parse(self.path.read_text(encoding="utf-8"), str(self.path))
+    def lines(self) -> list[str]:
+        return self.path.read_text(encoding="utf-8").splitlines()
+
+    @cached_property
+    def nodes(self) -> list[tuple[ast.AST, bool]]:
+        """Every node of its tree, and whether it is reached when the module is read."""
+        found: list[tuple[ast.AST, bool]] = [(ast.parse("\n".join(self.lines), str(self.path)), True)]
+        for node, at_start in found:  # the list grows while it is gone through
+            inside = at_start and not _is_late(node)
+            found += [(child, inside) for child in ast.iter_child_nodes(node)]
+        return found
 
 
 @dataclass(frozen=True)
@@ -165,6 +174,7 @@ def modules(root: Path) -> list[Module]:
     return found
 
 
+@cache
 def floor_of(room: str) -> int | None:
     """Height of a room: higher is further up; None when no floor names it. The bare package lies below all."""
     if room == "":
@@ -176,10 +186,7 @@ def floor_of(room: str) -> int | None:
 
 def imports(module: Module) -> Iterator[Import]:
     """Every import of a module, relative ones resolved, `import_module("...")` with a literal name included."""
-    tree = module.tree
-    late = {id(inner) for node in ast.walk(tree) if _is_late(node) for inner in ast.walk(node)}
-    for node in ast.walk(tree):
-        at_start = id(node) not in late
+    for node, at_start in module.nodes:
         for name in _names(node, module.package):
             yield Import(name, getattr(node, "lineno", 0), at_start)
 
@@ -187,7 +194,9 @@ def imports(module: Module) -> Iterator[Import]:
 def _is_late(node: ast.AST) -> bool:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         return True
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    return isinstance(node, ast.If) and any(
+        isinstance(part, ast.Name) and part.id == "TYPE_CHECKING" for part in ast.walk(node.test)
+    )
 
 
 def _names(node: ast.AST, package: str) -> list[str]:
@@ -197,11 +206,8 @@ def _names(node: ast.AST, package: str) -> list[str]:
         base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
         source = ".".join([*base, *([node.module] if node.module else [])])
         return [f"{source}.{alias.name}" for alias in node.names]
-    if isinstance(node, ast.Call) and ast.unparse(node.func) in {
-        "importlib.import_module",
-        "import_module",
-        "__import__",
-    }:
+    called = getattr(node, "func", None)
+    if getattr(called, "attr", getattr(called, "id", "")) in {"import_module", "__import__"}:
         return [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
     return []
 
@@ -262,10 +268,10 @@ def _name_faults(module: Module) -> Iterator[str]:
 
 
 def _size_faults(module: Module) -> Iterator[str]:
-    lines = len(module.path.read_text(encoding="utf-8").splitlines())
+    lines = len(module.lines)
     if lines > LINES_OF_A_FILE:
         yield f"{module.shown} has {lines} lines, over {LINES_OF_A_FILE}; split it at a seam"
-    for node in ast.walk(module.tree):
+    for node, _ in module.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > LINES_OF_A_FUNCTION:

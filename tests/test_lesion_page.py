@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HUNG
 from drawn_pictures import encoded, table
-from pages_at_work import HUNG, opened, words_on
+from pages_at_work import opened, words_on
 from pypdf import PdfReader
 from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest

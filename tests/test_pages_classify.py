@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pages_at_work import HUNG
+from conftest import HUNG
 from streamlit.testing.v1 import AppTest
 
 from medbench import batch_jobs, batches, history, predicting
@@ -85,7 +85,7 @@ def done(workspace: Workspace, model: str, path: Path) -> Job:
         kept = batch_jobs.keep(workspace, data)
     job = batch_jobs.open_job(workspace, model, kept, path.name, MAPPING)
     job.go()
-    job.wait(60)
+    job.wait(HUNG)
     assert job.problem is None
     return job
 
@@ -178,7 +178,7 @@ def test_an_earlier_file_is_reopened_without_a_second_answer(full: tuple[Workspa
     # As after a restart of the app: another job for the same folder.
     again = Job(workspace, batches.open_batch(workspace, model, job.batch.source.path, job.name, MAPPING))
     again.go()
-    again.wait(60)
+    again.wait(HUNG)
     assert again.complete and again.done == 30
     assert len(history.read(workspace)) == 30
     assert [entry["name"] for entry in batch_jobs.past(workspace)] == ["dropped.csv"]
@@ -199,17 +199,17 @@ def test_a_stopped_file_keeps_what_is_done_and_goes_on(full: tuple[Workspace, st
         kept = batch_jobs.keep(workspace, data)
     job = StopsAfterOneChunk(workspace, batches.open_batch(workspace, model, kept, path.name, MAPPING))
     job.go()
-    job.wait(60)
+    job.wait(HUNG)
     assert (job.done, job.total, job.complete) == (1_000, 2_500, False)
     assert len(job.table()) == len(job.history_ids) == 1_000
     job.go()
-    job.wait(60)
+    job.wait(HUNG)
     assert job.done == 2_000
     page = open_page("A file", model=model)
     page.session_state["classify_batch"] = job.id
     healthy(page.run())
     again = batch_jobs.reopen(workspace, job.id)
-    again.wait(60)
+    again.wait(HUNG)
     assert again.complete and again.done == 2_500
     assert '<div class="mb-value">2,500</div>' in words(healthy(page.run()))
 
@@ -231,7 +231,7 @@ def test_the_page_plans_and_shows_a_file(full: tuple[Workspace, str], tmp_path: 
     assert [box.value for box in healthy(page).selectbox[1:4]] == ["title", "abstract", "pmid"]
     page.button(key="classify_file_go").click().run()
     job = batch_jobs.reopen(workspace, healthy(page).session_state["classify_batch"])
-    job.wait(60)
+    job.wait(HUNG)
     told = words(healthy(page.run()))
     assert "dropped.csv" in told.replace("\\", "")
     assert "Most doubtful first" in told
@@ -358,7 +358,7 @@ def test_every_record_of_a_file_gets_its_evidence(full: tuple[Workspace, str], t
     page.session_state["classify_batch"] = job.id
     page.run()
     page.button(key="classify_find_evidence").click().run()
-    explaining_jobs.find_evidence(job).wait(60)
+    explaining_jobs.find_evidence(job).wait(HUNG)
     page.run()
     healthy(page)
     [table] = [frame.value for frame in page.dataframe if "strongest sentence" in frame.value.columns]
@@ -368,10 +368,10 @@ def test_every_record_of_a_file_gets_its_evidence(full: tuple[Workspace, str], t
     path = job.batch.folder / "evidence.jsonl"
     before = path.read_bytes()
     path.write_bytes(before[:-20])
-    explaining_jobs.find_evidence(job).wait(60)
+    explaining_jobs.find_evidence(job).wait(HUNG)
     assert path.read_bytes() == before
     asked = explaining_jobs.study_methods(job, ("occlusion", "sentences"), 5)
-    asked.wait(60)
+    asked.wait(HUNG)
     assert asked.result is not None and asked.result.items == 5
     assert page.button(key="classify_study_go")
 
@@ -382,8 +382,8 @@ def test_a_search_for_evidence_that_was_stopped_keeps_what_it_has(full: tuple[Wo
     job = done(full[0], full[1], dropped(tmp_path, rows=80))
     search = explaining_jobs.find_evidence(job)
     search.stop()
-    search.wait(60)
+    search.wait(HUNG)
     found = len(explaining_jobs.evidence_of(job))
     assert found < 80
-    explaining_jobs.find_evidence(job).wait(60)
+    explaining_jobs.find_evidence(job).wait(HUNG)
     assert len(explaining_jobs.evidence_of(job)) == 80

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import HUNG
 from mini_mimic import mimic3, mimic4
 from pages_at_work import opened, words_on
 from streamlit.testing.v1 import AppTest
@@ -30,7 +31,7 @@ def press(app: AppTest, key: str) -> AppTest:
 def finished(workspace: Workspace) -> mimic_jobs.MimicJob:
     job = mimic_jobs.current(workspace)
     assert job is not None
-    job.wait(60)
+    job.wait(HUNG)
     assert not job.running
     return job
 

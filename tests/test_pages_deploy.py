@@ -6,7 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from pages_at_work import HUNG, opened, words_on
+from conftest import HUNG
+from pages_at_work import opened, words_on
 from streamlit.testing.v1 import AppTest
 
 from medbench import aliases, appointing

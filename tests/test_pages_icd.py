@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import HUNG
 from fpdf import FPDF
-from pages_at_work import HUNG, opened, words_on
+from pages_at_work import opened, words_on
 from streamlit.testing.v1 import AppTest
 
 from medbench import coding_history

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
+from conftest import HUNG, until
 from pages_at_work import make_dataset, opened, words_on
 from streamlit.testing.v1 import AppTest
 
@@ -68,7 +68,7 @@ def test_reading_undoing_and_noting(home: Workspace, tmp_path: Path) -> None:
     assert len(held.journal.standing().decisions) == 3
     assert app.session_state["review_now"][2].record == skipped
     assert not app.exception
-    held.ranker.wait(60)
+    held.ranker.wait(HUNG)
 
 
 def test_several_labels_are_put_on_and_kept(home: Workspace, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_several_labels_are_put_on_and_kept(home: Workspace, tmp_path: Path) -> 
     app.button(key="review_key_Y").click().run()
     assert held.journal.standing().decisions[0].labels == ("lung",)
     assert app.button(key="review_label_2").label.startswith("⬜")
-    held.ranker.wait(60)
+    held.ranker.wait(HUNG)
 
 
 def test_a_disagreement_is_settled(home: Workspace, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_disagreement_is_settled(home: Workspace, tmp_path: Path) -> None:
     app.button(key="review_settle_go").click().run()
     assert held.journal.standing().answers == {5: ("heart",)}
     assert "Nothing waits to be settled" in words_on(app)
-    held.ranker.wait(60)
+    held.ranker.wait(HUNG)
 
 
 def test_progress_advice_sample_and_agreement(home: Workspace, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_drawn_record_that_a_reader_is_unsure_of_waits_under_settle(home: Work
     held.journal.settle(first, [], "boss")
     told = words_on(as_reader(held, tab="Progress and stopping"))
     assert "nothing relevant is known, so recall has no value yet" in told and "nan" not in told.lower().split()
-    held.ranker.wait(60)
+    held.ranker.wait(HUNG)
 
 
 def test_answers_become_a_dataset(home: Workspace, tmp_path: Path) -> None:
@@ -190,9 +190,7 @@ def test_a_simulation_runs_behind_the_page_and_shows_its_curve(home: Workspace, 
     assert not app.exception and not app.error
     (trial,) = review_trials.list_trials(home)
     assert (trial.asked.label, trial.asked.strategy, trial.asked.starts) == ("heart", "certainty", 2)
-    deadline = time.monotonic() + 60
-    while review_trials.get(home, trial.id).alive and time.monotonic() < deadline:
-        time.sleep(0.1)
+    until(lambda: not review_trials.get(home, trial.id).alive)
     app.run()
     assert "of the reading (" in words_on(app) and "2 starts)" in words_on(app)
     assert list(app.dataframe[0].value["start"]) == [1, 2]

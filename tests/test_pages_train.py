@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
-from pages_at_work import HUNG
+from conftest import HUNG, until
 from streamlit.testing.v1 import AppTest
 
 from medbench import datasets, runs
@@ -257,9 +256,7 @@ def test_a_living_run_is_shown_live_and_can_be_stopped(full: tuple[Workspace, st
     with runs.device_turn(place, "holder", Say()) as mine:
         assert mine
         run = runs.start(place, RunSpec(task="literature", family="keywords", dataset=dataset))
-        deadline = time.monotonic() + 20
-        while runs.get(place, run).last["kind"] != "waiting" and time.monotonic() < deadline:
-            time.sleep(0.1)
+        until(lambda: runs.get(place, run).last["kind"] == "waiting")
         page = healthy(open_page(run=run))
         assert "🕓 **waiting**" in words(page)
         page.button(key="train_cancel").click().run()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_lesions import LABELS, lesion_zip, train_lesions
+from tiny_lesions import LABELS, lesion_zip
 from typer.testing import CliRunner
 
 from medbench import predicting
@@ -18,10 +19,11 @@ from medbench.workspace import Workspace, read_json
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
-    folder = tmp_path_factory.mktemp("lesions")
-    workspace = Workspace(folder / "data", folder / "models")
-    return workspace, train_lesions(workspace, folder)
+def place(trained_lesions: tuple[Workspace, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """A copy of the workspace with a tiny picture network, and the network's id."""
+    root = tmp_path_factory.mktemp("pictures") / "home"
+    shutil.copytree(trained_lesions[0].data.parent, root)
+    return Workspace.here(root), trained_lesions[1]
 
 
 def call(place: tuple[Workspace, str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str]:

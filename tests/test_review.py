@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import import_planted
+from conftest import HUNG, import_planted
 from pages_at_work import make_dataset
 
 from medbench import datasets, review
@@ -52,7 +52,7 @@ def test_all_that_is_wrong_is_said_at_once(workspace: Workspace, tmp_path: Path)
 
 def test_reading_by_the_ranking_finds_the_heart_first(begun: Review) -> None:
     begun.learn()
-    begun.ranker.wait(60)
+    begun.ranker.wait(HUNG)
     found = []
     for _ in range(20):
         ahead = begun.next("ab", "certainty")
@@ -60,7 +60,7 @@ def test_reading_by_the_ranking_finds_the_heart_first(begun: Review) -> None:
         found.append(bool(truth(begun, ahead.record)))
         begun.journal.decide(ahead.record, "read", truth(begun, ahead.record), "ab", why=ahead.why)
         begun.learn()
-        begun.ranker.wait(60)
+        begun.ranker.wait(HUNG)
     assert sum(found) == 20  # the question ranks from the first record on
     advice = begun.advice(begun.journal.standing(), "heart")
     assert (advice.total, advice.read, advice.found) == (60, 20, 20)
@@ -180,7 +180,7 @@ def test_two_processes_write_and_all_read(begun: Review) -> None:
     other = subprocess.Popen([sys.executable, "-c", code, str(begun.journal.folder)])
     for record in range(20, 40):
         begun.journal.decide(record, "read", [], "ab")
-    assert other.wait(60) == 0
+    assert other.wait(HUNG) == 0
     standing = begun.journal.standing()
     assert sorted(one.record for one in standing.decisions) == list(range(40))
     assert len(list(begun.journal.folder.glob("*.jsonl"))) == 2

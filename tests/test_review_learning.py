@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import FILLER, TOPICS
+from conftest import FILLER, HUNG, TOPICS
 
 from medbench.errors import MedbenchError
 from medbench.review_choosing import STRATEGIES, novelty_of, strategy_of, worth
@@ -117,7 +117,7 @@ def test_nobody_waits_for_the_ranker() -> None:
     go = threading.Event()
 
     def slowly() -> Pool:
-        assert go.wait(30)
+        assert go.wait(HUNG)
         return Pool(texts)
 
     ranker = Ranker(slowly)
@@ -127,15 +127,15 @@ def test_nobody_waits_for_the_ranker() -> None:
     ranker.first(0.01)  # who comes back waits, but not for ever
     assert ranker.current is None
     go.set()
-    ranker.first(30)
+    ranker.first(HUNG)
     assert ranker.current is not None
-    ranker.wait(30)
+    ranker.wait(HUNG)
     assert not ranker.busy
     assert ranker.current is not None
     assert ranker.current.known == 40
     before = ranker.current
     ranker.tell(Known(np.arange(40), relevant[:40, None]))
-    ranker.wait(30)
+    ranker.wait(HUNG)
     assert ranker.current is before  # the same decisions are not learnt twice
 
 
@@ -143,7 +143,7 @@ def test_a_ranker_that_cannot_learn_says_why_and_falls_back() -> None:
     texts, relevant = planted(80)
     ranker = Ranker(lambda: Pool(texts), family="encoder")
     ranker.tell(Known(np.arange(40), relevant[:40, None]))
-    ranker.wait(30)
+    ranker.wait(HUNG)
     assert "encoder" in ranker.problem
     assert ranker.current is not None
     assert ranker.current.family == "linear"

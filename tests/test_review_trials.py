@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import import_planted
+from conftest import import_planted, until
 
 from medbench import review_trials
 from medbench.errors import MedbenchError
@@ -17,11 +16,9 @@ from medbench.review_trials import Trial
 from medbench.workspace import Workspace
 
 
-def ended(home: Workspace, trial_id: str, seconds: float = 60) -> Trial:
-    deadline = time.monotonic() + seconds
-    while (trial := review_trials.get(home, trial_id)).alive and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return trial
+def ended(home: Workspace, trial_id: str) -> Trial:
+    until(lambda: not review_trials.get(home, trial_id).alive)
+    return review_trials.get(home, trial_id)
 
 
 def test_a_simulation_leaves_its_curve_and_one_sentence(home: Workspace, tmp_path: Path) -> None:

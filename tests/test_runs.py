@@ -6,12 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import planted_csv
+from conftest import planted_csv, until
 
 from medbench import datasets, drafting, processes, runs
 from medbench.errors import MedbenchError
@@ -22,15 +21,11 @@ from medbench.tasks import get_task
 from medbench.workspace import Workspace, read_json
 
 
-def wait_for(workspace: Workspace, run_id: str, *states: str, seconds: float = 60) -> runs.Run:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        run = runs.get(workspace, run_id)
-        if run.state in states:
-            return run
-        time.sleep(0.05)
-    log = (workspace.run(run_id) / "log.txt").read_text()
-    raise AssertionError(f"{run_id} is {run.state}, not {states}: {log[-2000:]}")
+def wait_for(workspace: Workspace, run_id: str, state: str) -> runs.Run:
+    until(lambda: (run := runs.get(workspace, run_id)).state == state or not run.alive)
+    run = runs.get(workspace, run_id)
+    assert run.state == state, (workspace.run(run_id) / "log.txt").read_text()[-2000:]
+    return run
 
 
 def test_a_run_leaves_exactly_these_files_and_events(trained: tuple[Workspace, str]) -> None:
@@ -69,9 +64,7 @@ def test_a_second_run_waits_its_turn_and_the_queue_can_be_reordered(full_workspa
         assert runs.queue(workspace) == sorted([first, second])
         runs.move_up(workspace, second)
         assert runs.queue(workspace)[0] == second
-        deadline = time.monotonic() + 20
-        while runs.get(workspace, first).last["kind"] != "waiting" and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: runs.get(workspace, first).last["kind"] == "waiting")
         runs.cancel(workspace, first)
         assert wait_for(workspace, first, "cancelled").model is None
     finished = wait_for(workspace, second, "finished")
@@ -85,13 +78,11 @@ def test_a_killed_worker_shows_as_lost_and_can_be_resumed(full_workspace: Worksp
     with workspace.device_lock.open("a") as lock:
         fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
         run_id = runs.start(workspace, RunSpec(task="literature", family="keywords", dataset=dataset_id))
-        deadline = time.monotonic() + 20
-        while processes._group(workspace.run(run_id)) is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: processes._group(workspace.run(run_id)) is not None)
         process = processes._group(workspace.run(run_id))
         assert process is not None
         os.killpg(process, signal.SIGKILL)
-        wait_for(workspace, run_id, "lost", seconds=5)
+        wait_for(workspace, run_id, "lost")
         with pytest.raises(MedbenchError, match="is lost"):
             runs.cancel(workspace, run_id)
     runs.resume(workspace, run_id)

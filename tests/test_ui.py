@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from pages_at_work import HUNG
+from conftest import HUNG
 from streamlit.testing.v1 import AppTest
 
 from medbench import ui, ui_grid

@@ -93,7 +93,7 @@ class Model(ABC):
         return np.zeros(len(items), dtype=bool)
 
     def held_out(self, items: Sequence[str]) -> Scores:
-        """Return scores of the validation items, when `cross_fitted` of the train items too, as if they were not seen.
+        """Return (n, L) scores of the validation items, if `cross_fitted` of the train items too, as if not seen.
 
         Only asked right after a fit.
         """

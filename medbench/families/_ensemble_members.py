@@ -144,7 +144,7 @@ def gather(options: Asked, train: Examples, validation: Examples, fitting: Fitti
 
 
 def told(member: Member, items: Sequence[str], fitting: Fitting) -> Scores:
-    """Return a member's probabilities; the user's stop is heard on the way.
+    """Return a member's (n, L) probabilities. Raises Stopped when the user stopped it.
 
     The items go through at once: models remember their last call, and the vectors of these are asked for next.
     """

@@ -126,7 +126,7 @@ class CascadeModel(Model):
         return unsure if known == tuple(items) else self._unsure(self.quick.probabilities(items))
 
     def embed(self, items: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return the quick model's vectors: what is unlike its training texts is unlike the slow model's too."""
+        """Return the quick model's (n, d) vectors: what is unlike its training texts is unlike the slow model's too."""
         return self.quick.model.embed(items)
 
     def cut(self, items: Sequence[str]) -> npt.NDArray[np.float32]:

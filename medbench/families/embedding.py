@@ -107,7 +107,11 @@ class EmbeddingModel(Model):
         return self._encoder.reader.cut(items, self._encoder.reading.windows)
 
     def reasons(self, item: str, label: str) -> Explanation:
-        """Explain a label by leaving out sentences, then words; costs about 50 readings of the text."""
+        """Explain a label by leaving out sentences, then words; costs about 50 readings of the text.
+
+        Raises:
+            MedbenchError: The label is not one of the model's.
+        """
         if label not in self.labels:
             raise MedbenchError("a label of this model", repr(label), f"Choose one of {', '.join(self.labels)}.")
         return explain(partial(self.label_scores, label=label), item, label)

@@ -131,7 +131,11 @@ class EncoderModel(Model):
         return self._reader.cut(items, self._card["chunks"])
 
     def reasons(self, item: str, label: str) -> Explanation:
-        """Explain a label: what it picked ("label attention", 10 readings), or by leaving words out (about 50)."""
+        """Explain a label: what it picked ("label attention", 10 readings), or by leaving words out (about 50).
+
+        Raises:
+            MedbenchError: The label is not one of the model's.
+        """
         if label not in self.labels:
             raise MedbenchError("a label of this model", repr(label), f"Choose one of: {', '.join(self.labels)}.")
         score = partial(self.label_scores, label=label)

@@ -79,7 +79,7 @@ class EnsembleModel(Model):
         return self.combiner(self.each(items))
 
     def held_out(self, items: Sequence[str]) -> Scores:
-        """Return scores of the rows that weights were learnt on, from combinations that were fitted without them."""
+        """Return (n, L) scores of the rows that weights were learnt on, from combinations fitted without them."""
         if self._held is not None and self._held[0] == tuple(items):
             return self._held[1]
         return self.scores(items)

@@ -47,7 +47,11 @@ class Workbook(Reader):
         return 1.0 if head.startswith(b"PK\x03\x04") else 0.0
 
     def prepare(self, source: Source) -> Source:
-        """Choose the sheet (unless the source names one) and find its column names."""
+        """Choose the sheet (unless the source names one) and find its column names.
+
+        Raises:
+            MedbenchError: There is no such sheet, or none holds a table.
+        """
         with _opened(source) as book:
             titles = [source.sheet] if source.sheet else book.sheetnames
             if source.sheet and source.sheet not in book.sheetnames:
