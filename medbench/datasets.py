@@ -167,11 +167,7 @@ class Dataset:
         return self._frame
 
     def rows(self, positions: Iterable[int]) -> list[dict[str, Any]]:
-        """Return the rows at these positions, in that order, reading only the pieces of the file that hold them.
-
-        Raises:
-            MedbenchError: A position lies outside, or the file is damaged.
-        """
+        """Return the rows at these positions, in order, from the pieces that hold them. Raises MedbenchError outside."""
         import pyarrow.parquet as parquet
 
         wanted = [int(position) for position in positions]

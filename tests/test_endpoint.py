@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from medbench.families.endpoint import FAMILY, EndpointModel
 from medbench.records import Device, Examples
 from medbench.workspace import read_json
 
-pytest.importorskip("litellm")
+# Looked for, not imported: every test process reads this file, and it takes seconds.
+pytestmark = pytest.mark.skipif(find_spec("litellm") is None, reason="litellm is not installed")
 CODES = ("icd10cm:E11.9", "icd10cm:I10", "icd10cm:K76")
 BY_CODE = by_words({"diabetes": "E11.9", "pressure": "I10", "liver": "K76.0"})
 NOTES = ["Diabetes. High blood pressure.", "A fatty liver.", "High blood pressure.", "Well."]

@@ -20,10 +20,9 @@ from medbench.families.causal import FAMILY as CAUSAL
 from medbench.families.endpoint import FAMILY, asking_for
 from medbench.records import Device, Examples
 
-pytest.importorskip("litellm")
-NEEDED = ("llama_cpp", "sse_starlette", "starlette_context", "pydantic_settings")
+NEEDED = ("litellm", "llama_cpp", "sse_starlette", "starlette_context", "pydantic_settings")
 if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-    pytest.skip(f"llama-cpp-python's server is not installed ({', '.join(missing)})", allow_module_level=True)
+    pytest.skip(f"no llama.cpp server, or nobody to ask it: {missing}", allow_module_level=True)
 
 LABELS = ("fever", "cough", "liver")
 TEXTS = ["fever and cough", "the liver of patients with tumour", "renal drug"]
