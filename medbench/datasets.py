@@ -167,7 +167,7 @@ class Dataset:
         return self._frame
 
     def rows(self, positions: Iterable[int]) -> list[dict[str, Any]]:
-        """Return the rows at these positions, in order, from the pieces that hold them. Raises MedbenchError outside."""
+        """Return rows by position, in order, from the pieces that hold them. Raises MedbenchError past the end."""
         import pyarrow.parquet as parquet
 
         wanted = [int(position) for position in positions]
