@@ -160,6 +160,9 @@ def plot(figure: Figure, name: str, key: str, height: int = HEIGHT, sides: int =
     # The legend lies on the plot's lower edge whatever its height: measured in heights it would leave a tall one.
     legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}
     figure.update_layout(height=height, margin=margin, legend=legend)
+    figure.update_xaxes(automargin=True).update_yaxes(
+        automargin=True
+    )  # the theme of the app does, a page alone does not
     kind = str(st.session_state.get("compare_camera") or CAMERAS[0]).lower()
     camera = {"format": kind, "filename": name, "scale": 2 if kind == "png" else 1}
     st.session_state["compare_plots"] = st.session_state.get("compare_plots", 0) + 1

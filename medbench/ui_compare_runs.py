@@ -219,7 +219,10 @@ def draw_table(workspace: Workspace, compared: Compared, metric: str) -> Callabl
     widths = dict.fromkeys(frame.columns, 180)
     widths |= {"Run": 240, "What differs": 190, "Took": 110, "Memory": 110, "Size": 110, "Items/s": 110, "Method": 165}
     kept = st.container(height=ui_grid.fitted_height(min(len(frame), 12)) + 20, border=False)
-    st.caption("95 % intervals in brackets. Lower rows: what any model has to beat.")
+    st.caption(
+        "95 % intervals in brackets. Lower rows: what any model has to beat. The records behind a difference: a cell "
+        "under Pairs."
+    )
     with st.container(horizontal=True):
         ui.export(frame, "runs", "compare_table_export")
         _reports(workspace, compared)

@@ -182,6 +182,14 @@ def test_the_bundle_holds_what_repeats_the_run(files: dict[str, bytes], trained:
     assert files["reproduce.zip"] == bundles.reproduce(place, model)  # the same files make the same bytes
 
 
+def test_errors_on_pictures_say_whose_they_are(trained_lesions: tuple[Workspace, str]) -> None:
+    model = comparing_judged.answered(*trained_lesions)
+    found = report_errors.examples(trained_lesions[0], model)
+    assert list(found.head) == ["id", "patient", "true", "decided"]
+    assert len(found.rows) == min(int((~model.right).sum()), 12) > 0
+    assert all(re.fullmatch(r"age \d+, (fe)?male, (back|face|trunk)", row[1]) for row in found.rows)
+
+
 @pytest.mark.parametrize("kind", ["texts", "pictures"])
 def test_the_script_of_the_bundle_makes_the_same_dataset(
     kind: str, trained: tuple[Workspace, str], trained_lesions: tuple[Workspace, str], tmp_path: Path
