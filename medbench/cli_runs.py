@@ -75,7 +75,7 @@ def follow(workspace: Workspace, run_id: str, as_json: bool) -> None:
 
     try:
         for event in runs.follow(workspace, run_id):
-            if sentence := _sentence(event):
+            if event["kind"] != "failed" and (sentence := _sentence(event)):  # the failure itself ends the command
                 note(sentence)
     except KeyboardInterrupt:
         note(f"The run goes on. Follow it with: medbench runs follow {run_id}")

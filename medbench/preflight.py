@@ -26,6 +26,7 @@ from medbench.families import (
     Surroundings,
     check_folding,
     check_relearning,
+    check_searching,
     get_family,
 )
 from medbench.records import AnswerKind, Device, Examples, Metric, RunSpec, Scores, SplitName, Truth, TuneSpec
@@ -80,6 +81,8 @@ def check(workspace: Workspace, spec: RunSpec) -> Preflight:
         problems += _mismatch(dataset, family, task.item if task else "text")
         problems += _row_problems(dataset, family)
         _kept(problems, check_relearning, family, spec.keep_learning)
+        if spec.tune is not None:
+            _kept(problems, check_searching, family, spec.options)
         notes += _row_notes(dataset)
     cost = Estimate()
     if dataset is not None and family is not None and options is not None and dataset.labels:

@@ -49,6 +49,8 @@ def measure(
         MedbenchError: The model or the dataset is not there, the model has no detector, or there are too few items
             that it has not learnt from.
     """
+    if missing := [path for path in against if not path.exists()]:
+        raise MedbenchError("files and folders that are there", f"no {str(missing[0])!r}", "Check the path.")
     loaded = predicting.load(workspace, model)
     if loaded.trust.stranger is None:
         raise MedbenchError("a model that tells foreign items", f"{loaded.id!r}, which does not", "Choose another.")

@@ -20,7 +20,7 @@ from medbench import journal, metrics, trust
 from medbench.comparing_verdict import title_of
 from medbench.errors import MedbenchError, Stopped
 from medbench.events import Say
-from medbench.families import Family, FamilyOptions, Fitting, Model
+from medbench.families import Family, FamilyOptions, Fitting, Model, check_searching
 from medbench.records import Examples, RunSpec, TuneSpec
 
 FILE = "trials.jsonl"
@@ -100,6 +100,7 @@ def space_of(family: Family[Any], held: Mapping[str, Any]) -> Space:
     Raises:
         MedbenchError: There is nothing to search.
     """
+    check_searching(family, held)
     space: Space = {}
     for name, wanted in family.space.items():
         kind = family.Options.model_fields[name].annotation
@@ -110,9 +111,6 @@ def space_of(family: Family[Any], held: Mapping[str, Any]) -> Space:
         else:
             low, high, *more = wanted
             space[name] = {"low": low, "high": high, "log": "log" in more, "whole": kind is int}
-    if not space:
-        found = "all of them given" if held else f"{family.title}, which has none"
-        raise MedbenchError("options that can be searched", found, "Leave some options out, or choose another method.")
     return space
 
 

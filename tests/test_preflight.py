@@ -61,6 +61,12 @@ def test_a_search_counts_into_the_time(workspace: Workspace, dataset: Dataset) -
     assert any("at most 10 minutes" in note for note in searching.notes)
 
 
+def test_a_search_without_anything_to_search_does_not_start(workspace: Workspace, dataset: Dataset) -> None:
+    spec = RunSpec(task="literature", family="keywords", dataset=dataset.id, tune=TuneSpec())
+    [problem] = preflight.check(workspace, spec).problems
+    assert problem.startswith("Expected options that can be searched, found Keywords, which has none.")
+
+
 def test_all_problems_are_told_at_once(workspace: Workspace, dataset: Dataset) -> None:
     spec = RunSpec(
         task="poetry", family="linear", dataset=dataset.id, device="cuda:99", options={"epochs": 3, "nonsense": 1}

@@ -283,6 +283,18 @@ def check_relearning(family: Family[Any], keep_learning: bool | None) -> None:
         )
 
 
+def check_searching(family: Family[Any], held: Mapping[str, Any]) -> None:
+    """Refuse to search options where none is left to be searched. Raises MedbenchError.
+
+    Args:
+        family: Whose options.
+        held: Options that the user gives; they stay as they are.
+    """
+    if all(name in held for name in family.space):
+        found = "all of them given" if family.space else f"{family.title}, which has none"
+        raise MedbenchError("options that can be searched", found, "Leave some options out, or choose another method.")
+
+
 def check_folding(family: Family[Any], options: FamilyOptions) -> None:
     """Refuse to cross-validate what builds on models that have learnt from the folds' rows. Raises MedbenchError."""
     named = [name for name in _of_models(family) if getattr(options, name)]
