@@ -134,7 +134,7 @@ def _number(label: str, field: Mapping[str, Any], default: Any, common: dict[str
     start = _first(common["key"], None if default is None else cast(default))
     look: dict[str, Any] = {"step": 1} if whole else {"step": _step(default), "format": "%g"}
     if field["optional"]:
-        look["placeholder"] = "automatic"
+        look["placeholder"] = str(field.get("empty", _AUTOMATIC))
     return st.number_input(label, **bounds, **start, **look, **common)
 
 
@@ -145,15 +145,16 @@ def _step(default: float | None) -> float:
 
 def _json(label: str, field: Mapping[str, Any], default: Any, common: dict[str, Any]) -> Any:
     shown = "" if default in (None, {}, []) else json.dumps(default, ensure_ascii=False, indent=1)
-    text = st.text_area(label, **_first(common["key"], shown), placeholder="{}", height=100, **common)
+    example = str(field.get("empty", "{}"))
+    text = st.text_area(label, **_first(common["key"], shown), placeholder=example, height=100, **common)
     if not text.strip():
         return default
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise MedbenchError(
-            f"JSON in {label}", f"{error.msg} in line {error.lineno}", "Correct it, or empty it."
-        ) from None
+        line = text.splitlines()[error.lineno - 1] if text.splitlines() else text
+        found = f"{line[:60]!r} in line {error.lineno}"
+        raise MedbenchError(f"JSON in {label}, such as {example}", found, "Correct it, or empty it.") from None
 
 
 _ACCEPT_HELP = (

@@ -15,6 +15,8 @@ from medbench.records import RunSpec
 from medbench.ui_train import draw_scores, open_run
 from medbench.workspace import Workspace
 
+_CUT_A_LOT = 0.1  # share of texts that are cut, from which on it is said in words
+
 
 def choose_dataset(workspace: Workspace) -> Dataset | None:
     """Let the user choose a dataset; say what to do when there is none to train on."""
@@ -147,6 +149,11 @@ def _draw_preflight(found: Preflight) -> None:
                 "Device": found.device,
             }
         )
+        if found.cut >= _CUT_A_LOT:
+            st.caption(
+                f"✂️ {ui.share(found.cut)} of the texts are longer than what is read of them. "
+                "With a higher limit of tokens or words more is read, and it takes longer."
+            )
         for problem in found.problems:
             st.error(ui.plain(problem))
         for note in found.notes:

@@ -28,8 +28,9 @@ class FamilyOptions(BaseModel):
     """Base of every family's options: unknown keys are refused, every field carries one sentence with its unit.
 
     A field with `json_schema_extra={"expert": True}` is folded away in the form; "label" there is its name in it,
-    and "models" makes it a choice among the models of the dataset ("any", "single" or a family's name). With
-    `{"secret": True}` a refused value is not quoted: it may be a password pasted into the wrong field.
+    "empty" what stands in it while it is empty, and "models" makes it a choice among the models of the dataset ("any",
+    "single" or a family's name). With `{"secret": True}` a refused value is not quoted: it may be a password pasted
+    into the wrong field.
     """
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
@@ -236,10 +237,10 @@ class Family(ABC, Generic[OptionsT]):
             problems = "; ".join(
                 self._problem(entry["loc"], entry.get("input"), entry["msg"]) for entry in error.errors()
             )
-            known = ", ".join(self.Options.model_fields)
-            raise MedbenchError(
-                f"valid options for {self.name}", problems, f"Correct them; known options are: {known}."
-            ) from error
+            todo = "Correct what is named."
+            if any(entry["type"] == "extra_forbidden" for entry in error.errors()):
+                todo = f"Correct them; known options are: {', '.join(self.Options.model_fields)}."
+            raise MedbenchError(f"valid options for {self.name}", problems, todo) from error
 
     def _problem(self, place: tuple[int | str, ...], found: Any, sentence: str) -> str:
         field = self.Options.model_fields.get(str(place[0])) if place else None

@@ -143,7 +143,7 @@ def _may_leave(place: Place) -> None:
         raise MedbenchError(
             "a server on this computer (127.0.0.1 or localhost)",
             f"{host!r}, to which the texts would be sent",
-            "If the texts may leave this computer, switch on: allow remote (--allow-remote).",
+            "If the texts may leave this computer, switch that on (allow_remote, --allow-remote).",
         )
 
 

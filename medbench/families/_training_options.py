@@ -18,7 +18,10 @@ class TrainingOptions(FamilyOptions):
 
     epochs: float = Field(4, gt=0, le=1000, description="How often the training texts are gone through, in epochs.")
     max_minutes: float | None = Field(
-        None, gt=0, description="Stop after this many minutes and keep the best so far; empty means no limit."
+        None,
+        gt=0,
+        description="Stop after this many minutes and keep the best so far; empty means no limit.",
+        json_schema_extra={"empty": "no limit"},
     )
     batch: int = Field(16, ge=1, le=1024, description="Items that go through the network at once, a count.")
     accumulation: int = Field(

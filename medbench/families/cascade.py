@@ -29,12 +29,14 @@ class CascadeOptions(FamilyOptions):
     """Options of the cascade."""
 
     quick: str = Field(
-        "", description="The model that reads every text, by its id.", json_schema_extra={"models": "single"}
+        "",
+        description="The model that reads every text, by its id.",
+        json_schema_extra={"models": "single", "label": "Quick model"},
     )
     slow: str = Field(
         "",
         description="The model that reads what the quick one is unsure of, by its id.",
-        json_schema_extra={"models": "single"},
+        json_schema_extra={"models": "single", "label": "Slow model"},
     )
     loss: float = Field(
         0.2,
@@ -42,6 +44,7 @@ class CascadeOptions(FamilyOptions):
         le=10,
         description="How much of the slow model's headline figure may be given up for speed, in points of 100, "
         "on validation rows.",
+        json_schema_extra={"label": "Points given up"},
     )
 
 
@@ -205,7 +208,9 @@ class Cascade(Family[CascadeOptions]):
 def _asked(options: CascadeOptions) -> _Asked:
     if not options.quick or not options.slow or options.quick == options.slow:
         found = f"{options.quick or 'none'} and {options.slow or 'none'}"
-        raise MedbenchError("two models of this dataset, a quick one and a slow one", found, "Name both.")
+        found = "none of them named" if not options.quick and not options.slow else found
+        todo = "Choose a quick and a slow one; train them first, if there are none yet."
+        raise MedbenchError("two different models of this dataset, a quick one and a slow one", found, todo)
     return _Asked([options.quick, options.slow])
 
 
