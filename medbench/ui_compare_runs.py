@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST = 5
 _UNMEASURED = "–"
+_FENCED_NAMED = 8  # models that one reason keeps out; more are counted
 ONLY_BETTER, ONLY_OTHER = "only the better right", "only the other right"
 
 
@@ -138,8 +140,15 @@ def _fenced(fenced: Mapping[str, str], names: Mapping[str, str]) -> None:
         return
     with st.expander(f"Not comparable here: {ui.count_of(len(fenced), 'model')}", key="compare_fenced"):
         st.caption("Figures on other items cannot be set side by side: a higher one may only mean easier items.")
+        alike: defaultdict[str, list[str]] = defaultdict(list)
         for name, why in fenced.items():
-            st.markdown(f"- **{ui.plain(names.get(name, name))}**: {ui.plain(why)}.")
+            alike[why].append(names.get(name, name))
+        lines = [
+            f"- **{ui.plain(', '.join(held[:_FENCED_NAMED]))}**"
+            f"{f' and {len(held) - _FENCED_NAMED:,} more' if len(held) > _FENCED_NAMED else ''}: {ui.plain(why)}."
+            for why, held in alike.items()
+        ]
+        st.markdown("\n".join(lines))
 
 
 # --- what it says ----------------------------------------------------------------------------------------------
