@@ -43,7 +43,7 @@ train: $(READY) ## Train from a file: make train SPEC=configs/NAME.yaml [ARGS="o
 	@exec $(BIN)/medbench train $(SPEC) $(ARGS)
 
 test: $(READY_DEV) browser ## Run all tests (ARGS="-k readers" for some of them, WORKERS=1 for one at a time)
-	@$(PYTEST) --ignore tests/browser -n $(WORKERS) --dist loadfile $(ARGS) || [ $$? = $(NONE_CHOSEN) ]
+	@$(PYTEST) --ignore tests/browser -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) || [ $$? = $(NONE_CHOSEN) ]
 	@$(PYTEST) -m browser $(ARGS) || [ $$? = $(NONE_CHOSEN) ]
 
 test-browser: $(READY_DEV) browser ## Run only the tests that drive a real browser

@@ -13,6 +13,7 @@ os.environ.pop("MEDBENCH_HOME", None)
 import fcntl
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,24 @@ def until(happened: Callable[[], object]) -> None:
     while not happened():
         assert time.monotonic() - began < HUNG, "what was waited for did not happen"
         time.sleep(0.02)
+
+
+# Few tests, long ones: begun last, one worker would do them while the others had nothing left.
+LONG = (
+    "before_tuning",
+    "cluster",
+    "cross_validation",
+    "distillation",
+    "ensemble_pictures",
+    "notebooks",
+    "pages_causal",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let files begin in the order that keeps all workers busy: the long ones, then those with the most tests."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.stem.removeprefix("test_") not in LONG, -tests[item.path], item.path))
 
 
 @pytest.fixture

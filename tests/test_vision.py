@@ -100,30 +100,24 @@ def test_openvino_and_torch_agree(drawn: tuple[Examples, list[tuple[int, int]]])
 
 
 @pytest.mark.parametrize("base", ["resnet50", "swin_tiny_patch4_window7_224", "test_vit"])
-def test_every_kind_of_network_gives_heat(base: str, drawn: tuple[Examples, list[tuple[int, int]]]) -> None:
-    examples, _ = drawn
-    model = fitted(examples.take(range(44)), base=base, epochs=0.5, batch=8)
-    for method in model.methods():
-        heat = model.heat(examples.items[0], "blue", method).heat
-        assert heat is not None and heat.ndim == 2 and heat.dtype == np.float32
-        assert heat.min() >= 0 and heat.max() <= 1
-    assert ("attention-rollout" in model.methods()) == (base == "test_vit")
-
-
-def test_a_picture_is_decoded_once_for_all_its_maps(
-    drawn: tuple[Examples, list[tuple[int, int]]], tmp_path: Path
+def test_every_kind_of_network_gives_heat_of_a_picture_it_decodes_once(
+    base: str, drawn: tuple[Examples, list[tuple[int, int]]], tmp_path: Path
 ) -> None:
     examples, _ = drawn
-    model = fitted(examples.take(range(44)), base="test_vit", epochs=0.5, batch=8)
+    model = fitted(examples.take(range(24)), base=base, epochs=0.1, batch=4)
     path = tmp_path / "once.png"
     path.write_bytes(Path(examples.items[0].partition("\n")[0]).read_bytes())
-    first = model.heat(str(path), "blue", "grad-cam").heat
+    first = model.heat(str(path), "blue").heat
     path.unlink()
-    for label in model.labels:
-        assert all(model.heat(str(path), label, method).heat is not None for method in model.methods())
-    assert np.array_equal(model.heat(str(path), "blue", "grad-cam").heat, first)
+    for method in model.methods():
+        heat = model.heat(str(path), "blue", method).heat
+        assert heat is not None and heat.ndim == 2 and heat.dtype == np.float32
+        assert heat.min() >= 0 and heat.max() <= 1
+    assert model.heat(str(path), "red").heat is not None
+    assert np.array_equal(model.heat(str(path), "blue").heat, first)
     with pytest.raises(MedbenchError):
         model.heat(str(tmp_path / "another.png"), "blue")
+    assert ("attention-rollout" in model.methods()) == (base == "test_vit")
 
 
 def test_a_picture_with_several_sets_of_facts_is_decoded_once(tmp_path: Path) -> None:
