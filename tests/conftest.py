@@ -19,10 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from medbench.events import Say
 from medbench.workspace import Workspace
 
+# How long an invented example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("medbench", deadline=None)
+settings.load_profile("medbench")
 ROOT = Path(__file__).resolve().parent.parent
 HUNG = 300
 """Seconds after which what is waited for is taken to hang, however busy the machine is."""

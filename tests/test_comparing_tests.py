@@ -27,7 +27,7 @@ def test_mcnemar_without_or_with_equal_discordant_items() -> None:
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_mcnemar_does_not_care_which_model_is_first(b: int, c: int) -> None:
     one, other = tests.mcnemar(b, c), tests.mcnemar(c, b)
     assert (one.exact, one.mid_p, one.chi2_p) == (other.exact, other.mid_p, other.chi2_p)

@@ -60,7 +60,7 @@ def fit(train, say=None, **options):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.text(alphabet="abc é-\n1", max_size=40), min_size=1, max_size=8),
     st.integers(1, 3),

@@ -22,7 +22,7 @@ def labelled(draw: some.DrawFn) -> tuple[np.ndarray, list[str]]:
     return truth, [str(key) for key in rng.integers(0, draw(some.integers(1, 80)), n)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labelled(), some.integers(0, 50))
 def test_every_row_once_groups_whole_same_seed_same_split(case: tuple[np.ndarray, list[str]], seed: int) -> None:
     truth, groups = case
@@ -34,7 +34,7 @@ def test_every_row_once_groups_whole_same_seed_same_split(case: tuple[np.ndarray
     assert assign(truth, groups, plan) == names
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(labelled(), some.integers(2, 6))
 def test_folds_part_all_rows_and_keep_groups(case: tuple[np.ndarray, list[str]], k: int) -> None:
     truth, groups = case
@@ -50,7 +50,7 @@ def test_folds_part_all_rows_and_keep_groups(case: tuple[np.ndarray, list[str]],
     assert all(len(home) == 1 for home in homes.values())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(some.integers(0, 10_000))
 def test_every_label_keeps_its_share(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -72,7 +72,7 @@ def test_the_reported_error_is_cross_fitted():
     assert fitted.ece_after > own
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 10_000),
     st.integers(2, 60),
