@@ -192,6 +192,31 @@ class StopsAfterOneChunk(Job):
         self.stop()
 
 
+class StopsOnceWhileCounting(Job):
+    """A job whose user presses Stop before the records are counted, and then lets it go on."""
+
+    stops = 1
+
+    def _say(self, sentence: str, at: int, of: int | None) -> None:
+        super()._say(sentence, at, of)
+        if of is None and self.stops:
+            self.stops -= 1
+            self.stop()
+
+
+def test_stop_is_heard_while_records_are_counted(full: tuple[Workspace, str], tmp_path: Path) -> None:
+    workspace, model = full
+    path = dropped(tmp_path, rows=1_200)
+    job = StopsOnceWhileCounting(workspace, batches.open_batch(workspace, model, path, path.name, MAPPING))
+    job.go()
+    job.wait(HUNG)
+    assert (job.done, job.total, job.stopped, job.complete) == (0, None, True, False)
+    job.go()
+    job.wait(HUNG)
+    assert (job.done, job.at, job.of, job.complete) == (1_200, 1_200, 1_200, True)
+    assert len(job.history_ids) == 1_200
+
+
 def test_a_stopped_file_keeps_what_is_done_and_goes_on(full: tuple[Workspace, str], tmp_path: Path) -> None:
     workspace, model = full
     path = dropped(tmp_path, rows=2_500)
