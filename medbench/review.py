@@ -216,6 +216,12 @@ class Review:
         skipped = [record for record, verdict in mine.items() if verdict == "skip" and record not in standing.settled]
         return Next(skipped[0], "skipped") if skipped else None
 
+    def waiting(self, standing: Standing) -> tuple[int, ...]:
+        """Return the records that some have read, though not yet as many readers as planned; settled ones are done."""
+        counts = Counter(decision.record for decision in standing.decisions if decision.verdict != "skip")
+        short = (record for record, count in counts.items() if count < self.plan.readers)
+        return tuple(record for record in short if record not in standing.settled)
+
     def _ranked(self, unread: npt.NDArray[np.bool_], strategy: Strategy, turn: int) -> Next:
         ranking: Ranking | None = self.ranker.current
         if ranking is None:

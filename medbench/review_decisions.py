@@ -235,6 +235,8 @@ def _played(acts: Sequence[Mapping[str, Any]]) -> Standing:
             decision = _decision(act)
             decided.pop((decision.record, decision.who), None)  # a changed mind stands where it was changed
             decided[decision.record, decision.who] = decision
+            if opened.get(decision.record, ("",))[0] == decision.who:
+                del opened[decision.record]  # they are through with it: another reader may have it at once
         elif act["kind"] == "settle":
             settled[int(act["record"])] = _decision({**act, "verdict": "read"})
         elif act["kind"] == "open":

@@ -20,15 +20,16 @@ def draw_progress(held: Review) -> None:
     """Draw counts, the curve of what was found, stop advice, the random sample, and the readers' agreement."""
     standing = held.journal.standing()
     answers = standing.answers
-    ui.facts(
-        {
-            "Records": f"{len(held):,}",
-            "Decided": f"{len(standing.by_record):,}",
-            "Relevant": f"{sum(bool(labels) for labels in answers.values()):,}",
-            "To be settled": f"{len(standing.disagreements):,}",
-            "Readers": f"{len(standing.readers):,}",
-        }
-    )
+    counts = {
+        "Records": len(held),
+        "Decided": len(standing.by_record),
+        "Relevant": sum(bool(labels) for labels in answers.values()),
+        "To be settled": len(standing.disagreements),
+        "Readers": len(standing.readers),
+    }
+    if held.plan.readers > 1:
+        counts["Wait for another reader"] = len(held.waiting(standing))
+    ui.facts({name: f"{count:,}" for name, count in counts.items()})
     if not answers:
         ui.empty("Nothing is read yet. The curve and the stop advice come with the first decisions.")
         return

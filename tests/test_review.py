@@ -18,7 +18,7 @@ from pages_at_work import make_dataset
 from medbench import datasets, review
 from medbench.errors import MedbenchError
 from medbench.review import Review
-from medbench.review_decisions import Journal
+from medbench.review_decisions import Journal, held_by_others
 from medbench.workspace import Workspace
 
 
@@ -142,6 +142,21 @@ def test_double_reading_disagreement_and_its_settlement(workspace: Workspace, tm
     assert log.standing().disagreements == (1, 3)
     log.decide(1, "read", ["heart"], "ef")
     assert log.standing().answers[1] == ("heart",)  # two of three
+
+
+def test_the_second_reader_has_a_record_as_soon_as_the_first_is_through(workspace: Workspace, tmp_path: Path) -> None:
+    plan = review.create(workspace, make_dataset(workspace, tmp_path), "Double", ["heart"], readers=2)
+    held = review.load(workspace, plan.id)
+    held.journal.open(1, "ab")
+    assert 1 in held_by_others(held.journal.standing(), "cd")
+    held.journal.decide(1, "read", ["heart"], "ab")
+    second = held.next("cd")
+    assert second is not None
+    assert (second.record, second.why) == (1, "second")
+    assert held.waiting(held.journal.standing()) == (1,)
+    held.journal.undo("ab")  # it is before them again
+    assert held.waiting(held.journal.standing()) == ()
+    assert 1 in held_by_others(held.journal.standing(), "cd")
 
 
 def test_labels_that_are_there_can_count_as_read(workspace: Workspace, tmp_path: Path) -> None:
