@@ -9,6 +9,21 @@ from typing import Any
 _ENSEMBLES = {"ensemble": "An ensemble.", "cascade": "A cascade: a quick model answers first, a slower one the rest."}
 # What handles imbalance, and nothing that only shares its name: "loss" is a loss in one family, a limit in another.
 _IMBALANCE = ("imbalance", "class_weight", "balance")
+_NOT_SET: tuple[Any, ...] = (None, "", [], {})
+_METRICS = {
+    "micro_f1": "micro-F1",
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC (mean over labels)",
+    "ece": "expected calibration error",
+}
+_CHANGES = {
+    "rotation": "turned by up to {:g} degrees",
+    "zoom": "enlarged by up to {:.0%}",
+    "stretch": "stretched by up to {:.0%}",
+    "flips": "mirrored",
+    "colour": "varied in brightness, contrast and saturation by up to {:.0%}",
+}
 _INTERVALS = "95 % percentile bootstrap intervals over groups (patient, article, near-duplicate cluster)."
 
 
@@ -70,7 +85,8 @@ class Facts:
 
     def findings(self) -> str:
         """Say what the dataset's check found."""
-        return " ".join(str(one) for one in self.data.get("findings", ()))
+        told = " ".join(str(one) for one in self.data.get("findings", ()))
+        return f"The check of the data before training found: {told}" if told else ""
 
     def outcome(self) -> str:
         """Say what is predicted."""
@@ -92,14 +108,16 @@ class Facts:
 
     def counts(self) -> str:
         """Say how many items carry each label."""
-        learnt = self.card.get("learnt_from", {}).get("counts", ())
+        learnt, names = self.card.get("learnt_from", {}).get("counts", ()), self.card.get("label_names", {})
         pairs = list(zip(self.card.get("labels", ()), learnt, strict=False))
-        shown = ", ".join(f"{label} {count:,}" for label, count in pairs[:20])
-        return f"Items learnt from, by label: {shown}{' …' if len(pairs) > 20 else ''}." if shown else ""
+        shown = "; ".join(f"{names.get(label, label)} {count:,}" for label, count in pairs[:40])
+        more = f"; and {len(pairs) - 40:,} labels more" if len(pairs) > 40 else ""
+        return f"Items learnt from, by label: {shown}{more}." if shown else ""
 
     def options(self) -> str:
         """Say what was set."""
-        told = ", ".join(f"{name}={value}" for name, value in self.card.get("options", {}).items())
+        options = {name: value for name, value in self.card.get("options", {}).items() if value not in _NOT_SET}
+        told = ", ".join(f"{name}={value}" for name, value in options.items())
         return f"Family {self.card.get('family')}, seed {self.card.get('seed', 0)}; {told}." if told else ""
 
     def software(self) -> str:
@@ -109,9 +127,8 @@ class Facts:
 
     def figures(self) -> str:
         """Say how well it did."""
-        shown = ("micro_f1", "macro_f1", "balanced_accuracy", "auc", "ece")
         held = self.card.get("metrics", {})
-        told = [f"{name.replace('_', ' ')} {_interval(held[name])}" for name in shown if name in held]
+        told = [f"{words} {_interval(held[name])}" for name, words in _METRICS.items() if name in held]
         return f"On {self.card.get('judged_on', 'unknown rows')}: {'; '.join(told)}." if told else ""
 
     def calibration(self) -> str:
@@ -159,6 +176,42 @@ class Facts:
         """Say how intervals were taken."""
         return _INTERVALS if self.card.get("metrics") else ""
 
+    def measures(self) -> str:
+        """Say which measures were taken, and how their intervals were."""
+        told = [words for name, words in _METRICS.items() if name in self.card.get("metrics", {})]
+        return f"Measures: {', '.join(told)}. {_INTERVALS}" if told else ""
+
+    def one_source(self) -> str:
+        """Say how the rows that were learnt from differ from those it was judged on."""
+        same = "Both are parts of one dataset; no data from elsewhere." if self.card.get("judged_on") else ""
+        return f"{same} {self.disjoint()}".strip()
+
+    def preparation(self) -> str:
+        """Say what is done to a picture before the network sees it."""
+        options = self.card.get("options", {})
+        if "size" not in options:
+            return ""
+        side, read = options["size"], options.get("read_size")
+        if not options.get("epochs", 1):
+            return (
+                f"Pictures are brought to {read or side} by {read or side} pixels. This run trained nothing; "
+                "how pictures were varied in training stands on the cards of the models that it began from."
+            )
+        answering = f", to {read} by {read} for answering" if read else ""
+        sides = f"Pictures are brought to {side} by {side} pixels for training{answering}."
+        chance = [words.format(options[name]) for name, words in _CHANGES.items() if options.get(name)]
+        return f"{sides} In training each is {', '.join(chance)}, at random." if chance else sides
+
+    def licence(self) -> str:
+        """Say under which terms the data can be had."""
+        licence = self.data.get("licence")
+        return f"Licence of the data: {licence}." if licence else ""
+
+    def code(self) -> str:
+        """Say what runs the training again."""
+        command = self.says("command")
+        return f"Code: medbench; the command was: {command}" if command else ""
+
     def failures(self) -> str:
         """Say what helps to study failures."""
         labels = "Figures of each label stand on the model's card." if self.card.get("per_label") else ""
@@ -197,8 +250,10 @@ class Facts:
     def imbalance(self) -> str:
         """Say what was done for rare labels."""
         options = self.card.get("options", {})
-        told = ", ".join(f"{name}={options[name]}" for name in _IMBALANCE if name in options)
-        return f"{told}. {self.calibration()}" if told else ""
+        known = {name: str(options[name]) for name in _IMBALANCE if name in options}
+        told = ", ".join(f"{name}={value}" for name, value in known.items() if value not in ("none", "None"))
+        said = f"Help for rare labels: {told}." if told else "Rare labels were neither weighted nor drawn more often."
+        return f"{said} {self.calibration()}".strip() if known else ""
 
     def started(self) -> str:
         """Say what training began with; a model named in `start_from` comes before the base."""
@@ -214,7 +269,9 @@ class Facts:
 
     def ensembles(self) -> str:
         """Say whether several models answer together."""
-        return _ENSEMBLES.get(str(self.card.get("family")), "None.")
+        several = self.card.get("options", {}).get("average_with")
+        alone = "None; one network whose weights are the mean of several models'." if several else "None."
+        return _ENSEMBLES.get(str(self.card.get("family")), alone)
 
     def maps(self) -> str:
         """Say how it explains itself, and what the check of that found."""

@@ -59,7 +59,16 @@ def _joined(*fills: Fill) -> Fill:
     return lambda facts: " ".join(filter(None, (fill(facts) for fill in fills)))
 
 
-_NO_GROUPS = "estimates for groups of patients"
+_NO_GROUPS = ("TRIPOD+AI", "23a")
+_LACKS = {
+    _NO_GROUPS: "estimates for groups of patients",
+    ("TRIPOD+AI", "5a"): "why these data represent the patients",
+    ("TRIPOD+AI", "12e"): "why these measures",
+    ("TRIPOD+AI", "27b"): "how expert a user must be",
+    ("CLAIM", "3"): "background and clinical role",
+    ("CLAIM", "37"): "what the errors have in common",
+    ("CLAIM", "41"): "where the protocol is",
+}
 
 TRIPOD: tuple[tuple[str, str, str, Fill], ...] = (
     ("1", "Title", "Says that a prediction model is developed or evaluated, for whom, and what it predicts", _authors),
@@ -86,20 +95,20 @@ TRIPOD: tuple[tuple[str, str, str, Fill], ...] = (
     ("12b", "Analysis", "How predictors were handled: form, scaling, transformation", Facts.predictors),
     ("12c", "Analysis", "Type of model, how it was built, tuned and checked internally", Facts.options),
     ("12d", "Analysis", "Differences between clusters such as hospitals, how handled", Facts.disjoint),
-    ("12e", "Analysis", "Measures and plots of performance, and why these", Facts.intervals),
+    ("12e", "Analysis", "Measures and plots of performance, and why these", Facts.measures),
     ("12f", "Analysis", "Any updating of the model after evaluation", Facts.refit),
     ("12g", "Analysis", "How predictions were computed for the evaluation", Facts.judged),
     ("13", "Class imbalance", "Whether and how imbalance was handled, and recalibration after it", Facts.imbalance),
     ("14", "Fairness", "What was done for fairness, and why", _authors),
     ("15", "Model output", "What the model gives out, and how thresholds were found", Facts.thresholds),
-    ("16", "Training and evaluation", "Differences between the two sets of data", Facts.disjoint),
+    ("16", "Training and evaluation", "Differences between the two sets of data", Facts.one_source),
     ("17", "Ethics", "Approval, consent or the reason for none", _authors),
     ("18a", "Open science", "Who paid, and their part", _authors),
     ("18b", "Open science", "Interests of the authors", _authors),
     ("18c", "Open science", "Where the protocol is", _authors),
     ("18d", "Open science", "Where the study is registered", _authors),
-    ("18e", "Open science", "Whether data can be had", lambda f: str(f.data.get("licence") or "")),
-    ("18f", "Open science", "Whether code can be had", lambda f: f"medbench; {f.says('command')}"),
+    ("18e", "Open science", "Whether data can be had", Facts.licence),
+    ("18f", "Open science", "Whether code can be had", Facts.code),
     ("19", "Patients and public", "How they were involved", _authors),
     ("20a", "Participants", "Flow of participants, with and without the outcome", _joined(Facts.splits, Facts.counts)),
     ("20b", "Participants", "Characteristics, overall and by data source, missing values", _authors),
@@ -125,7 +134,7 @@ CLAIM: tuple[tuple[str, str, str, Fill], ...] = (
     ("6", "Design", "Goal of the study", _authors),
     ("7", "Data", "Sources", Facts.sources),
     ("8", "Data", "Who and what was eligible, where and when", _authors),
-    ("9", "Data", "Preparation of the pictures", Facts.options),
+    ("9", "Data", "Preparation of the pictures", Facts.preparation),
     ("10", "Data", "Subsets that were used", Facts.splits),
     ("11", "Data", "What each element means", Facts.outcome),
     ("12", "Data", "How identities were removed", _authors),
@@ -157,7 +166,7 @@ CLAIM: tuple[tuple[str, str, str, Fill], ...] = (
     ("38", "Discussion", "Limits", Facts.limits),
     ("39", "Discussion", "What it means for practice", _authors),
     ("40", "Other", "Registration", _authors),
-    ("41", "Other", "Where protocol, data and code are", lambda f: f.says("command")),
+    ("41", "Other", "Where protocol, data and code are", _joined(Facts.sources, Facts.code)),
     ("42", "Other", "Who paid, and their part", _authors),
 )
 
@@ -189,14 +198,15 @@ def filled(
 
 def _line(name: str, number: str, topic: str, asks: str, fill: Fill, facts: Facts) -> Line:
     answer = " ".join(fill(facts).split())
-    lacks = _NO_GROUPS if (name, number) == ("TRIPOD+AI", "23a") and answer and not facts.groups else ""
-    return Line(number, topic, asks, answer, lacks)
+    known = (name, number) == _NO_GROUPS and bool(facts.groups)
+    return Line(number, topic, asks, answer, _LACKS.get((name, number), "") if answer and not known else "")
 
 
 def summary(lines: Sequence[Line]) -> str:
     """Return how much is filled, in one sentence that names the gaps."""
     gaps = [line.number for line in lines if line.gap]
-    half = "".join(f" Only in part: {line.number} (lacks {line.lacks})." for line in lines if line.lacks)
+    parts = "; ".join(f"{line.number} (lacks {line.lacks})" for line in lines if line.lacks)
+    half = f" Only in part: {parts}." if parts else ""
     told = (
         f"{len(lines) - len(gaps)} of {len(lines)} items drafted from the run; read each before you hand it in.{half}"
     )

@@ -79,6 +79,10 @@ def draw(loaded: Loaded, item: Item, names: Mapping[str, str], key: str) -> None
 def _worked_out(asked: tuple[Any, ...], work: Work[ResultT], sentence: str, key: str) -> ResultT | None:
     """Return what the work gives, kept in the session; a progress bar with a way to stop, and None, until then."""
     kept: dict[tuple[Any, ...], Asked[Any]] = st.session_state.setdefault("classify_reasons", {})
+    before = st.session_state.get(f"{key}_asked")
+    if before != asked and before in kept and kept[before].running:
+        kept.pop(before).stop()  # nobody waits for it any more, and it would slow down what is asked now
+    st.session_state[f"{key}_asked"] = asked
     if asked not in kept:
         while len(kept) > _KEPT:
             kept.pop(next(iter(kept))).stop()

@@ -159,6 +159,22 @@ def test_a_checklist_claims_only_what_lies_beside_the_model() -> None:
     assert "Only in part: 23a" in checklists.summary([half]) and "Only in part" not in checklists.summary([whole])
 
 
+def test_a_checklist_tells_how_pictures_were_prepared_and_no_bare_options() -> None:
+    options = {"size": 160, "read_size": 192, "epochs": 4.0, "rotation": 90.0, "flips": True, "colour": 0.0}
+    told = _answers({**TESTED, "options": options})
+    assert told["CLAIM 9"].answer == (
+        "Pictures are brought to 160 by 160 pixels for training, to 192 by 192 for answering. "
+        "In training each is turned by up to 90 degrees, mirrored, at random."
+    )
+    averaged = _answers({"options": {**options, "epochs": 0.0, "start_from": "a", "average_with": ["b"]}})
+    assert "trained nothing" in averaged["CLAIM 9"].answer and "turned" not in averaged["CLAIM 9"].answer
+    assert "mean of several models" in averaged["CLAIM 27"].answer and told["CLAIM 27"].answer == "None."
+    assert "micro-F1 0.500" in told["CLAIM 28"].answer and told["TRIPOD+AI 12e"].lacks == "why these measures"
+    plain = _answers({"family": "encoder", "options": {"imbalance": "none", "max_minutes": None, "head": ""}})
+    assert plain["TRIPOD+AI 13"].answer == "Rare labels were neither weighted nor drawn more often."
+    assert plain["TRIPOD+AI 12c"].answer == "Family encoder, seed 0; imbalance=none."
+
+
 def test_rows_torn_apart_are_not_called_disjoint() -> None:
     for plan, words in (({"method": "stratified", "part_groups": True}, "several parts"), ({"method": "file"}, "file")):
         [line] = [one for one in checklists.filled({"id": "m"}, {"split": plan})["TRIPOD+AI"] if one.number == "16"]
