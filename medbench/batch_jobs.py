@@ -2,11 +2,13 @@
 
 Beside what `batches` keeps, a batch folder `data/batches/<id>/` holds
     00000.history.json   what `batch_history` keeps of that chunk
+    stopped              there while the user wants it to wait, whichever server opens it next
 and `data/batches/files/<sha256>` holds the bytes of every dropped file, once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import shutil
@@ -89,8 +91,12 @@ class Job:
 
     @property
     def stopped(self) -> bool:
-        """True when the user ended it, and it has not gone on since."""
-        return self._stop.is_set() and not self.running
+        """True when the user ended it, in this process or an earlier one, and it has not gone on since."""
+        return not self.running and (self._stop.is_set() or self._waits.exists())
+
+    @property
+    def _waits(self) -> Path:
+        return self.batch.folder / "stopped"
 
     @property
     def complete(self) -> bool:
@@ -110,6 +116,7 @@ class Job:
         if self.running:
             return
         self._stop.clear()
+        self._waits.unlink(missing_ok=True)
         self.problem = None
         self._thread = threading.Thread(target=self._work, name=f"batch {self.id}", daemon=True)
         self._thread.start()
@@ -117,6 +124,8 @@ class Job:
     def stop(self) -> None:
         """Ask the thread to end after the chunk in hand; what is done is kept."""
         self._stop.set()
+        with contextlib.suppress(OSError):  # a full disk: it is stopped all the same, until the server is
+            self._waits.touch()
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait until the thread has ended, at most so long."""
@@ -133,6 +142,8 @@ class Job:
             self._record()
             self._say("Step 3 of 3, making the table:", 0, self.done)
             self.table(self._rows_made)
+            if self.total is not None and self.done >= self.total:
+                self._waits.unlink(missing_ok=True)  # stopped too late: nothing is left to wait
         except MedbenchError as error:
             self.problem = error
         except Exception as error:  # the end of a thread: logged whole, told in one sentence

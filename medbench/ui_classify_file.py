@@ -152,7 +152,9 @@ def _earlier(workspace: Workspace) -> None:
             placeholder="choose",
         )
         if st.button("Open", key="classify_earlier_open", disabled=chosen is None, help="Open its results."):
-            batch_jobs.reopen(workspace, str(chosen)).go()
+            job = batch_jobs.reopen(workspace, str(chosen))
+            if not job.stopped:  # else it waits for “Go on”
+                job.go()
             st.session_state["classify_batch"] = chosen
             st.rerun()
 
@@ -242,8 +244,9 @@ def _summary(job: Job, frame: pd.DataFrame, corrected: int) -> None:
         "Answered": len(frame),
         "For a person": int(frame["needs_human"].sum()),
         "Unlike the training data": int(frame["unlike"].sum()),
-        "Refused": job.batch.account.refused,
     }
+    if job.total is not None:  # counted: the whole file has been read
+        always["Refused"] = job.batch.account.refused
     if_any = {
         "Cut": int((frame["cut"] > 0).sum()),
         "Seen in training": seen,

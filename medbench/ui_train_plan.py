@@ -120,7 +120,7 @@ def draw_start(workspace: Workspace, spec: RunSpec) -> None:
         key="train_start",
         type="primary",
         disabled=not found.ready,
-        shortcut="ctrl+enter",
+        shortcut="ctrl+shift+enter",  # Ctrl + Enter alone applies what is typed into a text area of the form
         help="The run works on its own: you may close this page.",
     ):
         open_run(runs.start(workspace, spec))

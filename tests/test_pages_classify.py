@@ -234,8 +234,11 @@ def test_a_stopped_file_keeps_what_is_done_and_goes_on(full: tuple[Workspace, st
     page.session_state["classify_batch"] = job.id
     healthy(page.run())
     again = batch_jobs.reopen(workspace, job.id)
+    assert again is not job and again.stopped  # whichever server opens it: it waits for its user
+    assert "Stopped: 2,000 records answered and kept." in [said.value for said in page.info]
+    page.button(key="classify_go_on").click().run()
     again.wait(HUNG)
-    assert again.complete and again.done == 2_500
+    assert again.complete and again.done == 2_500 and not again.stopped
     assert '<div class="mb-value">2,500</div>' in words(healthy(page.run()))
 
 
