@@ -8,7 +8,7 @@ import streamlit as st
 
 from medbench import tuning, ui, ui_compare
 from medbench.comparing_verdict import title_of
-from medbench.families import Family
+from medbench.families import Family, get_family
 from medbench.records import TuneSpec
 
 KEYS = {"minutes": "train_tune_minutes", "trials": "train_tune_trials"}
@@ -65,6 +65,7 @@ def fill(wanted: TuneSpec | None) -> None:
         st.session_state[KEYS[name]] = value
 
 
+_TICKS = 6  # on an axis
 _STATES = {"complete": "finished", "pruned": "broken off"}
 
 
@@ -94,7 +95,11 @@ def draw_found(card: dict[str, Any]) -> None:
             _draw_importance(found["importance"])
             st.caption(f"Every finished trial is a line; yellow is the best {title}. Drag along an axis to pick lines.")
             ui_compare.plot(
-                _parallel(frame, list(found["trials"][0]["options"]), title), "trials", "train_parallel", 340, sides=70
+                _parallel(frame, list(found["trials"][0]["options"]), title, _by_magnitude(str(card["family"]))),
+                "trials",
+                "train_parallel",
+                340,
+                sides=70,
             )
         st.dataframe(frame, hide_index=True, key="train_trials")
         ui.export(frame, "trials", "train_trials")
@@ -108,23 +113,43 @@ def _draw_importance(importance: dict[str, float]) -> None:
         st.caption(f"Which options matter most is told from {tuning.STARTS} finished trials on.")
     else:
         st.caption("How much of the difference between trials each option explains, in percent.")
-        shares = pd.DataFrame({"option": list(importance), "percent": [100 * share for share in importance.values()]})
+        shares = pd.DataFrame(
+            {
+                "option": [name.replace("_", " ") for name in importance],
+                "percent": [100 * share for share in importance.values()],
+            }
+        )
         st.bar_chart(shares, x="option", y="percent", horizontal=True, sort="-percent", height=40 + 36 * len(shares))
 
 
-def _parallel(frame: Any, options: list[str], title: str) -> Any:
-    """Return parallel coordinates of the finished trials."""
+def _by_magnitude(family: str) -> set[str]:
+    """Return the options of a family that are searched by orders of magnitude."""
+    return {name for name, limits in get_family(family).space.items() if limits is not True and "log" in limits[2:]}
+
+
+def _parallel(frame: Any, options: list[str], title: str, by_magnitude: set[str]) -> Any:
+    """Return parallel coordinates of the finished trials; axes of `by_magnitude` are logarithmic."""
     import plotly.graph_objects as go
 
     done = frame[frame["state"] == _STATES["complete"]]
-    axes: list[dict[str, Any]] = []
-    for name in options:
-        if done[name].dtype.kind in "if":
-            axes.append({"label": name, "values": done[name]})
-        else:
-            words = sorted(done[name].astype(str).unique())
-            values = [words.index(str(value)) for value in done[name]]
-            axes.append({"label": name, "values": values, "tickvals": list(range(len(words))), "ticktext": words})
+    axes = [{"label": name.replace("_", " "), **_axis(done[name], name in by_magnitude)} for name in options]
     axes.append({"label": title, "values": done[title]})
     lines = go.Parcoords(dimensions=axes, line={"color": done[title], "colorscale": "Viridis"})
-    return go.Figure(lines)
+    return go.Figure(lines, layout={"modebar": {"orientation": "v"}})  # beside the last axis, not over its name
+
+
+def _axis(values: Any, by_magnitude: bool) -> dict[str, Any]:
+    """Return an option's values as heights, and what is written beside them."""
+    import numpy as np
+
+    whole = values.dtype.kind == "i"
+    if values.dtype.kind == "f" and by_magnitude and (values > 0).all():
+        heights = np.log10(values)
+        ticks = np.linspace(heights.min(), heights.max(), _TICKS)
+        return {"values": heights, "tickvals": ticks, "ticktext": [f"{10**at:.2g}" for at in ticks]}
+    if values.dtype.kind == "f" or (whole and values.nunique() > _TICKS):
+        return {"values": values}
+    kinds = sorted(values.unique() if whole else values.astype(str).unique())
+    places = kinds if whole else list(range(len(kinds)))
+    heights = values if whole else [kinds.index(str(value)) for value in values]
+    return {"values": heights, "tickvals": places, "ticktext": [str(kind) for kind in kinds]}

@@ -66,7 +66,7 @@ def test_it_keeps_the_slow_models_figures_and_spares_it_most_texts(place: Worksp
     passed = model.passed_on(TEST.items)
     assert passed.tolist() == [row % 3 == 0 for row in range(120)]
     assert model.card["share"] == pytest.approx(2 / 3, abs=0.01)
-    assert "answers what it is sure of, 67% of the validation rows" in model.notes()[0]
+    assert "answers what it is sure of, 67 % of the validation rows" in model.notes()[0]
     assert model.scores(TEST.items[:1]) == pytest.approx(model.slow.probabilities(TEST.items[:1]))
     assert model.scores(TEST.items[1:2]) == pytest.approx(model.quick.probabilities(TEST.items[1:2]))
 

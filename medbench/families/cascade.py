@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from medbench.comparing_verdict import title_of
 from medbench.errors import MedbenchError
 from medbench.families import Estimate, Family, FamilyOptions, Fitting, Model, Surroundings
 from medbench.families import _ensemble_members as members
@@ -215,11 +216,11 @@ def _asked(options: CascadeOptions) -> _Asked:
 
 
 def _card(quick: Member, slow: Member, line: Line, train: Examples, headline: str) -> dict[str, Any]:
-    title = headline.replace("_", " ")
+    title = title_of(headline)
     told = ", ".join(f"{name} {value:.3f}" for name, value in line.figures.items())
     notes = [
-        f"{quick.name} ({quick.facts['id']}) answers what it is sure of, {line.share:.0%} of the validation rows; "
-        f"{slow.name} ({slow.facts['id']}) the rest.",
+        f"{quick.name} ({quick.facts['id']}) answers what it is sure of, "
+        f"{100 * line.share:.0f} % of the validation rows; {slow.name} ({slow.facts['id']}) the rest.",
         f"On the validation split that the line was drawn on, {title}: {told}.",
     ]
     if line.limit == NOBODY:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from medbench import splits
+from medbench.comparing_verdict import title_of
 from medbench.errors import MedbenchError
 from medbench.families import Estimate, Family, FamilyOptions, Fitting, Model, Surroundings
 from medbench.families import _ensemble_folds as out_of_fold
@@ -283,7 +284,7 @@ def _card(
         {"id": member.facts["id"], "name": member.name, "share": share, "folder": _folder(at, str(member.facts["id"]))}
         for at, (member, share) in enumerate(zip(found, shares, strict=True))
     ]
-    title = around.headline.replace("_", " ")
+    title = title_of(around.headline)
     told = ", ".join(f"{row['name']} ({row['id']}, share {row['share']:.2f})" for row in rows)
     figures = ", ".join(f"{name} {value:.3f}" for name, value in choice.figures.items())
     alone = ", ".join(f"{member.facts['validation'][around.headline]:.3f}" for member in found)
