@@ -51,6 +51,7 @@ _EDGES = frozenset({"with", "without", "due", "no", "not", "other", "specified",
 # Words of a title that claim nothing.
 _LITTLE = frozenset(words("unspecified not elsewhere classified site organism"))
 _OPEN = "unspecified"
+_BIRTHS = frozenset(words("in pregnancy, childbirth, and the puerperium"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +237,7 @@ def _keys(version: Version) -> dict[str, list[int]]:
 
 @lru_cache(maxsize=100_000)
 def _meaning(key: str, version: Version) -> tuple[str, float, str, str] | None:
-    """Return (label, score, text, source) that a key means; None when only an outside cause fits a single word."""
+    """Return (label, score, text, source) that a key means; None when only outside causes or pregnancies fit."""
     held = tables()
     entries = held.searcher(version).entries
     best = min(
@@ -249,6 +250,9 @@ def _meaning(key: str, version: Version) -> tuple[str, float, str, str] | None:
     source, row = SOURCES[best.source], best.row
     alone = " " not in key
     if alone and (source in ("pointed", "icd9") or _special(held.printed(row))):
+        return None
+    # A note beside births says "diabetes mellitus" of a mother; said alone, the words are of nobody who is pregnant.
+    if source == "pointed" and set(words(held.text_at(row))) - set(key.split()) == _BIRTHS:
         return None
     code = held.usual(held.label_at(row))
     if code is None:

@@ -127,6 +127,13 @@ def test_mentions_are_found_and_read() -> None:
     assert {one.text for one in entities.find(LETTER, [made("Mine", [WHOLE])], codes=None)} == {wall.text, "TCR"}
 
 
+def test_a_disease_is_not_taken_for_that_of_a_pregnancy() -> None:
+    (one,) = entities.find("A man with diabetes mellitus.")
+    assert [concept.id for concept in one.concepts] == ["icd10cm:E11.9"]
+    (one,) = entities.find("Gestational diabetes mellitus.")
+    assert one.concepts[0].id.startswith("icd10cm:O24.4")
+
+
 def test_one_mention_may_mean_something_in_several_sources() -> None:
     labels = entities.of_labels({"C14": "Cardiovascular Diseases", "plain": "plain"})
     found = entities.find(
