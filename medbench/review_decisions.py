@@ -168,15 +168,11 @@ class Journal:
         """Keep which unread records were drawn at random, and of how many."""
         self._append("sample", who, records=list(records), urn=urn)
 
-    def undo(self, who: str) -> int | None:
-        """Take this reader's last act back; return its record, or None when there is none."""
+    def undo(self, who: str, kinds: Sequence[str] = ("decide", "settle")) -> int | None:
+        """Take this reader's last act of these kinds back; return its record, or None when there is none."""
         self.standing()
         undone = {act["of"] for act in self._acts if act["kind"] == "undo"}
-        mine = [
-            act
-            for act in self._acts
-            if act["kind"] in ("decide", "settle") and act["who"] == who and act["id"] not in undone
-        ]
+        mine = [act for act in self._acts if act["kind"] in kinds and act["who"] == who and act["id"] not in undone]
         if not mine:
             return None
         self._append("undo", who, of=mine[-1]["id"])

@@ -232,6 +232,7 @@ def _settle_one(held: Review, who: str) -> None:
         settled = ui.count_of(len(standing.settled), "record is", "records are")
         if not waiting:
             st.success(f"Nothing waits to be settled. {settled} settled.")
+            _unsettle_button(held, who, standing)
             return
         st.caption(f"{ui.count_of(len(waiting), 'record waits', 'records wait')}; {settled} settled.")
         record = waiting[0]
@@ -243,10 +244,27 @@ def _settle_one(held: Review, who: str) -> None:
             "What holds", held.plan.labels, selection_mode="multi", key=key, help="Leave all off when none applies."
         )
         note = st.text_input("Why", key=f"{key}_why", placeholder="optional", help="Kept with the settlement.")
-        st.button(
-            "Settle", key="review_settle_go", type="primary", shortcut="Enter", on_click=_settle,
-            args=(held, record, list(chosen or []), who, note), help="Counts for training, exports and stop advice.",
-        )  # fmt: skip
+        with st.container(horizontal=True):
+            st.button(
+                "Settle", key="review_settle_go", type="primary", shortcut="Enter", on_click=_settle,
+                args=(held, record, list(chosen or []), who, note),
+                help="Counts for training, exports and stop advice.",
+            )  # fmt: skip
+            _unsettle_button(held, who, standing)
+
+
+def _unsettle_button(held: Review, who: str, standing: Standing) -> None:
+    mine = any(decision.who == who for decision in standing.settled.values())
+    st.button(
+        "↩️ Undo", key="review_unsettle", disabled=not mine, on_click=_unsettle, args=(held, who),
+        help="Take back what you settled last; the record waits here again.",
+    )  # fmt: skip
+
+
+def _unsettle(held: Review, who: str) -> None:
+    with ui.guarded():
+        if held.journal.undo(who, kinds=("settle",)) is not None:
+            held.learn()
 
 
 def _said(decision: Decision) -> str:

@@ -94,6 +94,12 @@ def test_a_disagreement_is_settled(home: Workspace, tmp_path: Path) -> None:
     app.button(key="review_settle_go").click().run()
     assert held.journal.standing().answers == {5: ("heart",)}
     assert "Nothing waits to be settled" in words_on(app)
+    app.button(key="review_unsettle").click().run()
+    assert "1 record waits; 0 records are settled." in words_on(app)
+    assert app.button(key="review_unsettle").disabled
+    app.button_group(key="review_settle_5").set_value(["heart"]).run()
+    app.button(key="review_settle_go").click().run()
+    assert "1 record is settled." in words_on(app)
     held.ranker.wait(HUNG)
 
 
