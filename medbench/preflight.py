@@ -256,13 +256,14 @@ def graphics_cards() -> list[Device]:
     return found
 
 
-_kept_examples: OrderedDict[tuple[str, tuple[SplitName, ...]], Examples] = OrderedDict()
+_kept_examples: OrderedDict[tuple[str, int, tuple[SplitName, ...]], Examples] = OrderedDict()
 _reading = threading.Lock()
 
 
 def _examples(dataset: Dataset, parts: tuple[SplitName, ...]) -> Examples:
-    """Return examples, kept between calls: a dataset never changes under its id."""
-    key = (dataset.id, parts)
+    """Return examples, kept between calls while the file of rows is the same: it may have been damaged since."""
+    rows = dataset.folder / "rows.parquet"
+    key = (str(rows), rows.stat().st_mtime_ns if rows.exists() else 0, parts)
     with _reading:
         if key not in _kept_examples:
             _kept_examples[key] = dataset.examples(*parts)

@@ -16,7 +16,7 @@ from conftest import planted_csv
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from medbench import api, batches, datasets, evaluating, predicting, runs
+from medbench import api, batches, datasets, evaluating, predicting, preflight, runs
 from medbench.cli import app
 from medbench.cli_runs import told
 from medbench.errors import MedbenchError
@@ -165,6 +165,8 @@ def test_a_damaged_run_or_dataset_is_a_sentence(door: Workspace, model: str) -> 
         datasets.delete(door, card["id"])
     assert (folder / "dataset.json").exists()
     rows = folder / "rows.parquet"
+    spec = runs.parse_spec(f"{{task: literature, family: linear, dataset: {card['id']}}}")
+    assert preflight.check(door, spec).ready  # what was read then must not stand for what is there now
     rows.write_bytes(rows.read_bytes()[:1000])
     assert "undamaged dataset" in refused("train", "--family", "linear", "--dataset", card["id"])
     for first in (b"[1, 2]\n", b'{"kind": 1}\n', b"\xb8\xff\n"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from typer.testing import CliRunner
@@ -85,14 +84,6 @@ def test_the_usual_code_of_a_heading_is_the_least_specific(held: Tables) -> None
     assert usual["E11"] == "E11.9" and usual["I10"] == "I10" and usual["J18"] == "J18.9" and usual["N17"] == "N17.9"
     assert usual["S72.001"] == "S72.001A" and usual["I48"] == "I48.91" and usual["S72"].startswith("S72.9")
     assert held.usual("nonsense") is None
-
-
-def test_a_query_is_answered_at_once(held: Tables) -> None:
-    held.search("warm up")
-    begun = time.perf_counter()
-    for query in ("acute heart failure", "left ankle sprain", "brest cancer", "alcohol withdrawal", "copd"):
-        held.search(query)
-    assert (time.perf_counter() - begun) / 5 < 0.3  # 30 ms on a quiet core; a busy machine gets ten times that
 
 
 def test_on_the_command_line() -> None:

@@ -225,9 +225,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         keep(Workspace.here(tmp_path), 1)
 
 
-def test_many_predictions_read_in_a_moment(workspace: Workspace) -> None:
+def test_of_many_predictions_as_many_as_asked_for_are_read(workspace: Workspace) -> None:
     for _ in range(10):
         keep(workspace, 2000)
-    began = time.process_time()
     assert len(history.read(workspace, label="heart", limit=1000)) == 1000
-    assert time.process_time() - began < 2  # 0.1 s when the machine is idle; 200,000 take ten times as long
