@@ -33,15 +33,16 @@ SITES = (
     "upper extremity",
 )
 STYLE = """<style>
-.mb-ddx {display: grid; grid-template-columns: 1fr auto; gap: .15rem .7rem; align-items: end; font-size: .95rem;}
+.mb-ddx {display: flex; flex-wrap: wrap; gap: .15rem .7rem; align-items: end; font-size: .95rem;}
+.mb-ddx > div:first-child, .mb-ddx > .mb-prob + div {flex: 1 1 8rem;}
 .mb-ddx .mb-yes {font-weight: 600;}
 .mb-ddx .mb-no {opacity: .78;}
-.mb-prob {grid-column: 1 / -1; position: relative; height: .6rem; margin-bottom: .5rem;
+.mb-prob {flex: 0 0 100%; position: relative; height: .6rem; margin-bottom: .5rem;
   background: rgba(128, 128, 128, .18); border-radius: .2rem;}
 .mb-prob span {position: absolute; inset: 0 auto 0 0; border-radius: .2rem; background: rgba(128, 128, 128, .6);}
 .mb-prob.mb-full span {background: #0b7a86;}
 .mb-prob i {position: absolute; top: 50%; height: 2px; margin-top: -1px; background: currentColor;}
-.mb-num {font-variant-numeric: tabular-nums;}
+.mb-num {font-variant-numeric: tabular-nums; white-space: nowrap;}
 .mb-red {color: #b3261e; font-weight: 600;}
 @media (prefers-color-scheme: dark) {.mb-red {color: #f2a19b;}}
 </style>"""
