@@ -15,8 +15,6 @@ from medbench.records import Truth
 from medbench.slices import slices_of
 
 Floats = npt.NDArray[np.float64]
-MOST_LABELS = 200
-"""With more labels there are nearly as many sets as items, and a set tells nothing."""
 MOST_SETS = 4000
 """So many of the most common sets are kept."""
 # How much a set's frequency counts beside what its labels' own probabilities, which know their frequency, say of it.

@@ -19,7 +19,7 @@ from medbench.calibration import expected_calibration_error, log_loss
 from medbench.calibrators import TOGETHER, Fitted, Method, Ordered, Together, Whole, calibrator_from, fit_method, tried
 from medbench.errors import MedbenchError
 from medbench.human_band import Band, band_from
-from medbench.label_sets import MOST_LABELS, label_sets
+from medbench.label_sets import label_sets
 from medbench.records import AnswerKind, Scores, Truth
 from medbench.slices import slices_of
 from medbench.strangeness import NOWHERE, Sight, Stranger, Vectors, fit_stranger, stranger_from
@@ -253,7 +253,7 @@ def fit_trust(
     fold = _folds(len(truth), groups, rng)
     losses, honest = _cross_fitted(scores, truth, answer, fold)
     method = min(losses, key=losses.__getitem__)
-    found, honest, company = _together(fit_method(method, scores, truth), honest, truth, answer, fold)
+    found, honest, company = _together(fit_method(method, scores, truth), honest, losses[method], truth, answer, fold)
     calibrator, honest = _in_order(found, honest, above)
     trust = Trust(
         answer=answer,
@@ -291,20 +291,21 @@ def _without_fold(
 
 
 def _together(
-    fitted: Fitted, honest: Floats, truth: Truth, answer: AnswerKind, fold: npt.NDArray[np.int64]
+    fitted: Fitted, honest: Floats, own: float, truth: Truth, answer: AnswerKind, fold: npt.NDArray[np.int64]
 ) -> tuple[Fitted | Together, Floats, list[tuple[str, float]]]:
     """Return the calibrator and its cross-fitted probabilities with the labels' company, where that lowers their loss.
 
     And that loss with its name, when it was tried: for several labels an item and not too many, each fold without its
-    own sets.
+    own sets. `own` is the log loss of `honest`.
     """
-    if answer == "one" or not 2 <= truth.shape[1] <= MOST_LABELS or not fold.max():
+    # With more labels there are nearly as many sets as items, and a set tells nothing.
+    if answer == "one" or not 2 <= truth.shape[1] <= MANY_LABELS or not fold.max():
         return fitted, honest, []
     prob = np.empty(honest.shape)
     for number in range(int(fold.max()) + 1):
         prob[fold == number] = label_sets(truth[fold != number])(honest[fold == number])
     loss = log_loss(prob, truth, answer)
-    if loss >= log_loss(honest, truth, answer):
+    if loss >= own:
         return fitted, honest, [(TOGETHER, loss)]
     return Together(fitted, label_sets(truth)), prob, [(TOGETHER, loss)]
 

@@ -211,19 +211,28 @@ def sentences(promises: Mapping[str, Any], answer: AnswerKind) -> list[str]:
 
 def how_calibrated(facts: Mapping[str, Any]) -> str:
     """Name the way of calibrating and those it was chosen from, by what a card says of its calibration."""
-    method = str(facts.get("method", ""))
-    words = NAMES.get(method.partition("_")[0], method or "method unknown")
-    losses = {name: loss for name, loss in facts.get("losses", {}).items() if name != method}
-    company = losses.pop(TOGETHER, None)
-    if method not in facts.get("losses", {}):
+    words, losses, company = _method(facts)
+    own = losses.pop(str(facts.get("method", "")), None)
+    if own is None:
         return words
-    own = facts["losses"][method]
-    if company is not None and company < own:
+    if company is not None:
         words += f", then raised or lowered by the labels that go together (log loss {own:.4f} → {company:.4f})"
     if not losses:
         return words
-    others = ", ".join(f"{NAMES.get(name.partition('_')[0], name)} {loss:.4f}" for name, loss in losses.items())
+    others = ", ".join(f"{_name(name)} {loss:.4f}" for name, loss in losses.items())
     return f"{words}, chosen by its cross-fitted log loss {own:.4f}; {others}"
+
+
+def _method(facts: Mapping[str, Any]) -> tuple[str, dict[str, float], float | None]:
+    """Return the method's name, the losses of all that were tried, and the loss with the labels' company, if kept."""
+    method, losses = str(facts.get("method", "")), dict(facts.get("losses", {}))
+    company = losses.pop(TOGETHER, None)
+    kept = company is not None and method in losses and company < losses[method]
+    return _name(method) or "method unknown", losses, company if kept else None
+
+
+def _name(method: str) -> str:
+    return NAMES.get(method.partition("_")[0], method)
 
 
 def calibrated(card: Mapping[str, Any]) -> str:
@@ -234,18 +243,11 @@ def calibrated(card: Mapping[str, Any]) -> str:
     facts = card.get("calibration", {})
     if "ece_after" not in facts or "method" not in facts:
         return ""
-    method = str(facts["method"])
-    losses = dict(facts.get("losses", {}))
-    company = losses.pop(TOGETHER, None)
-    words = NAMES.get(method.partition("_")[0], method)
+    words, losses, company = _method(facts)
     chosen = f", chosen from {len(losses)} ways" if len(losses) > 1 else ""
-    if company is not None and company < losses[method]:
-        chosen += ", and then by the labels that go together"
-    how = (
-        f"Probabilities are calibrated by {words}{chosen}"
-        if method != "identity"
-        else f"Probabilities are {words}{chosen}"
-    )
+    chosen += ", and then by the labels that go together" if company is not None else ""
+    by = "" if facts["method"] == "identity" else "calibrated by "
+    how = f"Probabilities are {by}{words}{chosen}"
     before, after = _error(facts.get("ece_before")), _error(facts["ece_after"])
     return f"{how}; expected calibration error {after}" + (f", {before} before." if before else ".")
 

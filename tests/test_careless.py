@@ -34,17 +34,11 @@ def refused(*words: str | Path) -> str:
 
 
 @pytest.fixture
-def door(full_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    monkeypatch.setenv("MEDBENCH_HOME", str(full_workspace.data.parent))
-    return full_workspace
-
-
-@pytest.fixture
 def model(trained: tuple[Workspace, str]) -> str:
     return trained[1]
 
 
-def test_predict_never_overwrites_the_file_it_reads(door: Workspace, model: str, tmp_path: Path) -> None:
+def test_predict_never_overwrites_the_file_it_reads(place: Workspace, model: str, tmp_path: Path) -> None:
     file = planted_csv(tmp_path / "mine.csv", 5)
     before = file.read_bytes()
     assert "Choose another name" in refused("predict", model, file, "--out", file)
@@ -52,7 +46,7 @@ def test_predict_never_overwrites_the_file_it_reads(door: Workspace, model: str,
     assert [path.name for path in tmp_path.glob("*.partial")] == []
 
 
-def test_predict_leaves_a_strangers_files_alone(door: Workspace, model: str, tmp_path: Path) -> None:
+def test_predict_leaves_a_strangers_files_alone(place: Workspace, model: str, tmp_path: Path) -> None:
     file = planted_csv(tmp_path / "mine.csv", 5)
     thesis = tmp_path / "out.csv.partial" / "thesis.txt"
     thesis.parent.mkdir()
@@ -63,7 +57,7 @@ def test_predict_leaves_a_strangers_files_alone(door: Workspace, model: str, tmp
     assert [path.name for path in thesis.parent.iterdir()] == ["thesis.txt"]
 
 
-def test_predict_says_before_the_work_what_it_cannot_write(door: Workspace, model: str, tmp_path: Path) -> None:
+def test_predict_says_before_the_work_what_it_cannot_write(place: Workspace, model: str, tmp_path: Path) -> None:
     file = planted_csv(tmp_path / "mine.csv", 5)
     (tmp_path / "taken.csv.partial").write_text("a file where the folder should be")
     (tmp_path / "folder").mkdir()
@@ -76,7 +70,7 @@ def test_predict_says_before_the_work_what_it_cannot_write(door: Workspace, mode
     assert sorted(path.name for path in tmp_path.glob("*.partial")) == ["taken.csv.partial"]
 
 
-def test_two_processes_do_not_write_one_answer(door: Workspace, model: str, tmp_path: Path) -> None:
+def test_two_processes_do_not_write_one_answer(place: Workspace, model: str, tmp_path: Path) -> None:
     file, out = planted_csv(tmp_path / "mine.csv", 5), tmp_path / "out.csv"
     (tmp_path / "out.csv.partial").mkdir()
     with (tmp_path / "out.csv.partial" / "lock").open("a") as held:
@@ -111,7 +105,7 @@ def test_a_chunk_torn_by_a_power_cut_is_answered_again_and_writing_looks_once(
     assert (tmp_path / "out.csv").read_text().count(model) == batches.CHUNK + 10
 
 
-def test_an_answer_named_gz_is_compressed(door: Workspace, model: str, tmp_path: Path) -> None:
+def test_an_answer_named_gz_is_compressed(place: Workspace, model: str, tmp_path: Path) -> None:
     file, out = planted_csv(tmp_path / "mine.csv", 5), tmp_path / "out.csv.gz"
     result = CliRunner().invoke(app, ["predict", model, str(file), "--out", str(out)])
     assert result.exit_code == 0, result.output
@@ -133,45 +127,45 @@ def test_what_the_system_refuses_is_a_sentence(
 @pytest.mark.parametrize(
     "name", ["known.npz", "linear.json", "trust.json", "trust.npz", "vocabulary.json", "weights.npz"]
 )
-def test_a_torn_model_is_a_sentence(door: Workspace, model: str, tmp_path: Path, name: str) -> None:
-    path = door.model(model) / name
+def test_a_torn_model_is_a_sentence(place: Workspace, model: str, tmp_path: Path, name: str) -> None:
+    path = place.model(model) / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     said = refused("evaluate", model, planted_csv(tmp_path / "other.csv", 20, seed=5))
     assert model in said
     assert len(said) < 500
 
 
-def test_a_damaged_card_does_not_hide_the_others(door: Workspace, model: str, tmp_path: Path) -> None:
-    [good] = datasets.list_datasets(door)
+def test_a_damaged_card_does_not_hide_the_others(place: Workspace, model: str, tmp_path: Path) -> None:
+    [good] = datasets.list_datasets(place)
     for content in ("{}", '{"id":'):
-        for room in (door.models, door.datasets):
+        for room in (place.models, place.datasets):
             (room / "broken-0123456789").mkdir(exist_ok=True)
-            name = "model.json" if room == door.models else "dataset.json"
+            name = "model.json" if room == place.models else "dataset.json"
             (room / "broken-0123456789" / name).write_text(content)
-        assert [card["id"] for card in datasets.list_datasets(door)] == [good["id"]]
-        assert model in [card["id"] for card in predicting.list_models(door)]
+        assert [card["id"] for card in datasets.list_datasets(place)] == [good["id"]]
+        assert model in [card["id"] for card in predicting.list_models(place)]
         assert CliRunner().invoke(app, ["models"]).exit_code == 0
         refused("predict", "broken-0123456789", planted_csv(tmp_path / "a.csv", 3), "--out", tmp_path / "b.csv")
-    (door.models / f".{model}.partial").mkdir()
-    (door.models / f".{model}.partial" / "model.json").write_text((door.model(model) / "model.json").read_text())
-    assert [path.parent.name[0] for path in door.model_cards()].count(".") == 0
+    (place.models / f".{model}.partial").mkdir()
+    (place.models / f".{model}.partial" / "model.json").write_text((place.model(model) / "model.json").read_text())
+    assert [path.parent.name[0] for path in place.model_cards()].count(".") == 0
 
 
-def test_a_damaged_run_or_dataset_is_a_sentence(door: Workspace, model: str) -> None:
-    [card] = datasets.list_datasets(door)
-    folder = door.dataset(card["id"])
-    (door.run(model) / "run.yaml").write_bytes(b"\x80\x81: [")
+def test_a_damaged_run_or_dataset_is_a_sentence(place: Workspace, model: str) -> None:
+    [card] = datasets.list_datasets(place)
+    folder = place.dataset(card["id"])
+    (place.run(model) / "run.yaml").write_bytes(b"\x80\x81: [")
     with pytest.raises(MedbenchError, match="undamaged run"):
-        datasets.delete(door, card["id"])
+        datasets.delete(place, card["id"])
     assert (folder / "dataset.json").exists()
     rows = folder / "rows.parquet"
     spec = runs.parse_spec(f"{{task: literature, family: linear, dataset: {card['id']}}}")
-    assert preflight.check(door, spec).ready  # what was read then must not stand for what is there now
+    assert preflight.check(place, spec).ready  # what was read then must not stand for what is there now
     rows.write_bytes(rows.read_bytes()[:1000])
     assert "undamaged dataset" in refused("train", "--family", "linear", "--dataset", card["id"])
     for first in (b"[1, 2]\n", b'{"kind": 1}\n', b"\xb8\xff\n"):
-        (door.run(model) / "events.jsonl").write_bytes(first)
-        assert runs.list_runs(door) == []
+        (place.run(model) / "events.jsonl").write_bytes(first)
+        assert runs.list_runs(place) == []
 
 
 def test_rows_with_unknown_labels_only_are_not_judged(trained: tuple[Workspace, str], tmp_path: Path) -> None:
@@ -185,7 +179,7 @@ def test_rows_with_unknown_labels_only_are_not_judged(trained: tuple[Workspace, 
     assert found.metrics["micro_f1"].value == alone.metrics["micro_f1"].value
 
 
-def test_leaked_rows_are_named_when_none_is_left(door: Workspace, model: str, tmp_path: Path) -> None:
+def test_leaked_rows_are_named_when_none_is_left(place: Workspace, model: str, tmp_path: Path) -> None:
     said = refused("evaluate", model, planted_csv(tmp_path / "same.csv"))
     assert "150 rows that it learnt from" in said
     assert "--keep-seen" in said
@@ -196,7 +190,7 @@ def test_leaked_rows_are_named_when_none_is_left(door: Workspace, model: str, tm
     [("name: ${oc.env:HOME}\n", "${oc.env:"), ("name: [\n", "readable YAML"), ("\ud800", "no text")],
 )
 def test_a_spec_from_elsewhere_reads_nothing_of_this_machine(
-    door: Workspace, tmp_path: Path, text: str, sentence: str
+    place: Workspace, tmp_path: Path, text: str, sentence: str
 ) -> None:
     (tmp_path / "spec.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
     said = refused("train", tmp_path / "spec.yaml", "task=literature", "family=linear", "dataset=planted")
@@ -204,7 +198,7 @@ def test_a_spec_from_elsewhere_reads_nothing_of_this_machine(
     assert os.environ["HOME"] not in said
 
 
-def test_absurd_plans_and_nested_sentences(door: Workspace, tmp_path: Path) -> None:
+def test_absurd_plans_and_nested_sentences(place: Workspace, tmp_path: Path) -> None:
     for shares in ((float("nan"), 0.5, 0.5), (0.7, float("nan"), 0.3)):
         with pytest.raises(MedbenchError, match="three shares"):
             SplitPlan(shares=shares)
